@@ -1,0 +1,76 @@
+//! READ FIRST. The four ways of a row through the gateway, one function each, read from top to bottom:
+//! [`serve`], [`sync`], [`ingest`] and [`train`]. All of them compute with [`derive`], so a feature is computed in one
+//! way only.
+
+mod derive;
+pub mod ingest;
+pub mod serve;
+pub mod sync;
+pub mod train;
+
+use crate::error::ErrorKind;
+use crate::{offline, online, plan, registry, transform};
+
+pub use derive::Working;
+
+pub use crate::catalog::Selection;
+
+/// Why a flow failed; the text is for the caller, the chain for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Plan(#[from] plan::Error),
+    #[error("{rows} rows asked for, at most {max} are answered in one request")]
+    TooManyRows { rows: usize, max: usize },
+    #[error("row {row} has no value for join key {join_key}; every row needs one")]
+    NullJoinKey { join_key: String, row: usize },
+    #[error("column {column} is missing; it holds {what}")]
+    MissingColumn { column: String, what: &'static str },
+    #[error("column {column} is {is}, it must be {wanted}: {detail}")]
+    WrongType { column: String, is: String, wanted: String, detail: String },
+    #[error("{0}")]
+    Invalid(String),
+    #[error("push source {0:?} is not defined")]
+    UnknownPushSource(String),
+    #[error(
+        "the label frame has no column {0:?} with the time of each label; name it event_timestamp, or say which one it is"
+    )]
+    NoLabelTime(String),
+    #[error("the deadline passed while {0}")]
+    Late(&'static str),
+    #[error("reading from the online store")]
+    Online(#[from] online::Error),
+    #[error("reading or writing offline data")]
+    Offline(#[from] offline::Error),
+    #[error("computing derived view {view}")]
+    Transform {
+        view: String,
+        #[source]
+        source: transform::Error,
+    },
+    #[error("the registry")]
+    Registry(#[from] registry::Error),
+    #[error("a stage of ours stopped: {0}")]
+    Stopped(String),
+}
+
+impl Error {
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Plan(source) => source.kind(),
+            Self::TooManyRows { .. } => ErrorKind::TooLarge,
+            Self::NullJoinKey { .. }
+            | Self::MissingColumn { .. }
+            | Self::WrongType { .. }
+            | Self::Invalid(_)
+            | Self::NoLabelTime(_) => ErrorKind::Invalid,
+            Self::UnknownPushSource(_) => ErrorKind::NotFound,
+            Self::Late(_) => ErrorKind::Late,
+            Self::Online(source) => source.kind(),
+            Self::Offline(source) => source.kind(),
+            Self::Transform { source, .. } => source.kind(),
+            Self::Registry(source) => source.kind(),
+            Self::Stopped(_) => ErrorKind::Internal,
+        }
+    }
+}

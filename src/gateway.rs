@@ -1,0 +1,44 @@
+//! What a flow may use: the applied definitions, the stores, the transforms and the clock.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+
+use crate::catalog::{Catalog, Selection};
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::offline::OfflineStore;
+use crate::online::OnlineStore;
+use crate::plan::FeaturePlan;
+use crate::registry::Registry;
+use crate::transform::Transforms;
+
+/// The parts of a running gateway. `app` puts it together; flows read it.
+#[derive(Debug)]
+pub struct Gateway {
+    /// What is applied now, swapped whole.
+    pub applied: ArcSwap<Applied>,
+    pub online: Arc<dyn OnlineStore>,
+    pub offline: Arc<dyn OfflineStore>,
+    pub transforms: Transforms,
+    pub registry: Registry,
+    pub clock: Clock,
+    pub metrics: Metrics,
+}
+
+/// One applied version of the definitions, and the plans made of it so far.
+#[derive(Debug)]
+pub struct Applied {
+    pub catalog: Catalog,
+    /// The registry's number of this version; every answer carries it.
+    pub version: u64,
+    /// Serving plans by question. Plans of services are always here, plans of ad-hoc questions up to a bound.
+    pub plans: Mutex<HashMap<Selection, Arc<FeaturePlan>>>,
+}
+
+impl Applied {
+    pub fn new(catalog: Catalog, version: u64) -> Self {
+        Self { catalog, version, plans: Mutex::default() }
+    }
+}

@@ -1,0 +1,98 @@
+//! Every bound of the gateway, with its unit and the reason for it. Nothing else in the code invents a limit.
+
+use std::time::Duration;
+
+// What one request may ask.
+
+/// Rows in one serving request. 4,096 rows × 200 features × 8 B ≈ 6.5 MB: fits one frame to a plugin.
+pub const SERVE_ROWS_MAX: usize = 4_096;
+/// Features in one serving request, a service included. More is a training set.
+pub const SERVE_FEATURES_MAX: usize = 2_000;
+/// Time one serving request may take when the caller names no deadline.
+pub const SERVE_DEADLINE: Duration = Duration::from_secs(5);
+/// Time one write (push, write-to-online-store) may take.
+pub const WRITE_DEADLINE: Duration = Duration::from_secs(30);
+/// Rows of one push.
+pub const PUSH_ROWS_MAX: usize = 65_536;
+/// Rows of one training request over a wire; larger ones go through files.
+pub const TRAIN_ROWS_MAX: usize = 10_000_000;
+/// Rows that sync writes to the online store in one call: large enough that one durable commit is shared by many rows.
+pub const SYNC_BATCH_ROWS: usize = 65_536;
+
+// Plugins (docs/plugins.md).
+
+/// Rows in one frame to a plugin.
+pub const FRAME_ROWS_MAX: usize = 8_192;
+/// Bytes of one frame, either way.
+pub const FRAME_BYTES_MAX: usize = 8 << 20;
+/// Columns of one frame.
+pub const FRAME_COLUMNS_MAX: usize = 1_024;
+/// Row errors kept of one call; the rest are counted.
+pub const ROW_ERRORS_MAX: usize = 64;
+/// Bytes of a row error's message.
+pub const ROW_ERROR_MESSAGE_BYTES_MAX: usize = 256;
+/// Bytes of any string a plugin says of itself.
+pub const DESCRIPTOR_STRING_BYTES_MAX: usize = 4 << 10;
+/// Bytes of a component.
+pub const COMPONENT_BYTES_MAX: usize = 64 << 20;
+/// Linear memory of one plugin instance.
+pub const PLUGIN_MEMORY_BYTES_MAX: usize = 64 << 20;
+/// Fuel of one call: a constant part and a part for each row, so that the verdict is the same on every node.
+pub const PLUGIN_FUEL_PER_CALL: u64 = 50_000_000;
+pub const PLUGIN_FUEL_PER_ROW: u64 = 1_000_000;
+/// Wall-clock time of one call in a batch flow; a request's own deadline is usually shorter.
+pub const PLUGIN_CALL_TIME_MAX: Duration = Duration::from_secs(2);
+/// Calls after which a warm instance is replaced.
+pub const PLUGIN_CALLS_PER_INSTANCE_MAX: u32 = 10_000;
+/// Instances alive at once, over all plugins.
+pub const PLUGIN_INSTANCES_MAX: u32 = 256;
+
+// The wires (docs/operations.md).
+
+/// Connections at once, on each listener.
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// Time for a client to send its request's head.
+pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Headers of one request.
+pub const HEADERS_MAX: usize = 100;
+/// Bytes of all headers of one request.
+pub const HEADER_BYTES_MAX: u32 = 16 << 10;
+/// Streams at once on one HTTP/2 connection.
+pub const HTTP2_STREAMS_MAX: u32 = 128;
+/// Streams that a client may reset before they are accepted.
+pub const HTTP2_PENDING_RESET_STREAMS_MAX: usize = 20;
+/// Streams that we reset on a client's errors before the connection is closed.
+pub const HTTP2_LOCAL_ERROR_RESET_STREAMS_MAX: usize = 256;
+/// Silence after which an HTTP/2 connection is pinged, and how long the answer may take.
+pub const HTTP2_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+pub const HTTP2_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 1 << 20;
+pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// Bytes of a JSON body.
+pub const JSON_BODY_BYTES_MAX: usize = 16 << 20;
+/// Bytes of one Flight message. gRPC's own default of 4 MiB breaks ordinary frames.
+pub const FLIGHT_MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Bytes of all messages of one Flight upload.
+pub const FLIGHT_STREAM_BYTES_MAX: usize = 1 << 30;
+/// Time between two messages of a Flight upload.
+pub const FLIGHT_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Batches of one `DoExchange` that are being answered at once; the next one waits in the client's window.
+pub const EXCHANGE_IN_FLIGHT_MAX: usize = 4;
+/// Bytes that one Arrow IPC message may claim, uncompressed.
+pub const ARROW_MESSAGE_BYTES_MAX: u64 = 64 << 20;
+/// Nesting, columns and dictionaries of an Arrow schema from outside.
+pub const ARROW_NESTING_MAX: usize = 32;
+pub const ARROW_COLUMNS_MAX: usize = 4_096;
+pub const ARROW_DICTIONARIES_MAX: usize = 1_000;
+/// Training sets uploaded and not yet fetched, and how long they are kept.
+pub const UPLOADS_MAX: usize = 64;
+pub const UPLOAD_KEPT: Duration = Duration::from_secs(300);
+/// Time that running requests get to end after SIGTERM.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+// Definitions.
+
+/// Bytes of one definition file.
+pub const DEFINITION_FILE_BYTES_MAX: usize = 4 << 20;
+/// Bytes of a name of an entity, view, feature or service.
+pub const NAME_BYTES_MAX: usize = 128;
