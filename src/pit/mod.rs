@@ -11,6 +11,7 @@
 //! one candidate a label.
 
 mod kernel;
+mod newest;
 mod keys;
 
 use std::time::Duration;
@@ -27,6 +28,7 @@ use crate::error::ErrorKind;
 use crate::limits::PIT_KEPT_BYTES;
 
 pub use kernel::{Join, Match, Place};
+pub use newest::Newest;
 
 /// The join of one view's history to a label frame, columns included.
 #[derive(Debug)]
