@@ -118,6 +118,24 @@ pub const UPLOAD_KEPT: Duration = Duration::from_secs(300);
 /// Time that running requests get to end after SIGTERM.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
+// Stores.
+
+/// Bytes of one stored row. Rows are read into memory whole, thousands at a time.
+pub const STORED_ROW_BYTES_MAX: usize = 16 << 20;
+/// Bytes of all rows that one question finds in one view. Half of what Arrow can count within a column.
+pub const STORED_READ_BYTES_MAX: usize = 1 << 30;
+/// Keys that the embedded store looks up on the caller's thread: about 0.5 ms from the page cache, which is where a
+/// thread of its own begins to pay.
+pub const EMBEDDED_INLINE_KEYS_MAX: usize = 256;
+/// Memory in which the embedded store keeps pages.
+pub const EMBEDDED_CACHE_BYTES: usize = 256 << 20;
+/// Time to wait for another process that is writing to the registry; a write there takes milliseconds.
+pub const REGISTRY_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections to the registry. It is asked at `apply`, at start and around a sync, never by a request.
+pub const REGISTRY_CONNECTIONS_MAX: u32 = 4;
+/// Runs of sync that the registry remembers of each view.
+pub const SYNC_RUNS_KEPT: u32 = 1_000;
+
 // Definitions.
 
 /// Bytes of one definition file.
