@@ -3,6 +3,8 @@
 pub mod batch;
 pub mod catalog;
 pub mod clock;
+pub mod config;
+pub mod document;
 pub mod error;
 pub mod events;
 pub mod flow;

@@ -11,11 +11,23 @@
 mod dtype;
 mod signature;
 
+mod build;
+mod definitions;
+mod file;
+mod hash;
+mod names;
+mod reach;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use build::{Bind, Columns, PluginUse, Warning, build};
+pub use definitions::{DefinitionFile, Definitions};
 pub use dtype::{DType, Scalar};
+pub use file::schema;
+pub use names::snake_case_mistake;
+pub use reach::Reach;
 pub use signature::{Digest, NullPolicy, Parameter, ParameterSpec, Signature, TimeUse, Transform};
 
 use arrow::datatypes::{Field as ArrowField, Schema, SchemaRef};
@@ -231,3 +243,6 @@ impl std::fmt::Display for FeatureRef {
         write!(f, "{}:{}", self.view, self.feature)
     }
 }
+
+#[cfg(test)]
+mod tests;
