@@ -21,6 +21,7 @@ impl Catalog {
             let features: Vec<String> = service.features.iter().map(ToString::to_string).collect();
             json!([service.name, features, service.full_feature_names, service.description])
         });
+        let descriptions = self.feature_descriptions.iter().map(|(feature, text)| json!([feature.to_string(), text]));
         // Arrays only: an object's order of keys is a matter of how serde_json is built.
         let canonical = json!([
             FORM,
@@ -29,6 +30,7 @@ impl Catalog {
             self.sources.values().map(source).collect::<Vec<_>>(),
             views.collect::<Vec<_>>(),
             services.collect::<Vec<_>>(),
+            descriptions.collect::<Vec<_>>(),
         ]);
         Digest::of(canonical.to_string().as_bytes())
     }

@@ -182,6 +182,8 @@ pub struct Catalog {
     pub sources: BTreeMap<String, Source>,
     pub views: BTreeMap<String, View>,
     pub services: BTreeMap<String, FeatureService>,
+    /// What the authors say of single features; a feature without a description is not here.
+    pub feature_descriptions: BTreeMap<FeatureRef, String>,
 }
 
 impl View {
@@ -209,6 +211,7 @@ impl Catalog {
             sources: BTreeMap::new(),
             views: BTreeMap::new(),
             services: BTreeMap::new(),
+            feature_descriptions: BTreeMap::new(),
         }
     }
 
@@ -244,5 +247,7 @@ impl std::fmt::Display for FeatureRef {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod sample;
 #[cfg(test)]
 mod tests;

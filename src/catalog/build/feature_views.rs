@@ -7,7 +7,7 @@ use super::names::Names;
 use super::{Building, Warning, columns};
 use crate::catalog::definitions::Placed;
 use crate::catalog::file::FeatureViewFile;
-use crate::catalog::{DType, Definitions, FeatureView, Field, View};
+use crate::catalog::{DType, Definitions, FeatureRef, FeatureView, Field, View};
 use crate::document::{did_you_mean, duration_text, parse_duration};
 
 pub(super) fn build(definitions: &Definitions, view_names: &mut Names, building: &mut Building) {
@@ -38,6 +38,10 @@ pub(super) fn build(definitions: &Definitions, view_names: &mut Names, building:
             sync_every,
             description: file.description.clone(),
         };
+        for feature in file.features.iter().filter(|feature| !feature.description.is_empty()) {
+            let named = FeatureRef::new(&file.name, &feature.name);
+            building.catalog.feature_descriptions.insert(named, feature.description.clone());
+        }
         building.catalog.views.insert(file.name.clone(), View::Feature(Arc::new(view)));
     }
 }
