@@ -142,3 +142,16 @@ pub const SYNC_RUNS_KEPT: u32 = 1_000;
 pub const DEFINITION_FILE_BYTES_MAX: usize = 4 << 20;
 /// Bytes of a name of an entity, view, feature or service.
 pub const NAME_BYTES_MAX: usize = 128;
+/// Nesting of one definition file. Ours need 5; a bound keeps a hostile file from using up the stack.
+pub const DEFINITION_NESTING_MAX: usize = 64;
+/// Values that all anchors and aliases of one definition file may stand for together, so that a few lines cannot
+/// unfold into gigabytes.
+pub const DEFINITION_ALIAS_NODES_MAX: usize = 100_000;
+/// Definition files of one project.
+pub const DEFINITION_FILES_MAX: usize = 1_000;
+/// Mistakes that are printed; the rest are counted.
+pub const MISTAKES_SHOWN_MAX: usize = 100;
+/// Derived views that read one another in a chain.
+pub const DERIVED_DEPTH_MAX: usize = 32;
+/// The longest deadline that a project may configure for a serving request.
+pub const SERVE_DEADLINE_MAX: Duration = Duration::from_secs(60);
