@@ -8,10 +8,26 @@ use std::time::Duration;
 pub const SERVE_ROWS_MAX: usize = 4_096;
 /// Features in one serving request, a service included. More is a training set.
 pub const SERVE_FEATURES_MAX: usize = 2_000;
+/// Plans kept of one applied version; a question beyond that is planned each time it is asked.
+pub const PLANS_KEPT_MAX: usize = 1_024;
+/// Rows whose derived features are computed on the async thread itself. 512 rows × 20 columns take a plugin about 50 µs,
+/// less than moving them to another thread and back would.
+pub const DERIVE_INLINE_ROWS_MAX: usize = 512;
+/// How far ahead of our clock a pushed event time may be. A row from further ahead would hide every later one.
+pub const EVENT_TIME_AHEAD_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// Time one serving request may take when the caller names no deadline.
 pub const SERVE_DEADLINE: Duration = Duration::from_secs(5);
 /// Time one write (push, write-to-online-store) may take.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(30);
+/// Time one write of a sync batch may take.
+pub const SYNC_WRITE_DEADLINE: Duration = Duration::from_secs(300);
+/// Time one training set may take.
+pub const TRAIN_DEADLINE: Duration = Duration::from_secs(3_600);
+/// Time each side of a parity check may take, and how many differing cells it shows.
+pub const PARITY_DEADLINE: Duration = Duration::from_secs(120);
+pub const PARITY_CELLS_SHOWN_MAX: usize = 20;
+/// How long one look for new events waits before it looks again whether it should stop.
+pub const EVENTS_WAIT: Duration = Duration::from_secs(1);
 /// Rows of one push.
 pub const PUSH_ROWS_MAX: usize = 65_536;
 /// Rows of one training request over a wire; larger ones go through files.

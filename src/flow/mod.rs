@@ -4,7 +4,9 @@
 
 mod derive;
 pub mod ingest;
+pub mod parity;
 pub mod serve;
+mod store;
 pub mod sync;
 pub mod train;
 
