@@ -11,6 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::error::ErrorKind;
+use crate::flow::sync::Synced;
 
 /// Upper ends of the latency buckets, in seconds: fine where serving lives, coarse where sync and training do.
 const SECONDS_BUCKETS: [f64; 14] =
@@ -23,14 +24,6 @@ pub enum Flow {
     Sync,
     Ingest,
     Train,
-}
-
-/// What became of a row that sync or ingest meant to write, as a label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RowOutcome {
-    Written,
-    Older,
-    WithoutKey,
 }
 
 /// The counters and histograms, and the registry that prints them.
@@ -142,13 +135,17 @@ impl Metrics {
         self.view_rows.get_or_create(&ViewStatusLabels { view: view.to_owned(), status }).inc_by(rows);
     }
 
-    pub fn sync_rows(&self, view: &str, outcome: RowOutcome, rows: u64) {
-        let outcome = match outcome {
-            RowOutcome::Written => "written",
-            RowOutcome::Older => "older",
-            RowOutcome::WithoutKey => "without_key",
-        };
-        self.sync_rows.get_or_create(&SyncLabels { view: view.to_owned(), outcome }).inc_by(rows);
+    /// What a sync of one view did, also when it broke off.
+    pub fn count_sync(&self, synced: &Synced) {
+        for (outcome, rows) in [
+            ("written", synced.rows_written),
+            ("older", synced.rows_older),
+            ("without_key", synced.rows_without_key),
+            ("in_future", synced.rows_in_future),
+        ] {
+            self.sync_rows.get_or_create(&SyncLabels { view: synced.view.clone(), outcome }).inc_by(rows);
+        }
+        self.rows(Flow::Sync, synced.rows_read);
     }
 
     pub fn transform_fault(&self, kind: ErrorKind) {
@@ -178,7 +175,7 @@ mod tests {
         metrics.request("/get-online-features", 200, Duration::from_millis(3));
         metrics.rows(Flow::Serve, 7);
         metrics.view_rows("rides", "not_found", 2);
-        metrics.sync_rows("rides", RowOutcome::Older, 4);
+        metrics.count_sync(&Synced { view: "rides".into(), rows_read: 9, rows_older: 4, ..Synced::default() });
         metrics.transform_fault(ErrorKind::PluginFault);
         metrics.transform_impure.inc();
         metrics.connections("http").inc();
@@ -188,6 +185,7 @@ mod tests {
             "lockstep_request_seconds_bucket{le=\"0.004\",route=\"/get-online-features\"} 1",
             "lockstep_request_seconds_bucket{le=\"0.002\",route=\"/get-online-features\"} 0",
             "lockstep_rows_total{flow=\"serve\"} 7",
+            "lockstep_rows_total{flow=\"sync\"} 9",
             "lockstep_feature_status_total{view=\"rides\",status=\"not_found\"} 2",
             "lockstep_sync_rows_total{view=\"rides\",outcome=\"older\"} 4",
             "lockstep_transform_faults_total{kind=\"plugin_fault\"} 1",

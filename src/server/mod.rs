@@ -16,7 +16,7 @@ pub mod reply;
 use std::sync::Arc;
 
 use crate::flow::serve::{Answer, Status, ViewRows};
-use crate::metrics::Metrics;
+use crate::metrics::{Flow, Metrics};
 
 /// How far the gateway is on its way down. `app` tells it to every listener over one watch channel; the admin listener
 /// gets its own channel and is told last, so that it can say "draining" while the others drain.
@@ -32,6 +32,7 @@ pub enum Phase {
 
 /// Counts what an answer found, by view and status; one look at each row of each view, none at the values.
 pub fn observe_answer(metrics: &Metrics, answer: &Answer) {
+    metrics.rows(Flow::Serve, answer.rows as u64);
     let mut seen: Vec<*const ViewRows> = Vec::new();
     for (output, column) in answer.prepared.plan.outputs.iter().zip(&answer.columns) {
         let rows = Arc::as_ptr(&column.rows);

@@ -23,6 +23,8 @@ const RETRY_AFTER_SECONDS: &str = "1";
 pub struct Failure {
     kind: ErrorKind,
     class: Class,
+    /// Where HTTP has a status of its own for what is wrong, as for a wrong content type.
+    status: Option<StatusCode>,
     message: String,
     /// Where a body could not be read, as FastAPI shows it.
     detail: Option<Value>,
@@ -67,7 +69,7 @@ impl Class {
 impl Failure {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let class = if kind == ErrorKind::NotFound { Class::ObjectNotFound } else { Class::Other };
-        Self { kind, class, message: message.into(), detail: None }
+        Self { kind, class, status: None, message: message.into(), detail: None }
     }
 
     pub fn invalid(message: impl Into<String>) -> Self {
@@ -76,6 +78,10 @@ impl Failure {
 
     pub fn with_class(self, class: Class) -> Self {
         Self { class, ..self }
+    }
+
+    pub fn with_status(self, status: StatusCode) -> Self {
+        Self { status: Some(status), ..self }
     }
 
     /// A request body without a field that it must have.
@@ -116,7 +122,8 @@ impl Failure {
     }
 
     fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.kind.codes().0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        let of_kind = StatusCode::from_u16(self.kind.codes().0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        self.status.unwrap_or(of_kind)
     }
 
     /// As Feast's clients read it.
