@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, StringArray, TimestampMicrosecondArray};
 use arrow::compute::{CastOptions, cast_with_options, kernels::cmp::not_distinct};
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use arrow::error::ArrowError;
@@ -123,9 +123,36 @@ fn check_lists_unchanged(original: &ArrayRef, cast: &ArrayRef) -> Result<(), Str
     Ok(())
 }
 
+/// Values as people type them (on a command line, in a URL), as a column.
+pub fn from_text(values: &[Option<&str>], dtype: DType) -> Result<ArrayRef, String> {
+    let DType::One(scalar) = dtype else {
+        return Err(format!("a {dtype} cannot be typed here; send it as JSON or Arrow"));
+    };
+    let texts: ArrayRef = Arc::new(StringArray::from(values.to_vec()));
+    let wanted = dtype.arrow();
+    let parsed = match scalar {
+        Scalar::String => return Ok(texts),
+        Scalar::Bytes => return Ok(Arc::new(BinaryArray::from_iter(values.iter().map(|value| value.map(str::as_bytes))))),
+        _ => cast_with_options(&texts, &wanted, &CHECKED),
+    };
+    parsed.map_err(|_| {
+        let shown = values.iter().flatten().map(|value| format!("{value:?}")).collect::<Vec<_>>().join(", ");
+        format!("{shown} cannot be read as {dtype}")
+    })
+}
+
+/// One value as people read it; times in RFC 3339.
+pub fn to_text(column: &ArrayRef, row: usize) -> String {
+    if column.is_null(row) {
+        return "null".to_owned();
+    }
+    let shown = ArrayFormatter::try_new(column, &FormatOptions::new()).map(|shown| shown.value(row).to_string());
+    shown.unwrap_or_else(|error| error.to_string())
+}
+
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Float32Array, Float64Array, Int32Array, Int64Array, StringArray, TimestampNanosecondArray};
+    use arrow::array::{Float32Array, Float64Array, Int32Array, Int64Array, TimestampNanosecondArray};
 
     use super::*;
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use arrow::datatypes::SchemaRef;
@@ -26,6 +27,8 @@ pub struct Gateway {
     pub registry: Registry,
     pub clock: Clock,
     pub metrics: Metrics,
+    /// Time one serving request may take when its caller names no deadline.
+    pub serve_deadline: Duration,
 }
 
 /// One applied version of the definitions, and the plans made of it so far.

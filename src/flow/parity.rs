@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, make_comparator, new_null_array};
+use arrow::array::{Array, ArrayRef, RecordBatch, make_comparator, new_null_array};
 use arrow::compute::{SortOptions, take};
-use arrow::datatypes::TimestampMicrosecondType;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::StreamExt;
 use serde::Serialize;
 
@@ -216,8 +214,8 @@ fn compare(service: &str, served: &Answer, trained: &RecordBatch, as_of: Micros)
                 parity.cells.push(DifferingCell {
                     keys: keys_of(served, row),
                     feature: name.clone(),
-                    served: shown(&column.values, row),
-                    trained: shown(made, row),
+                    served: to_text(&column.values, row),
+                    trained: to_text(made, row),
                 });
             }
         }
@@ -228,16 +226,5 @@ fn compare(service: &str, served: &Answer, trained: &RecordBatch, as_of: Micros)
 fn keys_of(served: &Answer, row: usize) -> BTreeMap<String, String> {
     let plan = &served.prepared.plan;
     let keys = plan.inputs.iter().zip(&served.inputs).filter(|(input, _)| input.kind == InputKind::JoinKey);
-    keys.map(|(input, column)| (input.field.name.clone(), shown(column, row))).collect()
-}
-
-fn shown(column: &ArrayRef, row: usize) -> String {
-    match column.data_type() {
-        _ if column.is_null(row) => "null".to_owned(),
-        arrow::datatypes::DataType::Timestamp(..) => {
-            column.as_primitive::<TimestampMicrosecondType>().value(row).to_string()
-        }
-        _ => ArrayFormatter::try_new(column, &FormatOptions::new())
-            .map_or_else(|error| error.to_string(), |shown| shown.value(row).to_string()),
-    }
+    keys.map(|(input, column)| (input.field.name.clone(), to_text(column, row))).collect()
 }

@@ -22,7 +22,7 @@ use crate::clock::{Deadline, Micros};
 use crate::gateway::Gateway;
 use crate::limits::{TRAIN_DEADLINE, TRAIN_ROWS_MAX};
 use crate::offline::Scan;
-use crate::pit::Join;
+use crate::pit::PointInTime;
 use crate::plan::{self, FeaturePlan, InputKind, PlanRead};
 
 /// The rows to find features for.
@@ -134,24 +134,23 @@ async fn join(
     times: &TimestampMicrosecondArray,
 ) -> Result<StoredRows, Error> {
     let features: Vec<Field> = read.columns.iter().map(|column| read.online.features[*column].clone()).collect();
-    let ttl: Option<Micros> = read.view.ttl.map(micros);
+    let ttl: Option<Micros> = read.ttl.map(micros);
     let (Some(first), Some(last)) = (min(times), max(times)) else {
         return Ok(StoredRows::absent(&features, 0));
     };
     let columns = read.view.join_keys.iter().chain(&features).cloned().collect();
     let scan = Scan { columns, from: ttl.map(|ttl| first.saturating_sub(ttl)), until: Some(last) };
     let mut batches = gateway.offline.scan(&catalog.sources[&read.view.source], &scan).await?;
-    let mut join = Join::new(keys, times.values(), ttl);
+    let mut join = PointInTime::new(features, keys, times, read.ttl);
     let key_count = read.view.join_keys.len();
     while let Some(batch) = batches.next().await {
         let batch = batch?;
         let (event_time, created_time) = (batch.num_columns() - 2, batch.num_columns() - 1);
         let time = |column: usize| batch.column(column).as_primitive::<TimestampMicrosecondType>().clone();
         let row_keys = KeyBatch::encode(&read.view.join_keys, &batch.columns()[..key_count], batch.num_rows());
-        let columns = batch.columns()[key_count..event_time].to_vec();
-        join.push(&row_keys, columns, time(event_time), time(created_time));
+        join.push(&row_keys, &time(event_time), &time(created_time), &batch.columns()[key_count..event_time])?;
     }
-    Ok(join.finish(&features))
+    Ok(join.finish()?)
 }
 
 fn assemble(

@@ -9,6 +9,7 @@
 //! for ever, and it does not pass on the bound on header bytes. [`open`] reads those bytes itself, under the header
 //! timeout, and hands the connection to hyper's HTTP/1 or HTTP/2 server.
 
+use std::future::pending;
 use std::io::Cursor;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -114,11 +115,14 @@ pub async fn run(
 /// Waits until every connection has ended, the time is up, or a second signal says to stop at once.
 async fn drain(mut open_connections: JoinSet<()>, phase: &mut watch::Receiver<Phase>, timeout: Duration) -> usize {
     let ended = async { while open_connections.join_next().await.is_some() {} };
-    tokio::select! {
-        () = ended => {}
-        () = reached(phase, Phase::Stopping) => {}
-        () = tokio::time::sleep(timeout) => {}
-    }
+    let ended_or_told = async {
+        tokio::select! {
+            () = ended => {}
+            () = reached(phase, Phase::Stopping) => {}
+        }
+    };
+    // Whether it was in time shows in what is still open.
+    let _ = tokio::time::timeout(timeout, ended_or_told).await;
     let cut = open_connections.len();
     open_connections.shutdown().await;
     cut
@@ -133,7 +137,7 @@ async fn accept(socket: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream, O
             Err(error) if is_of_one_connection(&error) => debug!(%error, "a connection ended before it was accepted"),
             Err(error) => {
                 warn!(%error, "no connection can be accepted for now");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                let _ = tokio::time::timeout(ACCEPT_PAUSE, pending::<()>()).await;
             }
         }
     }

@@ -1,3 +1,5 @@
+//! Real sockets: what a listener answers, refuses, waits for and cuts.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::routing::get;

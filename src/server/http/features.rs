@@ -21,7 +21,7 @@ use crate::catalog::Selection;
 use crate::clock::{Deadline, Micros};
 use crate::flow::serve::{Answer, serve};
 use crate::gateway::Gateway;
-use crate::limits::{JSON_INLINE_BYTES_MAX, SERVE_DEADLINE};
+use crate::limits::JSON_INLINE_BYTES_MAX;
 use reply::Failure;
 
 /// A query of a URL: names and values in the order in which they came.
@@ -33,7 +33,7 @@ pub async fn get_online_features(State(context): State<Context>, request: Reques
 }
 
 async fn online_features(gateway: Arc<Gateway>, request: Request) -> Result<Response, Failure> {
-    let deadline = body::deadline(request.headers(), SERVE_DEADLINE)?;
+    let deadline = body::deadline(request.headers(), gateway.serve_deadline)?;
     let body = body::json(request, deadline).await?;
     let (small, asking) = (body.len() <= JSON_INLINE_BYTES_MAX, Arc::clone(&gateway));
     let (mut question, view_metadata) = compute(small, move || feast_question(&asking, &body)).await??;
@@ -92,7 +92,7 @@ async fn typed_features(
     parameters: Parameters,
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {
-    let deadline = body::deadline(headers, SERVE_DEADLINE)?;
+    let deadline = body::deadline(headers, gateway.serve_deadline)?;
     let Typed { features, columns, full_feature_names, as_of } = Typed::read(parameters, service.is_none())?;
     let selection = question::selection(service.as_deref(), &features, full_feature_names)?;
     let columns: Vec<_> = columns.into_iter().map(|(name, texts)| (Cow::from(name), Given::Text(texts))).collect();
@@ -135,7 +135,7 @@ async fn posted_features(
     parameters: Parameters,
     request: Request,
 ) -> Result<Response, Failure> {
-    let deadline = body::deadline(request.headers(), SERVE_DEADLINE)?;
+    let deadline = body::deadline(request.headers(), gateway.serve_deadline)?;
     let shape = shape(request.headers());
     let typed = Typed::read(parameters, false)?;
     if let Some((name, _)) = typed.columns.first() {

@@ -34,7 +34,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use futures::FutureExt;
 
-use self::materialize::Running;
+use self::materialize::Claims;
 use super::reply::{self, Failure};
 use crate::error::ErrorKind;
 use crate::gateway::Gateway;
@@ -48,7 +48,7 @@ const DIGEST: HeaderName = HeaderName::from_static("lockstep-digest");
 #[derive(Clone)]
 struct Context {
     gateway: Arc<Gateway>,
-    running: Running,
+    claims: Claims,
 }
 
 /// All HTTP routes over `gateway`.
@@ -61,7 +61,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
     router
         .method_not_allowed_fallback(routes::wrong_method)
         .fallback(routes::unknown)
-        .with_state(Context { gateway: Arc::clone(&gateway), running: Running::default() })
+        .with_state(Context { gateway: Arc::clone(&gateway), claims: Claims::default() })
 }
 
 /// Counts and times a request, and says in its answer which version was applied. A panic becomes an answer, too.

@@ -1,3 +1,5 @@
+//! Errors as callers see them.
+
 use http_body_util::BodyExt;
 
 use super::*;

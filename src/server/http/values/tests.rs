@@ -1,3 +1,5 @@
+//! Every type, both ways: by table, and by property.
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray};
