@@ -7,11 +7,19 @@
 //! Both hide the connection, and with it the limits that keep a slow or hostile client from using up the gateway;
 //! [`accept`] says which.
 
-pub mod accept;
-pub mod admin;
-pub mod guard;
+mod running;
+
 pub mod http;
-pub mod reply;
+
+pub mod flight;
+
+pub mod admin;
+
+mod accept;
+mod guard;
+mod reply;
+
+pub use running::{Error, Listeners, Running, start};
 
 use std::sync::Arc;
 
