@@ -35,6 +35,18 @@ pub const TRAIN_ROWS_MAX: usize = 10_000_000;
 /// Rows that sync writes to the online store in one call: large enough that one durable commit is shared by many rows.
 pub const SYNC_BATCH_ROWS: usize = 65_536;
 
+// Offline data.
+
+/// Rows in one batch of a scan.
+pub const SCAN_BATCH_ROWS: usize = 8_192;
+/// Memory that the query of one sql source may take for sorting, grouping and joining; beyond it, it spills to disk. A
+/// bound for each scan and not for all together, so that a query gives the same rows whatever else runs.
+pub const SCAN_MEMORY_BYTES_MAX: usize = 1 << 30;
+/// Sql sources that read each other, one behind the other.
+pub const SQL_SOURCE_DEPTH_MAX: usize = 32;
+/// Feature columns that a point-in-time join keeps of one view before it copies out the rows that labels still want.
+pub const PIT_KEPT_BYTES: usize = 256 << 20;
+
 // Plugins (docs/plugins.md).
 
 /// Rows in one frame to a plugin.
