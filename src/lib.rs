@@ -14,4 +14,5 @@ pub mod online;
 pub mod pit;
 pub mod plan;
 pub mod registry;
+pub mod server;
 pub mod transform;

@@ -1,0 +1,5 @@
+//! The wires.
+
+pub mod columns;
+pub mod flight;
+pub mod guard;
