@@ -1,6 +1,7 @@
 //! Lockstep, a feature gateway.
 
 pub mod batch;
+pub mod cast;
 pub mod catalog;
 pub mod clock;
 pub mod error;

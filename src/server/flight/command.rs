@@ -11,9 +11,9 @@ use serde_json::value::RawValue;
 use super::json::{json_column, length, parse_time};
 use crate::catalog::{FeatureRef, Selection};
 use crate::clock::Micros;
+use crate::flow::Error;
 use crate::flow::ingest::PushTo;
 use crate::flow::train::Options;
-use crate::flow::Error;
 use crate::plan::FeaturePlan;
 use crate::server::columns::left_out;
 
@@ -221,9 +221,9 @@ fn selection(
             Ok(Selection::Features { refs, full_feature_names: full_feature_names.unwrap_or(false) })
         }
         (Some(_), Some(_)) => Err(Error::Invalid("ask for a service or for features, not for both".to_owned())),
-        (None, None) => Err(Error::Invalid(
-            "nothing is asked for; name a service, or features as [\"view:feature\", …]".to_owned(),
-        )),
+        (None, None) => {
+            Err(Error::Invalid("nothing is asked for; name a service, or features as [\"view:feature\", …]".to_owned()))
+        }
     }
 }
 

@@ -139,7 +139,10 @@ fn a_forged_size_is_refused_before_anything_is_allocated() {
         bytes[at..at + 8].copy_from_slice(&(1_i64 << 40).to_le_bytes());
         let error = read_stream(&bytes).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
-        assert_eq!(error.to_string(), "the Arrow data has bytes in one message: 1099511627776, at most 67108864 are accepted");
+        assert_eq!(
+            error.to_string(),
+            "the Arrow data has bytes in one message: 1099511627776, at most 67108864 are accepted"
+        );
     }
 }
 
