@@ -5,8 +5,8 @@ use std::collections::hash_map::RandomState;
 use std::fmt::Write;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use tonic::Status;
@@ -26,7 +26,7 @@ pub(super) struct Upload {
 
 #[derive(Debug, Default)]
 pub(super) struct Uploads {
-    kept: Mutex<HashMap<String, (Instant, Upload)>>,
+    kept: Mutex<HashMap<String, Upload>>,
     /// Bytes of all frames, those that are still arriving included.
     bytes: Arc<AtomicU64>,
 }
@@ -47,22 +47,13 @@ impl Uploads {
     /// Keeps a frame until it is taken or its time is over, and names it.
     pub(super) fn keep(self: &Arc<Self>, upload: Upload) -> Result<String, Status> {
         let id = new_id();
-        {
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            if kept.len() >= UPLOADS_MAX {
-                let why =
-                    format!("{UPLOADS_MAX} uploaded label frames wait to be fetched; fetch one, or try again later");
-                return Err(refused(ErrorKind::Exhausted, &why));
-            }
-            kept.insert(id.clone(), (Instant::now(), upload));
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= UPLOADS_MAX {
+            let why = format!("{UPLOADS_MAX} uploaded label frames wait to be fetched; fetch one, or try again later");
+            return Err(refused(ErrorKind::Exhausted, &why));
         }
-        let (uploads, forgotten) = (Arc::downgrade(self), id.clone());
-        tokio::spawn(async move {
-            tokio::time::sleep(UPLOAD_KEPT).await;
-            if let Some(uploads) = uploads.upgrade() {
-                uploads.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&forgotten);
-            }
-        });
+        kept.insert(id.clone(), upload);
+        drop(tokio::spawn(forget(Arc::downgrade(self), id.clone(), UPLOAD_KEPT)));
         Ok(id)
     }
 
@@ -70,8 +61,8 @@ impl Uploads {
     pub(super) fn take(&self, id: &str) -> Result<Upload, Status> {
         let taken = self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         match taken {
-            Some((since, upload)) if since.elapsed() <= UPLOAD_KEPT => Ok(upload),
-            _ => {
+            Some(upload) => Ok(upload),
+            None => {
                 let why = format!(
                     "there is no upload {id}; a training set is fetched once, within {} seconds, from the gateway that got the labels",
                     UPLOAD_KEPT.as_secs()
@@ -97,6 +88,14 @@ impl Room {
 impl Drop for Room {
     fn drop(&mut self) {
         self.of_all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Drops an upload that nobody has taken in time.
+async fn forget(uploads: Weak<Uploads>, id: String, after: Duration) {
+    tokio::time::sleep(after).await;
+    if let Some(uploads) = uploads.upgrade() {
+        uploads.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 }
 
@@ -134,13 +133,12 @@ mod tests {
         assert_eq!(uploads.take(&id).unwrap_err().code(), tonic::Code::NotFound);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn an_upload_that_nobody_fetches_is_forgotten() {
         let uploads = Arc::new(Uploads::default());
-        uploads.keep(upload(&uploads)).unwrap();
-        tokio::time::advance(UPLOAD_KEPT * 2).await;
-        tokio::task::yield_now().await;
-        assert!(uploads.kept.lock().unwrap().is_empty());
+        let id = uploads.keep(upload(&uploads)).unwrap();
+        forget(Arc::downgrade(&uploads), id.clone(), Duration::ZERO).await;
+        assert_eq!(uploads.take(&id).unwrap_err().code(), tonic::Code::NotFound);
     }
 
     #[tokio::test]

@@ -81,6 +81,10 @@ where
                 let items = rows.saturating_mul(not_negative("items of a list", i64::from(*width))?);
                 self.column(item, Some(items))
             }
+            DataType::Dictionary(index, _) => {
+                let width = width(index).ok_or_else(|| missing(field))?;
+                self.whole_values(field, rows.saturating_mul(width), width)
+            }
             DataType::Struct(fields) => fields.iter().try_for_each(|child| self.column(child, Some(rows))),
             fixed => {
                 let width = width(fixed).ok_or_else(|| Error::NotAccepted {
@@ -155,7 +159,6 @@ where
 /// Bytes of one value, where every value has as many.
 fn width(data_type: &DataType) -> Option<u64> {
     match data_type {
-        DataType::Dictionary(index, _) => width(index),
         DataType::FixedSizeBinary(width) => u64::try_from(*width).ok(),
         other => other.primitive_width().map(|width| width as u64),
     }
