@@ -6,9 +6,9 @@ use std::fmt::Write;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::command::Training;
@@ -53,7 +53,7 @@ impl Uploads {
             return Err(refused(ErrorKind::Exhausted, &why));
         }
         kept.insert(id.clone(), upload);
-        drop(tokio::spawn(forget(Arc::downgrade(self), id.clone(), UPLOAD_KEPT)));
+        drop(tokio::spawn(forget(Arc::downgrade(self), id.clone(), Instant::now() + UPLOAD_KEPT)));
         Ok(id)
     }
 
@@ -92,8 +92,8 @@ impl Drop for Room {
 }
 
 /// Drops an upload that nobody has taken in time.
-async fn forget(uploads: Weak<Uploads>, id: String, after: Duration) {
-    tokio::time::sleep(after).await;
+async fn forget(uploads: Weak<Uploads>, id: String, at: Instant) {
+    tokio::time::sleep_until(at).await;
     if let Some(uploads) = uploads.upgrade() {
         uploads.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
@@ -137,7 +137,7 @@ mod tests {
     async fn an_upload_that_nobody_fetches_is_forgotten() {
         let uploads = Arc::new(Uploads::default());
         let id = uploads.keep(upload(&uploads)).unwrap();
-        forget(Arc::downgrade(&uploads), id.clone(), Duration::ZERO).await;
+        forget(Arc::downgrade(&uploads), id.clone(), Instant::now()).await;
         assert_eq!(uploads.take(&id).unwrap_err().code(), tonic::Code::NotFound);
     }
 
