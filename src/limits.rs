@@ -117,6 +117,18 @@ pub const ARROW_MESSAGE_BYTES_MAX: u64 = 64 << 20;
 pub const ARROW_NESTING_MAX: usize = 32;
 pub const ARROW_COLUMNS_MAX: usize = 4_096;
 pub const ARROW_DICTIONARIES_MAX: usize = 1_000;
+/// Bytes of the header of one Arrow IPC message: 4,096 columns with what pandas says of them are about 2 MiB.
+pub const ARROW_HEADER_BYTES_MAX: usize = 4 << 20;
+/// Bytes of all names and metadata of one Arrow schema; flatbuffers may share one long text between many columns.
+pub const ARROW_SCHEMA_TEXT_BYTES_MAX: usize = 4 << 20;
+/// Bytes of one message of an answer to a Flight client; a longer answer is cut into several batches.
+pub const FLIGHT_ANSWER_BYTES: usize = 8 << 20;
+/// Bytes of an answer from which on it is encoded beside the threads that wait for sockets.
+pub const FLIGHT_ENCODE_INLINE_BYTES_MAX: usize = 1 << 20;
+/// Time beyond which no caller's own deadline reaches.
+pub const CALLER_DEADLINE_MAX: Duration = Duration::from_secs(3_600);
+/// Bytes of all label frames that are being uploaded or wait to be fetched.
+pub const UPLOADS_BYTES_MAX: u64 = 2 << 30;
 /// Training sets uploaded and not yet fetched, and how long they are kept.
 pub const UPLOADS_MAX: usize = 64;
 pub const UPLOAD_KEPT: Duration = Duration::from_secs(300);
