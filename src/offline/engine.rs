@@ -85,9 +85,8 @@ impl Opened {
     }
 
     pub(super) async fn scan(self, scan: &Scan) -> Result<Rows, Error> {
-        let Self { source, frame, files } = self;
+        let Self { source, mut frame, files } = self;
         let answer = Answer::new(&source, frame.schema().as_arrow(), scan)?;
-        let mut frame = frame;
         if let Some(range) = answer.coarse_range() {
             frame = frame.filter(range).map_err(|error| failed(&source, &error))?;
         }

@@ -1,6 +1,8 @@
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use ::parquet::arrow::ArrowWriter;
+use ::parquet::file::properties::WriterProperties;
 use arrow::array::{Array, AsArray, Int64Array, UnionArray};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, Field as ArrowField, Int64Type, UnionFields};
@@ -147,6 +149,28 @@ async fn a_damaged_file_under_a_query_is_named_with_its_own_source() {
     store.define(BTreeMap::from([(stored.name.clone(), stored), (asked.name.clone(), asked.clone())]));
     let error = read(&store, &asked).await.expect_err("the pages are gone").to_string();
     assert!(error.starts_with("source stored cannot be read: file "), "{error}");
+}
+
+/// The first row group is made unreadable; a range that lies in the second one must not notice.
+#[tokio::test]
+async fn a_range_skips_the_row_groups_outside_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = ParquetStore::new(folder.path().to_owned());
+    let path = folder.path().join("a.parquet");
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(1_000)).build();
+    let file = fs::File::create(&path).expect("the file can be written");
+    let rows = rows(&(0..2_000).collect::<Vec<_>>());
+    let mut writer = ArrowWriter::try_new(file, rows.schema(), Some(properties)).expect("a writer");
+    writer.write(&rows).expect("the rows can be written");
+    let first = writer.close().expect("the file is whole").row_group(0).compressed_size() as usize;
+    let mut bytes = fs::read(&path).expect("the file is there");
+    bytes[4..first].fill(0xff);
+    fs::write(&path, bytes).expect("the file can be written");
+    let source = source("half", SourceKind::Parquet { path: "a.parquet".to_owned() });
+    let ranged = Scan { from: Some(1_500), until: Some(1_502), ..wanted() };
+    let batches = store.scan(&source, &ranged).await.expect("the footer is whole").try_collect::<Vec<_>>().await;
+    assert_eq!(batches.expect("the second row group is whole")[0].num_rows(), 3);
+    assert!(read(&store, &source).await.is_err());
 }
 
 #[tokio::test]
