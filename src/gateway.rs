@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use arrow::datatypes::SchemaRef;
 
 use crate::catalog::{Catalog, Selection};
 use crate::clock::Clock;
@@ -21,10 +23,12 @@ pub struct Gateway {
     pub applied: ArcSwap<Applied>,
     pub online: Arc<dyn OnlineStore>,
     pub offline: Arc<dyn OfflineStore>,
-    pub transforms: Transforms,
+    pub transforms: Arc<Transforms>,
     pub registry: Registry,
     pub clock: Clock,
     pub metrics: Metrics,
+    /// Time one serving request may take when its caller names no deadline.
+    pub serve_deadline: Duration,
 }
 
 /// One applied version of the definitions, and the plans made of it so far.
@@ -33,8 +37,15 @@ pub struct Applied {
     pub catalog: Catalog,
     /// The registry's number of this version; every answer carries it.
     pub version: u64,
-    /// Serving plans by question. Plans of services are always here, plans of ad-hoc questions up to a bound.
-    pub plans: Mutex<HashMap<Selection, Arc<FeaturePlan>>>,
+    /// Serving plans by question, up to `PLANS_KEPT_MAX`; the questions beyond are planned each time.
+    pub plans: Mutex<HashMap<Selection, Planned>>,
+}
+
+/// A plan and the schema of its answers.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    pub plan: Arc<FeaturePlan>,
+    pub schema: SchemaRef,
 }
 
 impl Applied {

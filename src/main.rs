@@ -1,1 +1,29 @@
-fn main() {}
+//! Parse → telemetry → run → print the error chain, exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use lockstep::cli::{Cli, Outcome, run};
+use lockstep::{config, telemetry};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let log = config::log_settings();
+    telemetry::start(log.filter.as_deref(), log.json);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start threads: {error}");
+            return ExitCode::from(9);
+        }
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Found) => ExitCode::from(1),
+        Err(failure) => {
+            eprintln!("error: {}", failure.text);
+            let (_, _, code) = failure.kind.codes();
+            ExitCode::from(code)
+        }
+    }
+}

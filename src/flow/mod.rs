@@ -4,12 +4,14 @@
 
 mod derive;
 pub mod ingest;
+pub mod parity;
 pub mod serve;
+mod store;
 pub mod sync;
 pub mod train;
 
 use crate::error::ErrorKind;
-use crate::{offline, online, plan, registry, transform};
+use crate::{offline, online, pit, plan, registry, transform};
 
 pub use derive::Working;
 
@@ -42,6 +44,8 @@ pub enum Error {
     Online(#[from] online::Error),
     #[error("reading or writing offline data")]
     Offline(#[from] offline::Error),
+    #[error("joining labels to history")]
+    PointInTime(#[from] pit::Error),
     #[error("computing derived view {view}")]
     Transform {
         view: String,
@@ -68,6 +72,7 @@ impl Error {
             Self::Late(_) => ErrorKind::Late,
             Self::Online(source) => source.kind(),
             Self::Offline(source) => source.kind(),
+            Self::PointInTime(source) => source.kind(),
             Self::Transform { source, .. } => source.kind(),
             Self::Registry(source) => source.kind(),
             Self::Stopped(_) => ErrorKind::Internal,

@@ -2,12 +2,19 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray};
+use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::{Schema, SchemaRef};
 
+use super::derive::{Working, derive};
 use super::{Error, Selection};
+use crate::batch::{KeyBatch, StoredRows, null_where_not, timestamps};
+use crate::catalog::Field;
 use crate::clock::{Deadline, Micros};
-use crate::gateway::{Applied, Gateway};
-use crate::plan::FeaturePlan;
+use crate::gateway::{Applied, Gateway, Planned};
+use crate::limits::{PLANS_KEPT_MAX, SERVE_ROWS_MAX};
+use crate::online::Read;
+use crate::plan::{self, ColumnRef, Derivation, FeaturePlan, InputKind, PlanRead};
 
 /// A question whose plan is made. It says which columns must come with it (`plan.inputs`) and holds on to the
 /// definitions it was planned with, so an `apply` in between cannot mix two versions in one answer.
@@ -15,6 +22,9 @@ use crate::plan::FeaturePlan;
 pub struct Prepared {
     pub applied: Arc<Applied>,
     pub plan: Arc<FeaturePlan>,
+    /// The schema of [`Answer::batch`]: join keys, then features; its metadata says with which definitions and
+    /// transforms the answer is made (`lockstep.version`, `lockstep.service`, `lockstep.digest.<view>`).
+    pub schema: SchemaRef,
 }
 
 /// What a cell of an answer is, in Feast's words and numbers.
@@ -64,17 +74,35 @@ impl AnswerColumn {
 }
 
 impl Answer {
-    /// The answer as Arrow: the join keys, then the features. The schema's metadata says with which definitions and
-    /// transforms it was made (`lockstep.version`, `lockstep.as_of`, `lockstep.digest.<view>`).
+    /// The answer as Arrow: the join keys, then the features, under [`Prepared::schema`].
     pub fn batch(&self) -> RecordBatch {
-        todo!()
+        let keys =
+            self.prepared.plan.inputs.iter().zip(&self.inputs).filter(|(input, _)| input.kind == InputKind::JoinKey);
+        let columns = keys.map(|(_, column)| column).chain(self.columns.iter().map(|column| &column.values)).cloned();
+        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
+        RecordBatch::try_new_with_options(Arc::clone(&self.prepared.schema), columns.collect(), &options)
+            .expect("the schema is made of the plan that made the columns")
     }
 }
 
 /// Plans a question, or finds its plan.
 pub fn prepare(gateway: &Gateway, selection: &Selection) -> Result<Prepared, Error> {
-    let _ = (gateway, selection);
-    todo!()
+    let applied = gateway.applied.load_full();
+    let known = applied.plans.lock().expect("no one panics while planning").get(selection).cloned();
+    let planned = match known {
+        Some(planned) => planned,
+        None => {
+            let plan = plan::serving(&applied.catalog, selection)?;
+            let schema = answer_schema(&plan, applied.version);
+            let planned = Planned { plan: Arc::new(plan), schema };
+            let mut plans = applied.plans.lock().expect("no one panics while planning");
+            if plans.len() < PLANS_KEPT_MAX {
+                plans.insert(selection.clone(), planned.clone());
+            }
+            planned
+        }
+    };
+    Ok(Prepared { applied, plan: planned.plan, schema: planned.schema })
 }
 
 /// Answers a prepared question. `inputs` are in the order and of the types of `plan.inputs`; a request field that the
@@ -87,6 +115,153 @@ pub async fn serve(
     as_of: Option<Micros>,
     deadline: Deadline,
 ) -> Result<Answer, Error> {
-    let _ = (gateway, prepared, inputs, rows, as_of, deadline);
-    todo!()
+    check(&prepared.plan, &inputs, rows)?;
+    let plan = Arc::clone(&prepared.plan);
+    let as_of = as_of.unwrap_or_else(|| gateway.clock.now());
+
+    let found = read_stored(gateway, &plan, &inputs, rows, deadline).await?;
+    let (stored, views): (Vec<_>, Vec<_>) =
+        plan.reads.iter().zip(found).map(|(read, rows)| keep_valid(read, rows, as_of)).unzip();
+
+    let as_of_column: ArrayRef = Arc::new(timestamps(vec![Some(as_of); rows]));
+    let working = Working { rows, as_of: as_of_column, inputs, stored, derived: Vec::new() };
+    let working = derive(gateway, &plan.derivations, working, deadline).await?;
+
+    let columns = answer_columns(&plan, &working, views);
+    Ok(Answer { prepared, rows, inputs: working.inputs, columns, as_of })
+}
+
+fn check(plan: &FeaturePlan, inputs: &[ArrayRef], rows: usize) -> Result<(), Error> {
+    if rows > SERVE_ROWS_MAX {
+        return Err(Error::TooManyRows { rows, max: SERVE_ROWS_MAX });
+    }
+    for (input, column) in plan.inputs.iter().zip(inputs) {
+        if input.kind == InputKind::JoinKey && column.null_count() > 0 {
+            let row = (0..rows).find(|row| column.is_null(*row)).unwrap_or_default();
+            return Err(Error::NullJoinKey { join_key: input.field.name.clone(), row });
+        }
+    }
+    Ok(())
+}
+
+/// Asks the online store for every stored view of the plan at once.
+async fn read_stored(
+    gateway: &Gateway,
+    plan: &FeaturePlan,
+    inputs: &[ArrayRef],
+    rows: usize,
+    deadline: Deadline,
+) -> Result<Vec<StoredRows>, Error> {
+    let mut encoded: Vec<(&[usize], KeyBatch)> = Vec::new();
+    for read in &plan.reads {
+        if !encoded.iter().any(|(keys, _)| *keys == read.keys) {
+            encoded.push((&read.keys, encode_keys(read, inputs, rows)));
+        }
+    }
+    let reads: Vec<Read<'_>> = plan
+        .reads
+        .iter()
+        .filter_map(|read| {
+            let (_, keys) = encoded.iter().find(|(keys, _)| *keys == read.keys)?;
+            Some(Read { view: &read.online, keys, columns: &read.columns })
+        })
+        .collect();
+    if reads.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(gateway.online.read(&reads, deadline).await?)
+}
+
+pub(super) fn encode_keys(read: &PlanRead, inputs: &[ArrayRef], rows: usize) -> KeyBatch {
+    let columns: Vec<ArrayRef> = read.keys.iter().map(|input| Arc::clone(&inputs[*input])).collect();
+    KeyBatch::encode(&read.online.join_keys, &columns, rows)
+}
+
+/// Serving sees what a training row of the same moment would see: nothing from after `as_of`, nothing older than the
+/// ttl. Rows that are not to be seen become absent.
+fn keep_valid(read: &PlanRead, mut found: StoredRows, as_of: Micros) -> (StoredRows, Arc<ViewRows>) {
+    let rows = found.event_time.len();
+    let oldest = read.ttl.map_or(Micros::MIN, |ttl| as_of.saturating_sub(micros(ttl)));
+    let status: Vec<Status> = (0..rows)
+        .map(|row| match found.present.value(row).then(|| found.event_time.value(row)) {
+            Some(event_time) if event_time > as_of => Status::NotFound,
+            Some(event_time) if event_time < oldest => Status::OutsideMaxAge,
+            Some(_) => Status::Present,
+            None => Status::NotFound,
+        })
+        .collect();
+    let valid = BooleanBuffer::collect_bool(rows, |row| status[row] == Status::Present);
+    if valid != found.present {
+        found.columns = found.columns.iter().map(|column| null_where_not(column, &valid)).collect();
+        found.present = valid;
+    }
+    let event_time = found.event_time.clone();
+    (found, Arc::new(ViewRows { status, event_time }))
+}
+
+/// A ttl in microseconds.
+pub(super) fn micros(ttl: std::time::Duration) -> Micros {
+    Micros::try_from(ttl.as_micros()).unwrap_or(Micros::MAX)
+}
+
+fn answer_columns(plan: &FeaturePlan, working: &Working, views: Vec<Arc<ViewRows>>) -> Vec<AnswerColumn> {
+    let derived: Vec<Arc<ViewRows>> =
+        plan.derivations.iter().map(|derivation| Arc::new(derived_rows(derivation, working, &views))).collect();
+    let given = Arc::new(ViewRows {
+        status: vec![Status::Present; working.rows],
+        event_time: timestamps(vec![None; working.rows]),
+    });
+    plan.outputs
+        .iter()
+        .map(|output| AnswerColumn {
+            values: Arc::clone(working.column(output.column)),
+            rows: Arc::clone(match output.column {
+                ColumnRef::Input(_) => &given,
+                ColumnRef::Stored { read, .. } => &views[read],
+                ColumnRef::Derived { derivation, .. } => &derived[derivation],
+            }),
+        })
+        .collect()
+}
+
+/// A derived row is as present as the best of the rows it needs.
+fn derived_rows(derivation: &Derivation, working: &Working, views: &[Arc<ViewRows>]) -> ViewRows {
+    let needs = &derivation.needs_any_of;
+    let best = |row: usize| {
+        let any = |status: Status| needs.iter().any(|read| views[*read].status[row] == status);
+        match () {
+            () if needs.is_empty() || any(Status::Present) => Status::Present,
+            () if any(Status::OutsideMaxAge) => Status::OutsideMaxAge,
+            () => Status::NotFound,
+        }
+    };
+    ViewRows { status: (0..working.rows).map(best).collect(), event_time: timestamps(vec![None; working.rows]) }
+}
+
+/// What an answer (or a training set) says of how it was made.
+pub(super) fn provenance(plan: &FeaturePlan, version: u64) -> Vec<(String, String)> {
+    let mut metadata = vec![("lockstep.version".to_owned(), version.to_string())];
+    metadata.extend(plan.service.iter().map(|service| ("lockstep.service".to_owned(), service.clone())));
+    metadata.extend(digests(plan).into_iter().map(|(view, digest)| (format!("lockstep.digest.{view}"), digest)));
+    metadata
+}
+
+/// The digest of the transform behind each derived view of a plan, whether it runs now or ran at sync.
+pub fn digests(plan: &FeaturePlan) -> Vec<(String, String)> {
+    let now = plan
+        .derivations
+        .iter()
+        .map(|derivation| (derivation.view.name.clone(), derivation.transform.digest.to_string()));
+    let stored = plan.reads.iter().filter_map(|read| Some((read.online.name.clone(), read.online.digest?.to_string())));
+    let mut digests: Vec<_> = now.chain(stored).collect();
+    digests.sort();
+    digests
+}
+
+fn answer_schema(plan: &FeaturePlan, version: u64) -> SchemaRef {
+    let keys = plan.inputs.iter().filter(|input| input.kind == InputKind::JoinKey).map(|input| &input.field);
+    let fields = keys
+        .chain(plan.outputs.iter().map(|output| &output.field))
+        .map(|field| Field { nullable: true, ..field.clone() }.arrow());
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()).with_metadata(provenance(plan, version).into_iter().collect()))
 }

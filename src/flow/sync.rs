@@ -1,8 +1,24 @@
-//! Offline rows become online rows.
+//! Offline rows become online rows: the newest row of each key, and what is derived of it at sync.
+
+use std::time::Instant;
+
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::datatypes::TimestampMicrosecondType;
+use futures::StreamExt;
 
 use super::Error;
-use crate::clock::Micros;
+use super::serve::micros;
+use super::store::store;
+use crate::batch::{FeatureRows, KeyBatch};
+use crate::catalog::{Catalog, View};
+use crate::clock::{Deadline, Micros};
+use crate::error::chain;
 use crate::gateway::Gateway;
+use crate::limits::{SYNC_BATCH_ROWS, SYNC_WRITE_DEADLINE};
+use crate::offline::Scan;
+use crate::pit::Newest;
+use crate::plan::{self, StorePlan};
+use crate::registry::SyncRun;
 
 /// Which rows of the source to sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +43,7 @@ pub struct Progress {
 }
 
 /// What a sync of one view did.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 pub struct Synced {
     pub view: String,
     pub rows_read: u64,
@@ -38,23 +54,152 @@ pub struct Synced {
     pub rows_older: u64,
     /// Rows with a null join key.
     pub rows_without_key: u64,
+    /// Rows from after this machine's clock. They are left for a later sync: stored now, they would hide the present.
+    pub rows_in_future: u64,
     pub derived_views: Vec<String>,
     pub seconds: f64,
 }
 
-/// Brings one feature view, and the derived views placed at sync that read it, to the online store.
+/// Brings one feature view, and the derived views placed at sync that read it, to the online store. Writing the same
+/// rows again changes nothing, so a sync that broke off is simply run again.
 pub async fn sync(
     gateway: &Gateway,
     view: &str,
     range: Range,
     tell: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Synced, Error> {
-    let _ = (gateway, view, range, tell);
-    todo!()
+    let applied = gateway.applied.load_full();
+    let plan = plan::storing(&applied.catalog, view)?;
+    let (started, started_at) = (Instant::now(), gateway.clock.now());
+    let mut synced = Synced {
+        view: view.to_owned(),
+        derived_views: plan.derived.iter().map(|derived| derived.name.clone()).collect(),
+        ..Synced::default()
+    };
+
+    let window = window(gateway, &plan, range).await?;
+    let outcome = run(gateway, &applied.catalog, &plan, window, &mut synced, tell).await;
+
+    synced.seconds = started.elapsed().as_secs_f64();
+    gateway.metrics.count_sync(&synced);
+    gateway.registry.record_run(&recorded(&synced, range, started_at, &outcome)).await?;
+    outcome?;
+    gateway.registry.set_progress(view, window.1).await?;
+    Ok(synced)
 }
 
-/// The feature views that `sync` is for: online, and not only pushed to.
+/// The feature views that `sync` is for: online, with a history to read.
 pub fn syncable_views(gateway: &Gateway) -> Vec<String> {
-    let _ = gateway;
-    todo!()
+    let applied = gateway.applied.load();
+    let online = |view: &View| match view {
+        View::Feature(view) if view.online => Some(view.name.clone()),
+        _ => None,
+    };
+    applied.catalog.views.values().filter_map(online).collect()
+}
+
+/// The first and last event time to read; both inclusive.
+async fn window(gateway: &Gateway, plan: &StorePlan, range: Range) -> Result<(Option<Micros>, Micros), Error> {
+    match range {
+        Range::Full => Ok((None, gateway.clock.now())),
+        Range::Between { from, until } if from >= until => {
+            Err(Error::Invalid("the range is empty: its start must be before its end".to_owned()))
+        }
+        Range::Between { from, until } => Ok((Some(from), until)),
+        Range::Incremental { until } => {
+            let begin = plan.view.ttl.map(|ttl| until.saturating_sub(micros(ttl)));
+            Ok((gateway.registry.progress(&plan.view.name).await?.or(begin), until))
+        }
+    }
+}
+
+async fn run(
+    gateway: &Gateway,
+    catalog: &Catalog,
+    plan: &StorePlan,
+    window: (Option<Micros>, Micros),
+    synced: &mut Synced,
+    tell: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<(), Error> {
+    let newest = read_newest(gateway, catalog, plan, window, synced, tell).await?;
+    synced.rows_latest = newest.len() as u64;
+    for from in (0..newest.len()).step_by(SYNC_BATCH_ROWS) {
+        let rows = newest.rows(from, SYNC_BATCH_ROWS).map_err(|error| Error::Stopped(error.to_string()))?;
+        let written = store(gateway, plan, feature_rows(plan, &rows), Deadline::after(SYNC_WRITE_DEADLINE)).await?;
+        synced.rows_written += written.written;
+        synced.rows_older += written.older;
+        tell(Progress { rows_read: synced.rows_read, rows_written: synced.rows_written });
+    }
+    Ok(())
+}
+
+async fn read_newest(
+    gateway: &Gateway,
+    catalog: &Catalog,
+    plan: &StorePlan,
+    (from, until): (Option<Micros>, Micros),
+    synced: &mut Synced,
+    tell: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<Newest, Error> {
+    let columns = plan.view.join_keys.iter().chain(&plan.view.features).cloned().collect();
+    let scan = Scan { columns, from, until: None };
+    let mut batches = gateway.offline.scan(&catalog.sources[&plan.view.source], &scan).await?;
+    let mut newest = Newest::default();
+    while let Some(batch) = batches.next().await {
+        let (batch, in_future) = not_after(batch?, until);
+        synced.rows_in_future += in_future;
+        synced.rows_read += batch.num_rows() as u64;
+        let rows = feature_rows(plan, &batch);
+        let keys = KeyBatch::encode(&plan.view.join_keys, &rows.keys, rows.rows());
+        synced.rows_without_key += (0..keys.rows()).filter(|row| keys.is_null(*row)).count() as u64;
+        newest
+            .push(batch, &keys, &rows.event_time, &rows.created_time)
+            .map_err(|error| Error::Stopped(error.to_string()))?;
+        tell(Progress { rows_read: synced.rows_read, rows_written: 0 });
+    }
+    Ok(newest)
+}
+
+/// The rows up to `until`, and how many there are after it.
+fn not_after(batch: RecordBatch, until: Micros) -> (RecordBatch, u64) {
+    let event_time = batch.column(batch.num_columns() - 2).as_primitive::<TimestampMicrosecondType>();
+    let within = BooleanArray::from_iter((0..batch.num_rows()).map(|row| Some(event_time.value(row) <= until)));
+    let after = batch.num_rows() - within.true_count();
+    if after == 0 {
+        return (batch, 0);
+    }
+    let kept = arrow::compute::filter_record_batch(&batch, &within).expect("the mask is as long as the batch");
+    (kept, after as u64)
+}
+
+/// A batch of a scan, by what its columns are.
+fn feature_rows(plan: &StorePlan, batch: &RecordBatch) -> FeatureRows {
+    let keys = plan.view.join_keys.len();
+    let features = plan.view.features.len();
+    let times = |column: usize| batch.column(column).as_primitive::<TimestampMicrosecondType>().clone();
+    FeatureRows {
+        keys: batch.columns()[..keys].to_vec(),
+        features: batch.columns()[keys..keys + features].to_vec(),
+        event_time: times(keys + features),
+        created_time: times(keys + features + 1),
+    }
+}
+
+fn recorded(synced: &Synced, range: Range, started_at: Micros, outcome: &Result<(), Error>) -> SyncRun {
+    SyncRun {
+        view: synced.view.clone(),
+        range: match range {
+            Range::Full => "full".to_owned(),
+            Range::Between { .. } => "range".to_owned(),
+            Range::Incremental { .. } => "incremental".to_owned(),
+        },
+        started_at,
+        seconds: synced.seconds,
+        rows_read: synced.rows_read,
+        rows_latest: synced.rows_latest,
+        rows_written: synced.rows_written,
+        rows_older: synced.rows_older,
+        rows_without_key: synced.rows_without_key,
+        failure: outcome.as_ref().err().map(|error| chain(error)),
+    }
 }

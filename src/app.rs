@@ -1,0 +1,269 @@
+//! The composition root: a project's folder becomes a gateway, and a gateway becomes listening servers.
+//!
+//! The only file that names concrete adapters. Definitions are built the same way from files (`plan`, `apply`) and from
+//! what the registry recorded (`gateway`), so what was applied is what runs.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use tokio::net::TcpListener;
+
+use crate::catalog::{self, Catalog, DefinitionFile, Definitions, Digest, PluginUse, Source, Transform, Warning};
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::document::Mistakes;
+use crate::error::ErrorKind;
+use crate::gateway::{Applied, Gateway};
+use crate::metrics::Metrics;
+use crate::offline::parquet::ParquetStore;
+use crate::offline::{self, OfflineStore};
+use crate::online::embedded::EmbeddedStore;
+use crate::online::memory::MemoryStore;
+use crate::online::{self, OnlineStore};
+use crate::plan::{self, Change};
+use crate::registry::{self, NewVersion, Registry, Version};
+use crate::server;
+use crate::transform::{self, Settings, Transforms};
+
+/// A project on this machine: its folder and what `lockstep.yaml` says.
+#[derive(Debug)]
+pub struct Project {
+    pub config: Config,
+}
+
+/// The written definitions, checked and compared with the applied ones.
+#[derive(Debug)]
+pub struct Planned {
+    pub catalog: Catalog,
+    pub changes: Vec<Change>,
+    pub warnings: Vec<Warning>,
+    files: Vec<DefinitionFile>,
+    plugins: BTreeMap<String, Vec<u8>>,
+}
+
+/// Why a project cannot be planned, applied or run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    #[error(transparent)]
+    Mistakes(#[from] Mistakes),
+    #[error("plugin {plugin}: there is no {path}; build it, or correct the name")]
+    NoPlugin { plugin: String, path: PathBuf },
+    #[error(transparent)]
+    Transform(#[from] transform::Error),
+    #[error(transparent)]
+    Online(#[from] online::Error),
+    #[error(transparent)]
+    Offline(#[from] offline::Error),
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    #[error("nothing is applied yet; run lockstep apply")]
+    NothingApplied,
+    #[error("these changes break what is in use:\n{0}\napply them with --allow-incompatible if that is meant")]
+    Incompatible(String),
+    #[error("cannot listen on {address}: {source}; is another gateway running?")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("the server stopped: {0}")]
+    Server(String),
+}
+
+impl Error {
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Config(source) => source.kind(),
+            Self::Mistakes(source) => source.kind(),
+            Self::NoPlugin { .. } => ErrorKind::NotFound,
+            Self::Transform(source) => source.kind(),
+            Self::Online(source) => source.kind(),
+            Self::Offline(source) => source.kind(),
+            Self::Registry(source) => source.kind(),
+            Self::NothingApplied | Self::Incompatible(_) | Self::Listen { .. } => ErrorKind::Conflict,
+            Self::Server(_) => ErrorKind::Unavailable,
+        }
+    }
+}
+
+impl Project {
+    /// Reads `lockstep.yaml` in `folder`.
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        Ok(Self { config: config::read(folder)? })
+    }
+
+    pub fn plugin_path(&self, plugin: &str) -> PathBuf {
+        self.config.plugins.join(format!("{plugin}.wasm"))
+    }
+
+    pub async fn registry(&self) -> Result<Registry, Error> {
+        Ok(Registry::open(&self.config.registry).await?)
+    }
+
+    /// Checks the definition files and compares them with what is applied.
+    pub async fn plan(&self) -> Result<Planned, Error> {
+        let files = config::definition_files(&self.config.folder)?;
+        let definitions = Definitions::parse(&self.config.project, &files)?;
+        let plugins = self.read_plugins(&definitions)?;
+        let transforms = self.transforms()?;
+        let columns = self.source_columns(&definitions).await;
+        let (catalog, warnings) = build(&definitions, &plugins, &transforms, &columns)?;
+        let before = match self.registry().await?.latest().await? {
+            Some(_) => self.applied_catalog().await?.catalog,
+            None => Catalog::empty(&self.config.project),
+        };
+        let changes = plan::compare(&before, &catalog);
+        Ok(Planned { catalog, changes, warnings, files, plugins })
+    }
+
+    /// Records planned definitions as the next version.
+    pub async fn apply(&self, planned: &Planned, allow_incompatible: bool) -> Result<Version, Error> {
+        let breaking: Vec<String> = planned.changes.iter().filter(|change| change.is_incompatible()).map(ToString::to_string).collect();
+        if !breaking.is_empty() && !allow_incompatible {
+            return Err(Error::Incompatible(breaking.join("\n")));
+        }
+        let plugins = planned.plugins.iter().map(|(name, bytes)| (name.clone(), Digest::of(bytes), bytes.clone()));
+        let version = NewVersion {
+            project: self.config.project.clone(),
+            catalog_hash: planned.catalog.hash(),
+            applied_by: self.config.user.clone(),
+            applied_at: Clock::default().now(),
+            definitions: planned.files.iter().map(|file| (file.path.clone(), file.text.clone())).collect(),
+            plugins: plugins.collect(),
+            summary: planned.changes.iter().map(ToString::to_string).collect(),
+        };
+        Ok(self.registry().await?.record(version).await?)
+    }
+
+    /// The definitions as they were applied last, built of what the registry recorded.
+    pub async fn applied_catalog(&self) -> Result<Applied, Error> {
+        self.load_applied(&self.registry().await?, &self.transforms()?).await
+    }
+
+    /// Everything a flow needs, with the definitions that were applied last.
+    pub async fn gateway(&self) -> Result<Arc<Gateway>, Error> {
+        let registry = self.registry().await?;
+        let transforms = self.transforms()?;
+        let applied = self.load_applied(&registry, &transforms).await?;
+        let offline = ParquetStore::new(self.config.folder.clone());
+        offline.define(applied.catalog.sources.clone());
+        Ok(Arc::new(Gateway {
+            applied: ArcSwap::from_pointee(applied),
+            online: self.online_store()?,
+            offline: Arc::new(offline),
+            transforms: Arc::new(transforms),
+            registry,
+            clock: Clock::default(),
+            metrics: Metrics::default(),
+            serve_deadline: self.config.serve_deadline,
+        }))
+    }
+
+    async fn load_applied(&self, registry: &Registry, transforms: &Transforms) -> Result<Applied, Error> {
+        let recorded = registry.latest().await?.ok_or(Error::NothingApplied)?;
+        let files: Vec<DefinitionFile> = recorded.definitions.into_iter().map(|(path, text)| DefinitionFile { path, text }).collect();
+        let definitions = Definitions::parse(&recorded.project, &files)?;
+        let plugins = recorded.plugins.into_iter().map(|(name, _, bytes)| (name, bytes)).collect();
+        let (catalog, _) = build(&definitions, &plugins, transforms, &BTreeMap::new())?;
+        Ok(Applied::new(catalog, recorded.number))
+    }
+
+    fn transforms(&self) -> Result<Transforms, Error> {
+        Ok(Transforms::start(Settings { cache: Some(self.config.cache.clone()), ..Settings::default() })?)
+    }
+
+    fn online_store(&self) -> Result<Arc<dyn OnlineStore>, Error> {
+        Ok(match &self.config.online_store {
+            config::OnlineStore::Embedded { path } => Arc::new(EmbeddedStore::open(path)?),
+            config::OnlineStore::Memory => Arc::new(MemoryStore::default()),
+        })
+    }
+
+    fn read_plugins(&self, definitions: &Definitions) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+        let read = |plugin: String| {
+            let path = self.plugin_path(&plugin);
+            match std::fs::read(&path) {
+                Ok(bytes) => Ok((plugin, bytes)),
+                Err(_) => Err(Error::NoPlugin { plugin, path }),
+            }
+        };
+        definitions.plugins().into_iter().map(read).collect()
+    }
+
+    /// The columns of each source, or why they cannot be read; a push source without rows has none yet.
+    async fn source_columns(&self, definitions: &Definitions) -> BTreeMap<String, Result<SchemaRef, String>> {
+        let sources: BTreeMap<String, Source> = definitions.sources().into_iter().map(|source| (source.name.clone(), source)).collect();
+        let offline = ParquetStore::new(self.config.folder.clone());
+        offline.define(sources.clone());
+        let mut columns = BTreeMap::new();
+        for (name, source) in sources.iter().filter(|(_, source)| !matches!(source.kind, catalog::SourceKind::Push { .. })) {
+            let schema = offline.schema(source).await.map_err(|error| crate::error::chain(&error));
+            columns.insert(name.clone(), schema);
+        }
+        columns
+    }
+}
+
+/// Definitions, plugin bytes and source columns become a catalog, or all mistakes.
+fn build(
+    definitions: &Definitions,
+    plugins: &BTreeMap<String, Vec<u8>>,
+    transforms: &Transforms,
+    columns: &BTreeMap<String, Result<SchemaRef, String>>,
+) -> Result<(Catalog, Vec<Warning>), Error> {
+    let bind = |plugin: &PluginUse<'_>| -> Result<Arc<Transform>, String> {
+        let bytes = plugins.get(plugin.plugin).ok_or_else(|| format!("plugin {} is not there", plugin.plugin))?;
+        let (digest, _) = transforms.load(plugin.plugin, bytes).map_err(|error| crate::error::chain(&error))?;
+        transforms.bind(plugin.plugin, digest, plugin.parameters, plugin.outputs).map_err(|error| crate::error::chain(&error))
+    };
+    Ok(catalog::build(definitions, &bind, &|source| columns.get(source).cloned())?)
+}
+
+/// Writes a training set as Parquet, whole or not at all, with its provenance as file metadata.
+pub fn write_training_set(path: &Path, set: &RecordBatch) -> Result<(), Error> {
+    let metadata: Vec<(String, String)> = set.schema_ref().metadata().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    Ok(offline::write_parquet(path, set, &metadata)?)
+}
+
+/// The listeners of a running gateway.
+#[derive(Debug)]
+pub struct Servers {
+    pub http: SocketAddr,
+    pub flight: SocketAddr,
+    pub admin: SocketAddr,
+    running: server::Running,
+}
+
+impl Servers {
+    /// Binds all three listeners first, so that a gateway serves on all of them or not at all.
+    pub async fn start(project: &Project, gateway: Arc<Gateway>) -> Result<Self, Error> {
+        let listen = &project.config.listen;
+        let http = bind(listen.http).await?;
+        let flight = bind(listen.flight).await?;
+        let admin = bind(listen.admin).await?;
+        let addresses = (address(&http)?, address(&flight)?, address(&admin)?);
+        let running = server::start(gateway, server::Listeners { http, flight, admin });
+        Ok(Self { http: addresses.0, flight: addresses.1, admin: addresses.2, running })
+    }
+
+    /// Waits for SIGTERM or Ctrl-C, then drains.
+    pub async fn until_stopped(self) -> Result<(), Error> {
+        self.running.until_stopped().await.map_err(|error| Error::Server(error.to_string()))
+    }
+
+    /// Drains now.
+    pub async fn stop(self) -> Result<(), Error> {
+        self.running.stop().await.map_err(|error| Error::Server(error.to_string()))
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
+}
+
+fn address(listener: &TcpListener) -> Result<SocketAddr, Error> {
+    listener.local_addr().map_err(|error| Error::Server(error.to_string()))
+}

@@ -1,0 +1,27 @@
+//! `lockstep lineage`: where a feature comes from, down to the sources, and who uses it.
+
+use clap::Args;
+
+use super::{Context, Failure, Outcome, output};
+use crate::app::Project;
+use crate::error::ErrorKind;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: lockstep lineage company_recency:days_since_last_trip")]
+pub(super) struct Arguments {
+    /// The feature, as `view:feature`
+    feature: String,
+}
+
+pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Outcome, Failure> {
+    let Some((view, feature)) = arguments.feature.split_once(':') else {
+        return Err(Failure::invalid(format!("{:?} is not a feature; write it as view:feature", arguments.feature)));
+    };
+    let catalog = Project::open(&context.project)?.applied_catalog().await?.catalog;
+    let lineage = crate::plan::lineage(&catalog, view, feature).ok_or_else(|| Failure {
+        kind: ErrorKind::NotFound,
+        text: format!("{view}:{feature} is not among the applied features"),
+    })?;
+    output::print(context.format, &lineage, ToString::to_string)?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,160 @@
+//! The command line: one file per command. A command parses, calls the app or a flow, and prints; it decides nothing.
+
+mod apply;
+mod completions;
+mod get;
+mod history;
+mod init;
+mod lineage;
+mod output;
+mod parity;
+mod plan;
+mod plugin;
+mod push;
+mod quickstart;
+mod schema;
+mod serve;
+mod sync;
+mod time;
+mod train;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::error::ErrorKind;
+
+/// A feature gateway: one WebAssembly transform for sync, ingest, serving and training.
+#[derive(Debug, Parser)]
+#[command(name = "lockstep", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done · 1 a check found something (parity, plan) · 2 invalid input · 3 not found · \
+4 conflict · 5 too large · 6 a plugin failed · 7 exhausted · 8 too late · 9 unavailable · 10 internal")]
+pub struct Cli {
+    /// The folder with `lockstep.yaml`
+    #[arg(long, short = 'C', global = true, default_value = ".", env = "LOCKSTEP_PROJECT")]
+    project: PathBuf,
+    /// How results are printed
+    #[arg(long, short, global = true, value_enum, default_value_t = Format::Table)]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make the Chicago Taxi example, run all of it, and serve it
+    Quickstart(quickstart::Arguments),
+    /// Write a new project
+    Init(init::Arguments),
+    /// Show what `apply` would change, and everything that is wrong
+    Plan,
+    /// Record the definitions in the registry
+    Apply(apply::Arguments),
+    /// Show what was applied, when and by whom
+    History(history::Arguments),
+    /// Show where a feature comes from and who uses it
+    Lineage(lineage::Arguments),
+    /// Bring offline rows to the online store
+    Sync(sync::Arguments),
+    /// Answer requests over HTTP and Arrow Flight
+    Serve,
+    /// Look features up
+    Get(get::Arguments),
+    /// Make a training set
+    Train(train::Arguments),
+    /// Push rows of a Parquet file to a push source
+    Push(push::Arguments),
+    /// Prove that serving and training give the same values
+    Parity(parity::Arguments),
+    /// Look into transform plugins
+    #[command(subcommand)]
+    Plugin(plugin::Command),
+    /// Print the JSON Schema of the definition files
+    Schema(schema::Arguments),
+    /// Print a completion script for a shell
+    Completions(completions::Arguments),
+}
+
+/// How a command ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    /// A check ran and found something: exit code 1.
+    Found,
+}
+
+/// An error of any module, with its kind.
+#[derive(Debug)]
+pub struct Failure {
+    pub kind: ErrorKind,
+    pub text: String,
+}
+
+impl Failure {
+    pub(crate) fn invalid(text: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Invalid, text: text.into() }
+    }
+}
+
+/// Errors of our modules become failures with their whole chain.
+macro_rules! failure_from {
+    ($($error:ty),+ $(,)?) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self { kind: error.kind(), text: crate::error::chain(&error) }
+            }
+        })+
+    };
+}
+
+failure_from!(
+    crate::app::Error,
+    crate::flow::Error,
+    crate::offline::Error,
+    crate::plan::Error,
+    crate::registry::Error,
+    crate::transform::Error,
+);
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self { kind: ErrorKind::Unavailable, text: error.to_string() }
+    }
+}
+
+/// Runs the command that the arguments name.
+pub async fn run(cli: Cli) -> Result<Outcome, Failure> {
+    let context = Context { project: cli.project, format: cli.output };
+    match cli.command {
+        Command::Quickstart(arguments) => quickstart::run(arguments).await,
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Plan => plan::run(&context).await,
+        Command::Apply(arguments) => apply::run(&context, &arguments).await,
+        Command::History(arguments) => history::run(&context, &arguments).await,
+        Command::Lineage(arguments) => lineage::run(&context, &arguments).await,
+        Command::Sync(arguments) => sync::run(&context, &arguments).await,
+        Command::Serve => serve::run(&context).await,
+        Command::Get(arguments) => get::run(&context, &arguments).await,
+        Command::Train(arguments) => train::run(&context, &arguments).await,
+        Command::Push(arguments) => push::run(&context, &arguments).await,
+        Command::Parity(arguments) => parity::run(&context, &arguments).await,
+        Command::Plugin(command) => plugin::run(&context, &command),
+        Command::Schema(arguments) => schema::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+    }
+}
+
+/// What every command is told.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub project: PathBuf,
+    pub format: Format,
+}

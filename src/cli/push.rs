@@ -1,0 +1,59 @@
+//! `lockstep push`: rows of a Parquet file, as if a caller had pushed them.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::{Context, Failure, Outcome, output};
+use crate::app::Project;
+use crate::clock::Deadline;
+use crate::flow::ingest::{Ingested, PushTo, ingest};
+use crate::limits::{PUSH_ROWS_MAX, WRITE_DEADLINE};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: lockstep push rides rides.parquet")]
+pub(super) struct Arguments {
+    /// The push source
+    source: String,
+    /// A Parquet file with the source's columns
+    rows: PathBuf,
+    /// Where the rows go
+    #[arg(long, value_enum, default_value_t = To::OnlineAndOffline)]
+    to: To,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum To {
+    Online,
+    Offline,
+    OnlineAndOffline,
+}
+
+pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Outcome, Failure> {
+    let gateway = Project::open(&context.project)?.gateway().await?;
+    let rows = crate::offline::read_parquet(&arguments.rows)?;
+    let to = match arguments.to {
+        To::Online => PushTo::Online,
+        To::Offline => PushTo::Offline,
+        To::OnlineAndOffline => PushTo::OnlineAndOffline,
+    };
+    let mut total = Ingested::default();
+    for from in (0..rows.num_rows()).step_by(PUSH_ROWS_MAX) {
+        let part = rows.slice(from, PUSH_ROWS_MAX.min(rows.num_rows() - from));
+        let ingested = ingest(&gateway, &arguments.source, &part, to, Deadline::after(WRITE_DEADLINE)).await?;
+        total.views = ingested.views;
+        total.rows += ingested.rows;
+        total.rows_older += ingested.rows_older;
+        total.rows_appended += ingested.rows_appended;
+    }
+    output::print(context.format, &total, |total| {
+        format!(
+            "{} rows to {} ({} rows were older than what is stored, {} added to the history)",
+            total.rows,
+            total.views.join(", "),
+            total.rows_older,
+            total.rows_appended
+        )
+    })?;
+    Ok(Outcome::Done)
+}

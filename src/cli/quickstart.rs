@@ -1,0 +1,157 @@
+//! `lockstep quickstart`: the whole way on real data, in one command and one process.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Args;
+
+use super::init::{self, Example};
+use super::sync::sync_views;
+use super::{Failure, Format, Outcome, output, plan, sync, time};
+use crate::app::{Project, Servers, write_training_set};
+use crate::catalog::Selection;
+use crate::clock::Micros;
+use crate::flow::parity::parity;
+use crate::flow::sync::{Range, syncable_views};
+use crate::flow::train::{Labels, Options, train};
+use crate::gateway::Gateway;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: lockstep quickstart --dir /tmp/taxi --once")]
+pub(super) struct Arguments {
+    /// Where the project is made; if it is there already, it is used as it is
+    #[arg(long, default_value = "lockstep-quickstart")]
+    dir: PathBuf,
+    /// End after the report instead of serving until Ctrl-C
+    #[arg(long)]
+    once: bool,
+}
+
+const SERVICE: &str = "tip_model_v1";
+/// The trips end on 2016-12-30; a day later their 30-day ttl still holds.
+const AS_OF: &str = "2016-12-31T00:00:00Z";
+
+pub(super) async fn run(arguments: Arguments) -> Result<Outcome, Failure> {
+    let started = Instant::now();
+    let project = make(&arguments.dir)?;
+
+    step(2, "apply: the definitions, checked, become a version in the registry");
+    let planned = project.plan().await?;
+    plan::print_changes(Format::Table, &planned)?;
+    let applied = project.apply(&planned, false).await?;
+    println!("  version {}", applied.number);
+    let gateway = project.gateway().await?;
+
+    step(3, "sync: the newest row of each company, area and trip goes to the online store");
+    let synced = sync_views(&gateway, &syncable_views(&gateway), Range::Full).await?;
+    println!("{}", sync::report(&synced));
+
+    step(4, "train: each trip with what was known when it began");
+    training_set(&gateway, &arguments.dir).await?;
+
+    step(5, "serve: HTTP and Arrow Flight, asked as clients ask");
+    let servers = Servers::start(&project, gateway.clone()).await?;
+    ask(&servers).await?;
+
+    step(6, "parity: what serving answers is what training sees, bit for bit");
+    let as_of = time::parse(AS_OF).map_err(Failure::invalid)?;
+    let outcome = prove(&gateway, as_of).await?;
+    println!("\nAll of it took {:.1} s.", started.elapsed().as_secs_f64());
+
+    if !arguments.once {
+        print_what_to_try(&servers, &arguments.dir);
+        servers.until_stopped().await?;
+        return Ok(outcome);
+    }
+    servers.stop().await?;
+    Ok(outcome)
+}
+
+fn step(number: u8, title: &str) {
+    println!("\n[{number}/6] {title}");
+}
+
+fn make(dir: &Path) -> Result<Project, Failure> {
+    step(1, "make: a project of 15,002 real taxi trips");
+    match dir.join("lockstep.yaml").exists() {
+        true => println!("  {} is there already and is used as it is", dir.display()),
+        false => {
+            init::write(dir, Example::ChicagoTaxi)?;
+            println!("  written to {}", dir.display());
+        }
+    }
+    Ok(Project::open(dir)?)
+}
+
+async fn training_set(gateway: &Gateway, dir: &Path) -> Result<(), Failure> {
+    let started = Instant::now();
+    let bar = output::progress("joining labels to history");
+    let rows = crate::offline::read_parquet(&dir.join("data/labels.parquet"))?;
+    let labels = Labels { rows, time_column: None };
+    let selection = Selection::Service { name: SERVICE.to_owned(), full_feature_names: None };
+    let set = train(gateway, &selection, labels, Options::default()).await;
+    bar.finish_and_clear();
+    let set = set?;
+    let path = dir.join("training.parquet");
+    write_training_set(&path, &set)?;
+    println!(
+        "  {} rows × {} columns in {} ({:.1} s)",
+        set.num_rows(),
+        set.num_columns(),
+        path.display(),
+        started.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+/// One request over each wire, through real sockets.
+async fn ask(servers: &Servers) -> Result<(), Failure> {
+    let over_http = crate::client::get(servers.http, &http_path()).await.map_err(Failure::invalid)?;
+    println!("  GET http://{}{}\n  {}", servers.http, http_path(), over_http.trim().replace('\n', "\n  "));
+    let over_flight = crate::client::flight_get(servers.flight, &flight_ticket()).await.map_err(Failure::invalid)?;
+    println!("\n  DoGet grpc://{} {}", servers.flight, flight_ticket());
+    println!("  {} row of {} columns, the same values", over_flight.num_rows(), over_flight.num_columns());
+    Ok(())
+}
+
+async fn prove(gateway: &Gateway, as_of: Micros) -> Result<Outcome, Failure> {
+    let parity = parity(gateway, SERVICE, 1_000, Some(as_of)).await?;
+    println!("{}", super::parity::report(&parity));
+    Ok(if parity.differ > 0 { Outcome::Found } else { Outcome::Done })
+}
+
+fn http_path() -> String {
+    format!("/v1/services/{SERVICE}/features?company=Flash%20Cab&area=8&hour=18&payment_type=Credit%20Card&planned_miles=2.5&as_of={AS_OF}")
+}
+
+fn flight_ticket() -> String {
+    format!(
+        r#"{{"service": "{SERVICE}", "as_of": "{AS_OF}", "entities": {{"company": ["Flash Cab"], "area": [8], "hour": [18], "payment_type": ["Credit Card"], "planned_miles": [2.5]}}}}"#
+    )
+}
+
+fn print_what_to_try(servers: &Servers, dir: &Path) {
+    println!(
+        "
+The gateway is up. Try it:
+
+  curl '{http}{path}'
+  open http://{http}/docs
+
+  pip install pyarrow
+  python3 - <<'END'
+  import pyarrow.flight as flight
+  client = flight.connect('grpc://{flight}')
+  ticket = flight.Ticket('''{ticket}''')
+  print(client.do_get(ticket).read_all().to_pylist()[0])
+  END
+
+The project is in {dir}: change features/taxi.yaml, then stop this, and run
+`lockstep -C {dir} plan`, `apply`, `sync` and `serve`. Ctrl-C ends it.",
+        http = servers.http,
+        path = http_path(),
+        flight = servers.flight,
+        ticket = flight_ticket(),
+        dir = dir.display(),
+    );
+}

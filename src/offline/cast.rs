@@ -1,0 +1,248 @@
+//! The one rule by which a column of some Arrow type becomes a column of one of ours.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Date32Array, Float32Array, Float64Array, Int64Array, ListArray,
+    TimestampMicrosecondArray, new_null_array,
+};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{
+    DataType, Date32Type, Date64Type, Field as ArrowField, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+};
+use arrow::error::ArrowError;
+
+use crate::catalog::{DType, Scalar};
+
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+
+/// A column cannot be read as the type that was asked for.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{is} cannot be read as {wanted}: {detail}")]
+pub struct CastError {
+    pub is: String,
+    pub wanted: String,
+    pub detail: String,
+}
+
+/// The same values as type `to`, or the first one that is not the same there.
+///
+/// - Integers, floats and decimals become one another where every value stays what it is. Two things round to the
+///   nearest, because the type that was asked for says so: `float64` read as `float32`, and decimals read as floats.
+///   A finite number never becomes infinite.
+/// - Text of any encoding is `string`, also out of a dictionary or out of bytes that are UTF-8; `bytes` take any of
+///   these. Text is never parsed: a number or a time in a string needs a sql source that says how.
+/// - Times of any unit and zone become microseconds UTC. A time without a zone is UTC; nanoseconds are cut down to the
+///   microsecond before. A date is the midnight it begins with, and a midnight can be read as a date.
+/// - Lists of any kind become lists; an item must not be null. An embedding needs lists of exactly its width.
+/// - A column that is null throughout can be read as anything.
+pub fn cast_exactly(column: &ArrayRef, to: DType) -> Result<ArrayRef, CastError> {
+    let cast = match to {
+        DType::One(scalar) => cast_scalar(column, scalar),
+        DType::List(item) => cast_list(column, item).map(|list| Arc::new(list) as ArrayRef),
+        DType::Embedding(width) => cast_embedding(column, width),
+    };
+    cast.map_err(|detail| CastError { is: type_name(column.data_type()), wanted: to.to_string(), detail: detail.0 })
+}
+
+/// What users call an Arrow type: our word where there is one.
+pub(super) fn type_name(data_type: &DataType) -> String {
+    let word = match data_type {
+        DataType::Boolean => "bool",
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string",
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "bytes",
+        DataType::Date32 => "date",
+        DataType::Null => "null",
+        other => return other.to_string().to_lowercase(),
+    };
+    word.to_owned()
+}
+
+/// Why not, to go behind "cannot be read as …:".
+struct Detail(String);
+
+impl From<ArrowError> for Detail {
+    fn from(error: ArrowError) -> Self {
+        let text = error.to_string();
+        Self(text.strip_prefix("Cast error: ").unwrap_or(&text).to_owned())
+    }
+}
+
+fn no_such_cast() -> Detail {
+    Detail("there is no exact way; cast it in a sql source".to_owned())
+}
+
+fn cast_scalar(column: &ArrayRef, to: Scalar) -> Result<ArrayRef, Detail> {
+    if column.data_type() == &to.arrow() {
+        return Ok(Arc::clone(column));
+    }
+    match column.data_type() {
+        DataType::Null => return Ok(new_null_array(&to.arrow(), column.len())),
+        DataType::Dictionary(_, values) => return cast_scalar(&strict(column, values)?, to),
+        DataType::RunEndEncoded(_, values) => return cast_scalar(&strict(column, values.data_type())?, to),
+        _ => {}
+    }
+    match to {
+        Scalar::Bool => Err(no_such_cast()),
+        Scalar::Int32 => strict(&integers(column)?, &DataType::Int32),
+        Scalar::Int64 => integers(column),
+        Scalar::Float32 => float32(column),
+        Scalar::Float64 => float64(column),
+        Scalar::String => match column.data_type() {
+            DataType::LargeUtf8 | DataType::Utf8View => strict(column, &DataType::Utf8),
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
+                strict(&strict(column, &DataType::Binary)?, &DataType::Utf8)
+            }
+            _ => Err(no_such_cast()),
+        },
+        Scalar::Bytes => match column.data_type() {
+            DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) | DataType::Utf8 => {
+                strict(column, &DataType::Binary)
+            }
+            DataType::LargeUtf8 | DataType::Utf8View => strict(&strict(column, &DataType::Utf8)?, &DataType::Binary),
+            _ => Err(no_such_cast()),
+        },
+        Scalar::Timestamp => micros(column),
+        Scalar::Date => days(column),
+    }
+}
+
+/// Arrow's own cast, where a value that does not fit is an error and not a null.
+fn strict(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, Detail> {
+    Ok(cast_with_options(column, to, &CastOptions { safe: false, ..CastOptions::default() })?)
+}
+
+fn integers(column: &ArrayRef) -> Result<ArrayRef, Detail> {
+    match column.data_type() {
+        integer if integer.is_integer() => strict(column, &DataType::Int64),
+        DataType::Decimal128(_, 0) | DataType::Decimal256(_, 0) => strict(column, &DataType::Int64),
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => {
+            let floats = strict(column, &DataType::Float64)?;
+            let whole: Int64Array = floats.as_primitive::<Float64Type>().try_unary(|value| {
+                let integer = value as i64;
+                // Through i128, because the float next to i64::MAX is one above it.
+                if value.fract() == 0.0 && integer as i128 == value as i128 {
+                    Ok(integer)
+                } else {
+                    Err(Detail(format!("{value} is not a whole number that fits")))
+                }
+            })?;
+            Ok(Arc::new(whole))
+        }
+        _ => Err(no_such_cast()),
+    }
+}
+
+fn float64(column: &ArrayRef) -> Result<ArrayRef, Detail> {
+    match column.data_type() {
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => strict(column, &DataType::Float64),
+        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..) => {
+            strict(column, &DataType::Float64)
+        }
+        integer if integer.is_integer() => {
+            let integers = strict(column, &DataType::Int64)?;
+            let floats: Float64Array = integers.as_primitive::<Int64Type>().try_unary(|value| {
+                let float = value as f64;
+                if float as i128 == i128::from(value) { Ok(float) } else { Err(inexact(value, "float64")) }
+            })?;
+            Ok(Arc::new(floats))
+        }
+        _ => Err(no_such_cast()),
+    }
+}
+
+fn float32(column: &ArrayRef) -> Result<ArrayRef, Detail> {
+    let floats: Float32Array = if column.data_type().is_integer() {
+        let integers = strict(column, &DataType::Int64)?;
+        integers.as_primitive::<Int64Type>().try_unary(|value| {
+            let float = value as f32;
+            if float as i128 == i128::from(value) { Ok(float) } else { Err(inexact(value, "float32")) }
+        })?
+    } else {
+        float64(column)?.as_primitive::<Float64Type>().try_unary(|value| {
+            let float = value as f32;
+            if float.is_infinite() && value.is_finite() { Err(inexact(value, "float32")) } else { Ok(float) }
+        })?
+    };
+    Ok(Arc::new(floats))
+}
+
+fn inexact(value: impl std::fmt::Display, wanted: &str) -> Detail {
+    Detail(format!("{value} is not a {wanted}"))
+}
+
+fn micros(column: &ArrayRef) -> Result<ArrayRef, Detail> {
+    let times = |unit: i64| move |value: i64| value.checked_mul(unit).ok_or_else(|| inexact(value, "time in range"));
+    let micros: TimestampMicrosecondArray = match column.data_type() {
+        DataType::Timestamp(TimeUnit::Second, _) => {
+            column.as_primitive::<TimestampSecondType>().try_unary(times(1_000_000))?
+        }
+        DataType::Timestamp(TimeUnit::Millisecond, _) => {
+            column.as_primitive::<TimestampMillisecondType>().try_unary(times(1_000))?
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => column.as_primitive::<TimestampMicrosecondType>().clone(),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            column.as_primitive::<TimestampNanosecondType>().unary(|value| value.div_euclid(1_000))
+        }
+        DataType::Date32 => {
+            column.as_primitive::<Date32Type>().try_unary(|day| times(MICROS_PER_DAY)(i64::from(day)))?
+        }
+        DataType::Date64 => column.as_primitive::<Date64Type>().try_unary(times(1_000))?,
+        _ => return Err(no_such_cast()),
+    };
+    Ok(Arc::new(micros.with_timezone("UTC")))
+}
+
+fn days(column: &ArrayRef) -> Result<ArrayRef, Detail> {
+    let micros = micros(column)?;
+    let days: Date32Array =
+        micros.as_primitive::<TimestampMicrosecondType>().try_unary(|value| {
+            match i32::try_from(value.div_euclid(MICROS_PER_DAY)) {
+                Ok(day) if value.rem_euclid(MICROS_PER_DAY) == 0 => Ok(day),
+                _ => Err(Detail("a time is not midnight UTC".to_owned())),
+            }
+        })?;
+    Ok(Arc::new(days))
+}
+
+fn cast_list(column: &ArrayRef, item: Scalar) -> Result<ListArray, Detail> {
+    let items = match column.data_type() {
+        DataType::Null => {
+            let list = new_null_array(&DType::List(item).arrow(), column.len());
+            return Ok(list.as_list::<i32>().clone());
+        }
+        DataType::List(items)
+        | DataType::LargeList(items)
+        | DataType::ListView(items)
+        | DataType::LargeListView(items)
+        | DataType::FixedSizeList(items, _) => items,
+        _ => return Err(no_such_cast()),
+    };
+    let list = strict(column, &DataType::List(Arc::clone(items)))?;
+    let list = list.as_list::<i32>();
+    let values = cast_scalar(list.values(), item)?;
+    let has_null_item = |row: usize| {
+        let start = list.value_offsets()[row] as usize;
+        list.is_valid(row) && values.slice(start, list.value_length(row) as usize).null_count() > 0
+    };
+    if values.null_count() > 0
+        && let Some(row) = (0..list.len()).find(|row| has_null_item(*row))
+    {
+        return Err(Detail(format!("the list in row {row} of a batch has a null in it")));
+    }
+    let field = Arc::new(ArrowField::new("item", item.arrow(), true));
+    Ok(ListArray::try_new(field, list.offsets().clone(), values, list.nulls().cloned())?)
+}
+
+fn cast_embedding(column: &ArrayRef, width: u32) -> Result<ArrayRef, Detail> {
+    let lists = cast_list(column, Scalar::Float32)?;
+    let wrong = |row: &usize| lists.is_valid(*row) && i64::from(lists.value_length(*row)) != i64::from(width);
+    if let Some(row) = (0..lists.len()).find(wrong) {
+        return Err(Detail(format!("a list has {} items", lists.value_length(row))));
+    }
+    strict(&(Arc::new(lists) as ArrayRef), &DType::Embedding(width).arrow())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+//! The one integration binary: whole gateways over real sockets, and the rules of the source.
+
+mod tidy;
