@@ -17,6 +17,7 @@ pub mod admin;
 pub mod flight;
 
 mod accept;
+mod columns;
 mod guard;
 mod reply;
 

@@ -55,7 +55,7 @@ use crate::limits::{ARROW_MESSAGE_BYTES_MAX, FLIGHT_MESSAGE_BYTES_MAX, SERVE_DEA
 type Outgoing<T> = Result<Response<BoxStream<'static, Result<T, Status>>>, Status>;
 
 /// The Flight service, to be served by an accept loop that speaks HTTP/2.
-pub fn routes(gateway: Arc<Gateway>) -> axum::Router {
+pub fn router(gateway: Arc<Gateway>) -> axum::Router {
     let service = FlightServiceServer::new(Flight { gateway, uploads: Arc::default() })
         .max_decoding_message_size(FLIGHT_MESSAGE_BYTES_MAX)
         // One row can be longer than the message we aim at; what decoders of ours accept is sent.
