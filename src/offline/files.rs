@@ -9,7 +9,7 @@ use datafusion::object_store::{self, ObjectMeta};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
 use super::Error;
-use super::cast::type_name;
+use crate::cast::type_name;
 use super::merge::Merged;
 use super::panics::without_panic;
 

@@ -13,14 +13,13 @@
 //! only as long as one thread reads it.
 
 mod append;
-mod cast;
 mod engine;
 mod file;
 mod files;
 mod memory;
 mod merge;
 mod panics;
-mod parquet;
+pub mod parquet;
 mod sql;
 mod table;
 
@@ -38,7 +37,6 @@ use crate::catalog::{Field, Source};
 use crate::clock::Micros;
 use crate::error::ErrorKind;
 
-pub use cast::{CastError, cast_exactly};
 pub use file::{ParquetFile, read_parquet, write_parquet};
 pub use memory::MemoryStore;
 pub use parquet::ParquetStore;
@@ -47,7 +45,7 @@ pub use parquet::ParquetStore;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scan {
     /// The columns, with the types they are read as; a column of another type is cast exactly or refused
-    /// (see [`cast_exactly`]).
+    /// (see [`crate::cast::exactly`]).
     pub columns: Vec<Field>,
     /// Only rows with `from <= event time`.
     pub from: Option<Micros>,

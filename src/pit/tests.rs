@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::catalog::{DType, Scalar};
-use crate::offline::{cast_exactly, read_parquet};
+use crate::cast;
+use crate::offline::read_parquet;
 
 const KEY: DType = DType::One(Scalar::Int64);
 
@@ -193,7 +194,7 @@ fn the_edges_are_where_feast_has_them() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/feast/pit_d.parquet");
     for batch in read_parquet(&path).expect("the golden file is there").batches {
         let column = |name: &str, dtype| {
-            cast_exactly(batch.column_by_name(name).expect("the column is there"), dtype).expect("it fits")
+            cast::exactly(batch.column_by_name(name).expect("the column is there"), dtype).expect("it fits")
         };
         let event = column("event_timestamp", DType::TIMESTAMP);
         let created = column("created", DType::TIMESTAMP);

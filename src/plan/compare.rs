@@ -31,6 +31,12 @@ pub enum ChangeKind {
     Incompatible,
 }
 
+impl Change {
+    pub fn is_incompatible(&self) -> bool {
+        self.change == ChangeKind::Incompatible
+    }
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = match self.change {

@@ -79,7 +79,7 @@ pub struct Recorded {
 }
 
 /// One line of the history.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct VersionSummary {
     pub number: u64,
     pub catalog_hash: Digest,

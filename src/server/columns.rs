@@ -27,12 +27,7 @@ pub fn left_out(input: &PlanInput, rows: usize) -> Result<ArrayRef, Error> {
 }
 
 fn exactly(column: &ArrayRef, field: &Field) -> Result<ArrayRef, Error> {
-    cast::exactly(column, field.dtype).map_err(|detail| Error::WrongType {
-        column: field.name.clone(),
-        is: column.data_type().to_string(),
-        wanted: field.dtype.to_string(),
-        detail,
-    })
+    cast::exactly(column, field.dtype).map_err(|error| Error::wrong_type(&field.name, error))
 }
 
 #[cfg(test)]
@@ -86,6 +81,6 @@ mod tests {
         );
         assert_eq!(inputs(vec![("hour", text.clone())]).unwrap_err(), "column company is missing; it holds a join key");
         let error = inputs(vec![("company", text.clone()), ("hour", text)]).unwrap_err();
-        assert!(error.starts_with("column hour is Utf8, it must be int64"), "{error}");
+        assert!(error.starts_with("column hour is string, it must be int64"), "{error}");
     }
 }

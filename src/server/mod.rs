@@ -14,7 +14,6 @@ pub mod http;
 pub mod flight;
 
 pub mod admin;
-pub mod flight;
 
 mod accept;
 mod columns;

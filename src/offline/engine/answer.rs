@@ -9,7 +9,8 @@ use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef, TimeUni
 use datafusion::common::ScalarValue;
 use datafusion::prelude::{Expr, ident, lit};
 
-use super::super::{CREATED_TIME, CastError, EVENT_TIME, Error, Scan, cast_exactly};
+use super::super::{CREATED_TIME, EVENT_TIME, Error, Scan};
+use crate::cast::{self, CastError};
 use crate::catalog::{DType, Field, Source};
 use crate::clock::Micros;
 
@@ -118,7 +119,7 @@ impl Answer {
 
     fn column(&self, batch: &RecordBatch, field: &Field, position: usize) -> Result<ArrayRef, Error> {
         let column =
-            cast_exactly(batch.column(position), field.dtype).map_err(|error| self.wrong_type(&field.name, error))?;
+            cast::exactly(batch.column(position), field.dtype).map_err(|error| self.wrong_type(&field.name, error))?;
         if !field.nullable && column.null_count() > 0 {
             let is = format!("null in {} of {} rows", column.null_count(), column.len());
             let detail = "it is declared as never null".to_owned();
@@ -128,7 +129,7 @@ impl Answer {
     }
 
     fn time(&self, batch: &RecordBatch, position: usize) -> Result<ArrayRef, Error> {
-        cast_exactly(batch.column(position), DType::TIMESTAMP)
+        cast::exactly(batch.column(position), DType::TIMESTAMP)
             .map_err(|error| self.wrong_type(&self.read[position], error))
     }
 

@@ -50,8 +50,8 @@ impl Given<'_> {
             Self::Json(values) => values::json_column(values.get(), dtype, times, SERVE_ROWS_MAX),
             Self::Text(texts) => values::text_column(texts, dtype, times),
             Self::Arrow(column) => {
-                let detail = |detail| Failure::invalid(format!("column {name} must be {dtype}: {detail}"));
-                return cast::exactly(column, dtype).map_err(detail);
+                let refused = |error: cast::CastError| Failure::invalid(format!("column {name}: {error}"));
+                return cast::exactly(column, dtype).map_err(refused);
             }
         };
         read.map_err(|refused| refuse(name, &refused))

@@ -9,7 +9,7 @@ use super::*;
 
 fn cast(column: impl Array + 'static, to: DType) -> Result<ArrayRef, String> {
     let column: ArrayRef = Arc::new(column);
-    let cast = cast_exactly(&column, to).map_err(|error| error.to_string())?;
+    let cast = exactly(&column, to).map_err(|error| error.to_string())?;
     assert_eq!(cast.data_type(), &to.arrow());
     Ok(cast)
 }
