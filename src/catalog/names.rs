@@ -36,8 +36,11 @@ pub(super) fn reserved_mistake(name: &str) -> Option<String> {
     None
 }
 
-/// The nearest name that is allowed; empty if there is none.
+/// The nearest name that is allowed; empty if there is none worth proposing.
 fn snake_case(name: &str) -> String {
+    if !name.is_ascii() {
+        return String::new();
+    }
     let mut snake = String::new();
     let mut before_was_lower = false;
     for letter in name.chars() {

@@ -14,7 +14,9 @@ fn check(text: &str, expected: Expect) {
 
 #[test]
 fn a_project_needs_only_a_name() {
-    check("project: taxi", expect![[r#"
+    check(
+        "project: taxi",
+        expect![[r#"
         Config {
             folder: "/project",
             project: "taxi",
@@ -31,7 +33,8 @@ fn a_project_needs_only_a_name() {
                 admin: 127.0.0.1:6567,
             },
             serve_deadline: 5s,
-        }"#]]);
+        }"#]],
+    );
 }
 
 #[test]
@@ -65,7 +68,9 @@ serve: {deadline: 250ms}
                 serve_deadline: 250ms,
             }"#]],
     );
-    check("project: taxi\nonline_store: {type: memory}", expect![[r#"
+    check(
+        "project: taxi\nonline_store: {type: memory}",
+        expect![[r#"
         Config {
             folder: "/project",
             project: "taxi",
@@ -80,44 +85,79 @@ serve: {deadline: 250ms}
                 admin: 127.0.0.1:6567,
             },
             serve_deadline: 5s,
-        }"#]]);
+        }"#]],
+    );
 }
 
 #[test]
 fn unknown_keys_are_told_with_their_place() {
-    check("project: taxi\nlisten:\n  htp: 127.0.0.1:1\nonline_store:\n  type: memory\n  path: x\n", expect![[r#"
+    check(
+        "project: taxi\nlisten:\n  htp: 127.0.0.1:1\nonline_store:\n  type: memory\n  path: x\n",
+        expect![[r#"
         lockstep.yaml:3:3: listen has the unknown key htp; did you mean http?
-        lockstep.yaml:6:3: online_store has the unknown key path; it may have type"#]]);
-    check("project: taxi\nonline: {type: memory}\n", expect!["lockstep.yaml:2:1: the file has the unknown key online; it may have cache, listen, offline_store, online_store, plugins, project, registry, serve"]);
-    check("online_store: {type: redis}\noffline_store: {type: delta}\n", expect![[r#"
+        lockstep.yaml:6:3: online_store has the unknown key path; it may have type"#]],
+    );
+    check(
+        "project: taxi\nonline: {type: memory}\n",
+        expect![
+            "lockstep.yaml:2:1: the file has the unknown key online; it may have cache, listen, offline_store, online_store, plugins, project, registry, serve"
+        ],
+    );
+    check(
+        "online_store: {type: redis}\noffline_store: {type: delta}\n",
+        expect![[r#"
         lockstep.yaml:1:1: the file lacks the key project
         lockstep.yaml:1:22: type of online_store must be one of embedded, memory, it is the text "redis"
-        lockstep.yaml:2:23: type of offline_store must be parquet, it is the text "delta""#]]);
+        lockstep.yaml:2:23: type of offline_store must be parquet, it is the text "delta""#]],
+    );
 }
 
 #[test]
 fn an_address_that_others_can_reach_is_refused() {
-    check("project: taxi\nlisten: {http: '0.0.0.0:6566', admin: '192.168.1.5:1'}\n", expect![[r#"
+    check(
+        "project: taxi\nlisten: {http: '0.0.0.0:6566', admin: '192.168.1.5:1'}\n",
+        expect![[r#"
         lockstep.yaml:2:16: until Lockstep can authenticate callers it listens on loopback only; 0.0.0.0:6566 would let everybody in: write 127.0.0.1:6566 and put a proxy that authenticates in front
-        lockstep.yaml:2:39: until Lockstep can authenticate callers it listens on loopback only; 192.168.1.5:1 would let everybody in: write 127.0.0.1:1 and put a proxy that authenticates in front"#]]);
-    check("project: taxi\nlisten: {http: 'example.com:80', flight: 8815}\n", expect!["lockstep.yaml:2:42: flight of listen must be text, it is the number 8815; put it in quotes"]);
-    check("project: taxi\nlisten: {http: here, flight: '127.0.0.1:70000'}\n", expect![[r#"
+        lockstep.yaml:2:39: until Lockstep can authenticate callers it listens on loopback only; 192.168.1.5:1 would let everybody in: write 127.0.0.1:1 and put a proxy that authenticates in front"#]],
+    );
+    check(
+        "project: taxi\nlisten: {http: 'example.com:80'}\n",
+        expect![[
+            r#"lockstep.yaml:2:16: "example.com:80" is not an address; write a host's number and a port, such as 127.0.0.1:6566"#
+        ]],
+    );
+    check(
+        "project: taxi\nlisten: {flight: 8815}\n",
+        expect!["lockstep.yaml:2:18: flight of listen must be text, it is the number 8815; put it in quotes"],
+    );
+    check(
+        "project: taxi\nlisten: {http: here, flight: '127.0.0.1:70000'}\n",
+        expect![[r#"
         lockstep.yaml:2:16: "here" is not an address; write a host's number and a port, such as 127.0.0.1:6566
-        lockstep.yaml:2:30: "127.0.0.1:70000" is not an address; write a host's number and a port, such as 127.0.0.1:6566"#]]);
+        lockstep.yaml:2:30: "127.0.0.1:70000" is not an address; write a host's number and a port, such as 127.0.0.1:6566"#]],
+    );
 }
 
 #[test]
 fn two_listeners_need_two_addresses() {
-    check("project: taxi\nlisten: {http: '127.0.0.1:6567'}\n", expect!["lockstep.yaml:2:9: 127.0.0.1:6567 is the address of http already; give admin another port"]);
+    check(
+        "project: taxi\nlisten: {http: '127.0.0.1:6567'}\n",
+        expect!["lockstep.yaml:2:9: 127.0.0.1:6567 is the address of http already; give admin another port"],
+    );
 }
 
 #[test]
 fn a_variable_that_is_not_set_is_a_mistake_with_its_place() {
-    check("project: taxi\nplugins: ${NO_SUCH}/plugins\ncache: ${STORE\nregistry: {path: '${a b}'}\n", expect![[r#"
+    check(
+        "project: taxi\nplugins: ${NO_SUCH}/plugins\ncache: ${STORE\nregistry: {path: '${a b}'}\n",
+        expect![[r#"
         lockstep.yaml:2:10: the environment variable NO_SUCH is not set
         lockstep.yaml:3:8: a ${ has no }; write ${NAME} for an environment variable, or $$ for a dollar sign
-        lockstep.yaml:4:18: ${a b} does not name an environment variable"#]]);
-    check("project: taxi\nplugins: a$$b$c${STORE}\n", expect![[r#"
+        lockstep.yaml:4:18: ${a b} does not name an environment variable"#]],
+    );
+    check(
+        "project: taxi\nplugins: a$$b$c${STORE}\n",
+        expect![[r#"
         Config {
             folder: "/project",
             project: "taxi",
@@ -134,15 +174,22 @@ fn a_variable_that_is_not_set_is_a_mistake_with_its_place() {
                 admin: 127.0.0.1:6567,
             },
             serve_deadline: 5s,
-        }"#]]);
+        }"#]],
+    );
 }
 
 #[test]
 fn names_and_spans_of_time_are_checked() {
-    check("project: My Project\nserve: {deadline: 5}\n", expect!["lockstep.yaml:2:19: deadline of serve must be text, it is the number 5; put it in quotes"]);
-    check("project: taxi\nserve: {deadline: 2m}\nplugins: ''\n", expect![[r#"
+    check(
+        "project: My Project\nserve: {deadline: 5}\n",
+        expect!["lockstep.yaml:2:19: deadline of serve must be text, it is the number 5; put it in quotes"],
+    );
+    check(
+        "project: taxi\nserve: {deadline: 2m}\nplugins: ''\n",
+        expect![[r#"
         lockstep.yaml:2:19: a deadline may be 1m at most
-        lockstep.yaml:3:10: a path must not be empty"#]]);
+        lockstep.yaml:3:10: a path must not be empty"#]],
+    );
 }
 
 #[test]

@@ -132,10 +132,7 @@ impl Checking<'_> {
             Value::Number(_) | Value::Bool(_) if wanted == ["text"] => "; put it in quotes",
             _ => "",
         };
-        self.add(
-            path,
-            format!("{} must be {}, it is {}{way_out}", self.thing(path), wanted.join(" or "), shown(value)),
-        );
+        self.add(path, format!("{} must be {}, it is {}{way_out}", self.thing(path), one_of(wanted), shown(value)));
     }
 
     fn not_one_of(&mut self, path: &str, words: &[&Value]) {
@@ -189,6 +186,21 @@ fn singular(list: &str) -> String {
         None => list.strip_suffix('s').unwrap_or(list).to_owned(),
     };
     one.replace('_', " ")
+}
+
+/// `a list`, `text or a mapping`, `a number, text or empty`; each once.
+fn one_of(kinds: &[&str]) -> String {
+    let mut once: Vec<&str> = Vec::new();
+    for kind in kinds {
+        let is_covered = *kind == "a whole number" && kinds.contains(&"a number");
+        if !is_covered && !once.contains(kind) {
+            once.push(kind);
+        }
+    }
+    match once.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => once.join(""),
+    }
 }
 
 fn shown(value: &Value) -> String {

@@ -134,7 +134,7 @@ pub enum Error {
     UnknownService { service: String, project: String },
     #[error("feature view {view} has no feature {feature}; it has {has}")]
     UnknownFeature { view: String, feature: String, has: String },
-    #[error("two features would both be called {name}; ask with full_feature_names: true")]
+    #[error("two columns of the answer would both be called {name}; ask with full_feature_names: true")]
     NameCollision { name: String },
     #[error("{name} would be needed as {first} and as {second}; ask for these features in two requests")]
     InputOfTwoTypes { name: String, first: String, second: String },

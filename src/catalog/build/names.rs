@@ -26,6 +26,9 @@ impl Names {
         let here = placed.mistake(path, "");
         let taken = self.taken.get(&name.to_lowercase());
         let wrong = match taken {
+            Some((other, other_noun, at)) if other == name && other_noun == noun => {
+                Some(format!("{noun} {name} is defined twice, first at {}:{}", at.file, at.line))
+            }
             Some((other, other_noun, at)) if other == name => {
                 Some(format!("{noun} {name} has the name of {other_noun} {other} ({}:{})", at.file, at.line))
             }

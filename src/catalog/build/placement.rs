@@ -78,14 +78,16 @@ fn against_sync(view: &DerivedView, reach: &Reach, building: &Building) -> Vec<S
 /// What stands against reading the derived view `read` at sync.
 fn against_reading(view: &DerivedView, read: &str, building: &Building) -> Option<String> {
     let Some(View::Derived(derived)) = building.catalog.views.get(read) else { return None };
-    if let Some((field, reader)) = building.catalog.reach(read).request.first() {
+    let reach = building.catalog.reach(read);
+    if let Some((field, reader)) = reach.request.first() {
         let through = if reader == read { String::new() } else { format!(" through {reader}") };
         return Some(format!(
             "it reads derived view {read}, which reads the request field {}{through}; place {} at request",
             field.name, view.name
         ));
     }
-    (derived.placement == Placement::Request).then(|| {
+    // A view of several feature views cannot be placed at sync itself; that is told of `view` already.
+    (derived.placement == Placement::Request && reach.feature_views.len() == 1).then(|| {
         format!(
             "it reads derived view {read}, which is placed at request; place {read} at sync too, or {} at request",
             view.name
