@@ -132,7 +132,9 @@ pub fn from_text(values: &[Option<&str>], dtype: DType) -> Result<ArrayRef, Stri
     let wanted = dtype.arrow();
     let parsed = match scalar {
         Scalar::String => return Ok(texts),
-        Scalar::Bytes => return Ok(Arc::new(BinaryArray::from_iter(values.iter().map(|value| value.map(str::as_bytes))))),
+        Scalar::Bytes => {
+            return Ok(Arc::new(BinaryArray::from_iter(values.iter().map(|value| value.map(str::as_bytes)))));
+        }
         _ => cast_with_options(&texts, &wanted, &CHECKED),
     };
     parsed.map_err(|_| {

@@ -196,12 +196,13 @@ fn micros(column: &ArrayRef) -> Result<ArrayRef, Detail> {
 
 fn days(column: &ArrayRef) -> Result<ArrayRef, Detail> {
     let micros = micros(column)?;
-    let days: Date32Array = micros.as_primitive::<TimestampMicrosecondType>().try_unary(|value| {
-        match i32::try_from(value.div_euclid(MICROS_PER_DAY)) {
-            Ok(day) if value.rem_euclid(MICROS_PER_DAY) == 0 => Ok(day),
-            _ => Err(Detail("a time is not midnight UTC".to_owned())),
-        }
-    })?;
+    let days: Date32Array =
+        micros.as_primitive::<TimestampMicrosecondType>().try_unary(|value| {
+            match i32::try_from(value.div_euclid(MICROS_PER_DAY)) {
+                Ok(day) if value.rem_euclid(MICROS_PER_DAY) == 0 => Ok(day),
+                _ => Err(Detail("a time is not midnight UTC".to_owned())),
+            }
+        })?;
     Ok(Arc::new(days))
 }
 

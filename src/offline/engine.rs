@@ -121,7 +121,8 @@ fn session() -> Result<SessionContext, DataFusionError> {
     options.execution.parquet.schema_force_view_types = false;
     options.sql_parser.map_string_types_to_utf8view = false;
     let pool = Arc::new(FairSpillPool::new(SCAN_MEMORY_BYTES_MAX));
-    let context = SessionContext::new_with_config_rt(config, RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?);
+    let context =
+        SessionContext::new_with_config_rt(config, RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?);
     // What depends on more than its arguments (the clock, chance) would give other rows at the next scan.
     let state = context.state_ref();
     let impure: Vec<String> = {
@@ -140,10 +141,7 @@ fn session() -> Result<SessionContext, DataFusionError> {
 async fn blame(reading: Arc<(Source, Vec<(String, PathBuf)>)>, error: Option<DataFusionError>) -> Error {
     let may_be_damage = error.as_ref().is_none_or(|error| {
         use DataFusionError::{ArrowError, External, IoError, ObjectStore, ParquetError};
-        matches!(
-            error.find_root(),
-            ParquetError(_) | ArrowError(..) | IoError(_) | ObjectStore(_) | External(_)
-        )
+        matches!(error.find_root(), ParquetError(_) | ArrowError(..) | IoError(_) | ObjectStore(_) | External(_))
     });
     if may_be_damage {
         let files = Arc::clone(&reading);
@@ -159,9 +157,10 @@ async fn blame(reading: Arc<(Source, Vec<(String, PathBuf)>)>, error: Option<Dat
     }
     match error {
         Some(error) => failed(&reading.0, &error),
-        None => {
-            Error::Unreadable { source_name: reading.0.name.clone(), detail: "the reader stopped on its rows".to_owned() }
-        }
+        None => Error::Unreadable {
+            source_name: reading.0.name.clone(),
+            detail: "the reader stopped on its rows".to_owned(),
+        },
     }
 }
 

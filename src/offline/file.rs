@@ -1,11 +1,12 @@
 //! One Parquet file, written whole or not at all: a pushed batch, a training set; and read back whole, as labels are.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
@@ -14,7 +15,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
 use super::Error;
-use super::files::without_panic;
+use super::panics::without_panic;
 use crate::limits::SCAN_BATCH_ROWS;
 
 /// The key under which the Parquet format itself keeps the Arrow schema.
@@ -43,7 +44,9 @@ pub fn write_parquet(
         Some(folder) if folder != Path::new("") => folder.to_owned(),
         _ => PathBuf::from("."),
     };
-    write_and_rename(path, &folder, schema, batches, metadata).map_err(|error| failed(error.to_string()))
+    // Column types that Parquet does not have make its writer panic.
+    without_panic(|| write_and_rename(path, &folder, schema, batches, metadata).map_err(|error| error.to_string()))
+        .map_err(failed)
 }
 
 /// Reads all of the file at `path`. Text and bytes come in Arrow's plain layouts, never as views. Blocks.
@@ -90,7 +93,7 @@ fn readable_by_others(temporary: &mut tempfile::Builder<'_, '_>) {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        temporary.permissions(fs::Permissions::from_mode(0o644));
+        temporary.permissions(std::fs::Permissions::from_mode(0o644));
     }
 }
 
@@ -104,10 +107,15 @@ fn read(file: File) -> Result<ParquetFile, Box<dyn std::error::Error>> {
         .filter(|pair| pair.key != ARROW_SCHEMA_KEY)
         .map(|pair| (pair.key.clone(), pair.value.clone().unwrap_or_default()))
         .collect();
-    let options = ArrowReaderOptions::new().with_schema(schema);
+    let options = ArrowReaderOptions::new().with_schema(Arc::clone(&schema));
     let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)?;
-    let schema = reader.schema().clone();
-    let batches = reader.with_batch_size(SCAN_BATCH_ROWS).build()?.collect::<Result<_, _>>()?;
+    let mut batches = Vec::new();
+    for batch in reader.with_batch_size(SCAN_BATCH_ROWS).build()? {
+        // The reader puts the file's metadata on every batch, from where it would get into whatever is made of them.
+        let (_, columns, rows) = batch?.into_parts();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        batches.push(RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)?);
+    }
     Ok(ParquetFile { schema, batches, metadata })
 }
 
@@ -121,7 +129,7 @@ fn without_views(schema: &Schema) -> SchemaRef {
         field.clone().with_data_type(data_type)
     };
     let fields: Vec<Field> = schema.fields().iter().map(|field| plain(field)).collect();
-    SchemaRef::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+    Arc::new(Schema::new(fields))
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use arrow::datatypes::SchemaRef;
@@ -12,6 +11,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, Parq
 use super::Error;
 use super::cast::type_name;
 use super::merge::Merged;
+use super::panics::without_panic;
 
 /// The files that a scan of one source reads, in this order.
 #[derive(Debug)]
@@ -116,9 +116,4 @@ fn decode(path: &Path) -> Result<(), String> {
         }
         Ok(())
     })
-}
-
-/// Damaged bytes make the Parquet reader panic now and then; to us that is one more way of being damaged.
-pub(super) fn without_panic<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("its bytes make no sense".to_owned()))
 }

@@ -50,13 +50,13 @@ impl MemoryStore {
     async fn open(&self, source: &Source) -> Result<Option<Opened>, Error> {
         let order = reading_order(source, &self.sources.load())?;
         let stored = order.iter().filter(|source| !matches!(source.kind, SourceKind::Sql { .. }));
-        let tables: Result<Tables, Error> = stored.map(|source| Ok((source.name.clone(), self.table(source)?))).collect();
+        let tables: Result<Tables, Error> =
+            stored.map(|source| Ok((source.name.clone(), self.table(source)?))).collect();
         engine::open(order, tables?).await
     }
 
     fn table(&self, source: &Source) -> Result<Option<Table>, Error> {
-        let unreadable =
-            |detail: String| Error::Unreadable { source_name: source.name.clone(), detail };
+        let unreadable = |detail: String| Error::Unreadable { source_name: source.name.clone(), detail };
         let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Batches { batches, .. }) = stored.get(&source.name) else {
             return match source.kind {

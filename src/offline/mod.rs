@@ -19,6 +19,7 @@ mod file;
 mod files;
 mod memory;
 mod merge;
+mod panics;
 mod parquet;
 mod sql;
 mod table;

@@ -44,9 +44,9 @@ impl ParquetStore {
         let order = reading_order(source, &self.sources.load())?;
         let (root, stored) = (self.root.clone(), order.clone());
         let find = move || stored.iter().filter_map(|source| table(&root, source).transpose()).collect();
-        let tables: Result<Tables, Error> = tokio::task::spawn_blocking(find).await.map_err(|stopped| {
-            Error::Unreadable { source_name: source.name.clone(), detail: stopped.to_string() }
-        })?;
+        let tables: Result<Tables, Error> = tokio::task::spawn_blocking(find)
+            .await
+            .map_err(|stopped| Error::Unreadable { source_name: source.name.clone(), detail: stopped.to_string() })?;
         engine::open(order, tables?).await
     }
 }

@@ -100,8 +100,12 @@ mod tests {
 
     #[test]
     fn a_source_stands_behind_what_it_reads() {
-        let queries =
-            [("a", "SELECT * FROM b JOIN d USING (k)"), ("b", "SELECT * FROM d"), ("c", "c.parquet"), ("d", "d.parquet")];
+        let queries = [
+            ("a", "SELECT * FROM b JOIN d USING (k)"),
+            ("b", "SELECT * FROM d"),
+            ("c", "c.parquet"),
+            ("d", "d.parquet"),
+        ];
         assert_eq!(order(&queries, "a"), Ok(vec!["d".to_owned(), "b".to_owned(), "a".to_owned()]));
         assert_eq!(order(&queries, "c"), Ok(vec!["c".to_owned()]));
     }

@@ -14,6 +14,7 @@ pub mod http;
 pub mod flight;
 
 pub mod admin;
+pub mod flight;
 
 mod accept;
 mod guard;

@@ -91,7 +91,8 @@ impl Answer {
     pub(super) fn rows(&self, batch: &RecordBatch) -> Result<RecordBatch, Error> {
         let event_time = self.time(batch, self.event_time)?;
         let times = event_time.as_primitive::<TimestampMicrosecondType>();
-        let in_range = |time: Micros| self.from.is_none_or(|from| from <= time) && self.until.is_none_or(|until| time <= until);
+        let in_range =
+            |time: Micros| self.from.is_none_or(|from| from <= time) && self.until.is_none_or(|until| time <= until);
         let keep = BooleanBuffer::collect_bool(times.len(), |row| times.is_valid(row) && in_range(times.value(row)));
         let kept;
         let (batch, event_time) = if keep.count_set_bits() == times.len() {
@@ -116,8 +117,8 @@ impl Answer {
     }
 
     fn column(&self, batch: &RecordBatch, field: &Field, position: usize) -> Result<ArrayRef, Error> {
-        let column = cast_exactly(batch.column(position), field.dtype)
-            .map_err(|error| self.wrong_type(&field.name, error))?;
+        let column =
+            cast_exactly(batch.column(position), field.dtype).map_err(|error| self.wrong_type(&field.name, error))?;
         if !field.nullable && column.null_count() > 0 {
             let is = format!("null in {} of {} rows", column.null_count(), column.len());
             let detail = "it is declared as never null".to_owned();
