@@ -14,9 +14,9 @@ pub mod http;
 pub mod flight;
 
 pub mod admin;
-pub mod flight;
 
 mod accept;
+mod columns;
 mod guard;
 mod reply;
 
