@@ -60,7 +60,7 @@ pub fn start(gateway: Arc<Gateway>, listeners: Listeners) -> Running {
     let connections = |listener| gateway.metrics.connections(listener);
     let wires = [
         (listeners.http, http::router(Arc::clone(&gateway)), connections("http")),
-        (listeners.flight, flight::router(Arc::clone(&gateway)), connections("flight")),
+        (listeners.flight, flight::routes(Arc::clone(&gateway)), connections("flight")),
     ];
     let admin = (listeners.admin, admin::router(Arc::clone(&gateway), phases), connections("admin"));
     run(phase, wires, admin)
