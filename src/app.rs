@@ -222,10 +222,10 @@ fn build(
     transforms: &Transforms,
     columns: &BTreeMap<String, Result<SchemaRef, String>>,
 ) -> Result<(Catalog, Vec<Warning>), Error> {
-    let bind = |plugin: &PluginUse<'_>| -> Result<Arc<Transform>, String> {
-        let bytes = plugins.get(plugin.plugin).ok_or_else(|| format!("plugin {} is not there", plugin.plugin))?;
-        let (digest, _) = transforms.load(plugin.plugin, bytes).map_err(|error| crate::error::chain(&error))?;
-        transforms.bind(plugin.plugin, digest, plugin.parameters, plugin.outputs).map_err(|error| crate::error::chain(&error))
+    let bind = |plugin: &PluginUse| -> Result<Arc<Transform>, String> {
+        let bytes = plugins.get(&plugin.plugin).ok_or_else(|| format!("plugin {} is not there", plugin.plugin))?;
+        let (digest, _) = transforms.load(&plugin.plugin, bytes).map_err(|error| crate::error::chain(&error))?;
+        transforms.bind(&plugin.plugin, digest, &plugin.parameters, plugin.outputs.as_deref()).map_err(|error| crate::error::chain(&error))
     };
     Ok(catalog::build(definitions, &bind, &|source| columns.get(source).cloned())?)
 }

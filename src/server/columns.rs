@@ -1,6 +1,6 @@
 //! The columns that a caller sends as Arrow, as a plan needs them: found by name, cast exactly, or refused.
 
-use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
+use arrow::array::{ArrayRef, RecordBatch, new_null_array};
 
 use crate::cast;
 use crate::catalog::Field;
