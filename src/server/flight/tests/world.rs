@@ -154,6 +154,7 @@ pub(super) fn taxi(service: &[&str]) -> Catalog {
         sources: BTreeMap::from([(source.name.clone(), source)]),
         views: BTreeMap::from([(view.name.clone(), View::Feature(Arc::new(view)))]),
         services: BTreeMap::from([(service.name.clone(), service)]),
+        feature_descriptions: BTreeMap::new(),
     }
 }
 
