@@ -62,9 +62,7 @@ pub fn apply(stage: &Transforms, pool: &Pool, rows: &RecordBatch, deadline: Dead
     }
     let columns = joined(pool, parts, rows.num_rows())?;
     if call.refusals.count > 0 {
-        if call.refusals.count > 0 {
-            stats::add(&stage.stats.row_errors, call.refusals.count as u64);
-        }
+        stats::add(&stage.stats.row_errors, call.refusals.count as u64);
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
     let rows = RecordBatch::try_new_with_options(pool.schema.clone(), columns, &options);
