@@ -136,7 +136,8 @@ async fn run(
     synced.rows_latest = newest.len() as u64;
     for from in (0..newest.len()).step_by(SYNC_BATCH_ROWS) {
         let rows = newest.rows(from, SYNC_BATCH_ROWS).map_err(|error| Error::Stopped(error.to_string()))?;
-        let written = store(gateway, plan, feature_rows(&plan.view, &rows), Deadline::after(SYNC_WRITE_DEADLINE)).await?;
+        let written =
+            store(gateway, plan, feature_rows(&plan.view, &rows), Deadline::after(SYNC_WRITE_DEADLINE)).await?;
         synced.rows_written += written.written;
         synced.rows_older += written.older;
         tell(Progress { rows_read: synced.rows_read, rows_written: synced.rows_written });
