@@ -57,14 +57,12 @@ pub fn apply(stage: &Transforms, pool: &Pool, rows: &RecordBatch, deadline: Dead
                 (start, wanted) = (end, rows_max);
             }
             Err(Stopped::TooLarge(_)) if end - start > 1 => wanted = (end - start) / 2,
-            Err(Stopped::TooLarge(error) | Stopped::Failed(error)) => return Err(counted(stage, error)),
+            Err(Stopped::TooLarge(error) | Stopped::Failed(error)) => return Err(error),
         }
     }
     let columns = joined(pool, parts, rows.num_rows())?;
     if call.refusals.count > 0 {
-        if call.refusals.count > 0 {
-            stats::add(&stage.stats.row_errors, call.refusals.count as u64);
-        }
+        stats::add(&stage.stats.row_errors, call.refusals.count as u64);
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
     let rows = RecordBatch::try_new_with_options(pool.schema.clone(), columns, &options);
@@ -176,14 +174,6 @@ impl Call<'_> {
             }
         }
     }
-}
-
-/// An answer that is too large for many rows is no fault yet; what ends an application is.
-fn counted(stage: &Transforms, error: Error) -> Error {
-    if let Error::Fault { fault, .. } = &error {
-        stage.stats.count_fault(fault);
-    }
-    error
 }
 
 /// Rows of one call: outputs of fixed width (embeddings above all) must fit into a frame as well.
