@@ -84,7 +84,7 @@ pub async fn sync(
     gateway.metrics.count_sync(&synced);
     gateway.registry.record_run(&recorded(&synced, range, started_at, &outcome)).await?;
     outcome?;
-    gateway.registry.set_progress(view, window.1).await?;
+    gateway.registry.set_progress(view, window.until).await?;
     Ok(synced)
 }
 
@@ -98,17 +98,30 @@ pub fn syncable_views(gateway: &Gateway) -> Vec<String> {
     applied.catalog.views.values().filter_map(online).collect()
 }
 
-/// The first and last event time to read; both inclusive.
-async fn window(gateway: &Gateway, plan: &StorePlan, range: Range) -> Result<(Option<Micros>, Micros), Error> {
+/// The event times of a sync; all ends inclusive.
+#[derive(Clone, Copy)]
+struct Window {
+    from: Option<Micros>,
+    /// Rows after it are in the future: counted, and left for a later sync.
+    until: Micros,
+    /// Rows after it were not asked for.
+    asked_until: Option<Micros>,
+}
+
+async fn window(gateway: &Gateway, plan: &StorePlan, range: Range) -> Result<Window, Error> {
+    let now = gateway.clock.now();
     match range {
-        Range::Full => Ok((None, gateway.clock.now())),
+        Range::Full => Ok(Window { from: None, until: now, asked_until: None }),
         Range::Between { from, until } if from >= until => {
             Err(Error::Invalid("the range is empty: its start must be before its end".to_owned()))
         }
-        Range::Between { from, until } => Ok((Some(from), until)),
+        Range::Between { from, until } => {
+            Ok(Window { from: Some(from), until: until.min(now), asked_until: Some(until) })
+        }
         Range::Incremental { until } => {
             let begin = plan.view.ttl.map(|ttl| until.saturating_sub(micros(ttl)));
-            Ok((gateway.registry.progress(&plan.view.name).await?.or(begin), until))
+            let from = gateway.registry.progress(&plan.view.name).await?.or(begin);
+            Ok(Window { from, until, asked_until: None })
         }
     }
 }
@@ -117,7 +130,7 @@ async fn run(
     gateway: &Gateway,
     catalog: &Catalog,
     plan: &StorePlan,
-    window: (Option<Micros>, Micros),
+    window: Window,
     synced: &mut Synced,
     tell: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<(), Error> {
@@ -137,16 +150,16 @@ async fn read_newest(
     gateway: &Gateway,
     catalog: &Catalog,
     plan: &StorePlan,
-    (from, until): (Option<Micros>, Micros),
+    window: Window,
     synced: &mut Synced,
     tell: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Newest, Error> {
     let columns = plan.view.join_keys.iter().chain(&plan.view.features).cloned().collect();
-    let scan = Scan { columns, from, until: None };
+    let scan = Scan { columns, from: window.from, until: window.asked_until };
     let mut batches = gateway.offline.scan(&catalog.sources[&plan.view.source], &scan).await?;
     let mut newest = Newest::default();
     while let Some(batch) = batches.next().await {
-        let (batch, in_future) = not_after(batch?, until);
+        let (batch, in_future) = not_after(batch?, window.until);
         synced.rows_in_future += in_future;
         synced.rows_read += batch.num_rows() as u64;
         let rows = feature_rows(plan, &batch);
