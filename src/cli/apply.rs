@@ -30,7 +30,9 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Outc
     let applied = project.apply(&planned, arguments.allow_incompatible).await?;
     let shown = Shown { version: applied.number, unchanged: applied.unchanged, changes: Changes::of(&planned) };
     output::print(context.format, &shown, |shown| match shown.unchanged {
-        true => format!("{}nothing to apply: version {} is what is written", shown.changes.warning_lines(), shown.version),
+        true => {
+            format!("{}nothing to apply: version {} is what is written", shown.changes.warning_lines(), shown.version)
+        }
         false => format!(
             "{}\napplied as version {}; a running gateway takes it up when it starts again",
             shown.changes, shown.version

@@ -51,17 +51,11 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Outc
     let inputs = inputs(&prepared.plan, &given)?;
     let deadline = Deadline::after(Duration::from_secs(30));
     let answer = serve(&gateway, prepared, inputs, 1, arguments.as_of, deadline).await?;
-<<<<<<< HEAD
     let rows = rows(&answer);
     output::print(context.format, &rows, |rows| {
         let cells = |row: &Row| {
             let event_time = row.event_time.clone().unwrap_or_default();
             vec![row.feature.clone(), row.text.clone(), row.status.to_owned(), event_time]
-=======
-    output::print(context.format, &rows(&answer), |rows| {
-        let cells = |row: &Row| {
-            vec![row.feature.clone(), row.value.clone(), row.status.clone(), row.event_time.clone().unwrap_or_default()]
->>>>>>> main
         };
         output::table(&["feature", "value", "status", "event time"], rows.iter().map(cells))
     })?;
@@ -71,19 +65,16 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Outc
 
 fn selection(names: &[&String], catalog: &Catalog) -> Result<Selection, Failure> {
     match names {
-<<<<<<< HEAD
         [] => Err(Failure::invalid("name a feature service, or features as view:feature")),
         [view] if catalog.views.contains_key(view.as_str()) && !catalog.services.contains_key(view.as_str()) => {
-            let features = catalog.views[view.as_str()].features().iter().map(|feature| format!("{view}:{}", feature.name));
+            let features =
+                catalog.views[view.as_str()].features().iter().map(|feature| format!("{view}:{}", feature.name));
             let features = features.collect::<Vec<_>>().join(" ");
             Err(Failure::invalid(format!("{view} is a view, not a feature service; ask for its features: {features}")))
         }
-        [service] if !service.contains(':') => Ok(Selection::Service { name: (*service).clone(), full_feature_names: None }),
-=======
         [service] if !service.contains(':') => {
             Ok(Selection::Service { name: (*service).clone(), full_feature_names: None })
         }
->>>>>>> main
         features => {
             let refs = features.iter().map(|name| match name.split_once(':') {
                 Some((view, feature)) => Ok(FeatureRef::new(view, feature)),
@@ -160,9 +151,13 @@ fn word(status: Status) -> &'static str {
 fn explain(answer: &Answer) {
     let any = |status| answer.columns.iter().any(|column| column.status(0) == status);
     if any(Status::OutsideMaxAge) {
-        output::note("note: OUTSIDE_MAX_AGE values are older than their view's ttl; --as-of asks about an earlier moment");
+        output::note(
+            "note: OUTSIDE_MAX_AGE values are older than their view's ttl; --as-of asks about an earlier moment",
+        );
     }
     if any(Status::NotFound) {
-        output::note("note: NOT_FOUND means that the online store has no row with this key; lockstep sync and push bring rows there");
+        output::note(
+            "note: NOT_FOUND means that the online store has no row with this key; lockstep sync and push bring rows there",
+        );
     }
 }

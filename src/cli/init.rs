@@ -70,18 +70,10 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Outcome, F
 
 /// Writes the example; a folder that has one of its files already is left alone.
 pub(super) fn write(dir: &Path, example: Example) -> Result<(), Failure> {
-<<<<<<< HEAD
     let files = files(example);
     if let Some((path, _)) = files.iter().find(|(path, _)| dir.join(path).exists()) {
         let text = format!("{} has a {path} already; nothing was written", dir.display());
         return Err(Failure { kind: ErrorKind::Conflict, text });
-=======
-    if dir.join("lockstep.yaml").exists() {
-        return Err(Failure {
-            kind: ErrorKind::Conflict,
-            text: format!("{} has a lockstep.yaml already", dir.display()),
-        });
->>>>>>> main
     }
     for (path, content) in files {
         let path = dir.join(path);

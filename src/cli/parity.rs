@@ -10,7 +10,9 @@ use crate::error::ErrorKind;
 use crate::flow::parity::{DifferingCell, Parity, parity};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  lockstep parity\n  lockstep parity tip_model_v1 --sample 1000\n\nExits with 1 when a value differs.")]
+#[command(
+    after_help = "Examples:\n  lockstep parity\n  lockstep parity tip_model_v1 --sample 1000\n\nExits with 1 when a value differs."
+)]
 pub(super) struct Arguments {
     /// The feature service; all of them if none is named
     service: Option<String>,
@@ -55,7 +57,10 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Outc
         None => gateway.applied.load().catalog.services.keys().cloned().collect(),
     };
     if services.is_empty() {
-        return Err(Failure { kind: ErrorKind::NotFound, text: "no feature service is applied, so there is nothing to compare".to_owned() });
+        return Err(Failure {
+            kind: ErrorKind::NotFound,
+            text: "no feature service is applied, so there is nothing to compare".to_owned(),
+        });
     }
     let mut all = Vec::with_capacity(services.len());
     for service in services {

@@ -22,7 +22,6 @@ pub(super) struct Changes<'a> {
     warnings: Vec<String>,
 }
 
-<<<<<<< HEAD
 impl<'a> Changes<'a> {
     pub(super) fn of(planned: &'a Planned) -> Self {
         Self { changes: &planned.changes, warnings: planned.warnings.iter().map(ToString::to_string).collect() }
@@ -40,18 +39,4 @@ impl fmt::Display for Changes<'_> {
         let lines: Vec<String> = self.changes.iter().map(|change| format!("  {change}")).collect();
         write!(f, "{}", if lines.is_empty() { "  no changes".to_owned() } else { lines.join("\n") })
     }
-=======
-/// The changes and the warnings.
-pub(super) fn print_changes(format: Format, planned: &Planned) -> Result<(), Failure> {
-    let shown =
-        Shown { changes: &planned.changes, warnings: planned.warnings.iter().map(ToString::to_string).collect() };
-    output::print(format, &shown, |shown| {
-        let mut lines: Vec<String> = shown.changes.iter().map(|change| format!("  {change}")).collect();
-        if lines.is_empty() {
-            lines.push("  no changes".to_owned());
-        }
-        lines.extend(shown.warnings.iter().map(|warning| format!("warning: {warning}")));
-        lines.join("\n")
-    })
->>>>>>> main
 }

@@ -49,15 +49,10 @@ struct Column {
 pub(super) fn run(context: &Context, command: &Command) -> Result<Outcome, Failure> {
     let Command::Inspect { plugin } = command;
     let path = path_of(context, plugin)?;
-<<<<<<< HEAD
     let bytes = std::fs::read(&path).map_err(|error| Failure {
         kind: ErrorKind::Unavailable,
         text: format!("{} cannot be read: {error}", path.display()),
     })?;
-=======
-    let bytes = std::fs::read(&path)
-        .map_err(|error| Failure { kind: ErrorKind::NotFound, text: format!("{}: {error}", path.display()) })?;
->>>>>>> main
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let (digest, signature) = Transforms::start(Settings::default())?.load(&name, &bytes)?;
     output::print(context.format, &inspected(&signature, digest.to_string(), bytes.len()), show)?;

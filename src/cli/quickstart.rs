@@ -7,9 +7,9 @@ use std::time::Instant;
 use clap::Args;
 
 use super::init::{self, Example};
-use super::sync::sync_views;
 use super::output::say;
 use super::plan::Changes;
+use super::sync::sync_views;
 use super::{Context, Failure, Format, Outcome, output, sync, time};
 use crate::app::{self, Project, Servers, read_rows, write_training_set};
 use crate::catalog::Selection;

@@ -5,7 +5,9 @@ use clap::{Args, ValueEnum};
 use super::{Failure, Outcome, output};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  lockstep schema > .vscode/lockstep.schema.json\n  lockstep schema project > .vscode/lockstep-project.schema.json")]
+#[command(
+    after_help = "Examples:\n  lockstep schema > .vscode/lockstep.schema.json\n  lockstep schema project > .vscode/lockstep-project.schema.json"
+)]
 pub(super) struct Arguments {
     /// Which file's schema
     #[arg(value_enum, default_value_t = Kind::Definitions)]

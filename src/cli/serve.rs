@@ -7,19 +7,13 @@ pub(super) async fn run(context: &Context) -> Result<Outcome, Failure> {
     let project = Project::open(&context.project)?;
     let gateway = project.gateway().await?;
     let servers = Servers::start(&project, gateway).await?;
-<<<<<<< HEAD
     output::note(format!(
         "HTTP on http://{}  ·  Arrow Flight on grpc://{}  ·  admin on http://{}",
         servers.http, servers.flight, servers.admin
     ));
-    output::note("Ctrl-C or SIGTERM stops the gateway once running requests have ended; a second one stops it at once.");
-=======
-    eprintln!(
-        "HTTP on http://{}  ·  Arrow Flight on grpc://{}  ·  admin on http://{}",
-        servers.http, servers.flight, servers.admin
+    output::note(
+        "Ctrl-C or SIGTERM stops the gateway once running requests have ended; a second one stops it at once.",
     );
-    eprintln!("Ctrl-C or SIGTERM stops the gateway once running requests have ended; a second one stops it at once.");
->>>>>>> main
     servers.until_stopped().await?;
     Ok(Outcome::Done)
 }
