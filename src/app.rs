@@ -4,6 +4,7 @@
 //! what the registry recorded (`gateway`), so what was applied is what runs.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,8 +55,6 @@ pub enum Error {
     Config(#[from] config::Error),
     #[error(transparent)]
     Mistakes(#[from] Mistakes),
-    #[error("plugin {plugin}: there is no {path}; build it, or correct the name")]
-    NoPlugin { plugin: String, path: PathBuf },
     #[error(transparent)]
     Transform(#[from] transform::Error),
     #[error(transparent)]
@@ -69,9 +68,9 @@ pub enum Error {
     #[error("these changes break what is in use:\n{0}\napply them with --allow-incompatible if that is meant")]
     Incompatible(String),
     #[error("cannot listen on {address}: {source}; is another gateway running?")]
-    Listen { address: SocketAddr, source: std::io::Error },
+    Listen { address: SocketAddr, source: io::Error },
     #[error("folder {folder} cannot be made: {source}")]
-    Folder { folder: PathBuf, source: std::io::Error },
+    Folder { folder: PathBuf, source: io::Error },
     #[error("{path} does not fit in memory as one table: {detail}")]
     TooMuch { path: PathBuf, detail: String },
     #[error("the server stopped: {0}")]
@@ -83,7 +82,6 @@ impl Error {
         match self {
             Self::Config(source) => source.kind(),
             Self::Mistakes(source) => source.kind(),
-            Self::NoPlugin { .. } => ErrorKind::NotFound,
             Self::Transform(source) => source.kind(),
             Self::Online(source) => source.kind(),
             Self::Offline(source) => source.kind(),
@@ -114,7 +112,7 @@ impl Project {
     pub async fn plan(&self) -> Result<Planned, Error> {
         let files = config::definition_files(&self.config.folder)?;
         let definitions = Definitions::parse(&self.config.project, &files)?;
-        let plugins = self.read_plugins(&definitions)?;
+        let plugins = self.read_plugins(&definitions);
         let transforms = self.transforms()?;
         let columns = self.source_columns(&definitions).await;
         let (catalog, warnings) = build(&definitions, &plugins, &transforms, &columns)?;
@@ -123,6 +121,7 @@ impl Project {
             None => Catalog::empty(&self.config.project),
         };
         let changes = plan::compare(&before, &catalog);
+        let plugins = plugins.into_iter().filter_map(|(name, bytes)| Some((name, bytes.ok()?))).collect();
         Ok(Planned { catalog, changes, warnings, files, plugins })
     }
 
@@ -184,7 +183,7 @@ impl Project {
         let files: Vec<DefinitionFile> =
             recorded.definitions.into_iter().map(|file| DefinitionFile { path: file.name, text: file.text }).collect();
         let definitions = Definitions::parse(&recorded.project, &files)?;
-        let plugins = recorded.plugins.into_iter().map(|plugin| (plugin.name, plugin.bytes)).collect();
+        let plugins = recorded.plugins.into_iter().map(|plugin| (plugin.name, Ok(plugin.bytes))).collect();
         let (catalog, _) = build(&definitions, &plugins, transforms, &BTreeMap::new())?;
         Ok(Applied::new(catalog, recorded.number))
     }
@@ -203,13 +202,14 @@ impl Project {
         })
     }
 
-    fn read_plugins(&self, definitions: &Definitions) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    fn read_plugins(&self, definitions: &Definitions) -> Plugins {
         let read = |plugin: String| {
             let path = self.plugin_path(&plugin);
-            match std::fs::read(&path) {
-                Ok(bytes) => Ok((plugin, bytes)),
-                Err(_) => Err(Error::NoPlugin { plugin, path }),
-            }
+            let bytes = std::fs::read(&path).map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => format!("there is no {}; build it, or correct the name", path.display()),
+                _ => format!("{} cannot be read: {error}", path.display()),
+            });
+            (plugin, bytes)
         };
         definitions.plugins().into_iter().map(read).collect()
     }
@@ -231,15 +231,19 @@ impl Project {
     }
 }
 
+/// The bytes of the plugins that definitions name, or why there are none.
+type Plugins = BTreeMap<String, Result<Vec<u8>, String>>;
+
 /// Definitions, plugin bytes and source columns become a catalog, or all mistakes.
 fn build(
     definitions: &Definitions,
-    plugins: &BTreeMap<String, Vec<u8>>,
+    plugins: &Plugins,
     transforms: &Transforms,
     columns: &BTreeMap<String, Result<SchemaRef, String>>,
 ) -> Result<(Catalog, Vec<Warning>), Error> {
     let bind = |plugin: &PluginUse| -> Result<Arc<Transform>, String> {
         let bytes = plugins.get(&plugin.plugin).ok_or_else(|| format!("plugin {} is not there", plugin.plugin))?;
+        let bytes = bytes.as_ref().map_err(String::clone)?;
         let (digest, _) = transforms.load(&plugin.plugin, bytes).map_err(|error| crate::error::chain(&error))?;
         transforms
             .bind(&plugin.plugin, digest, &plugin.parameters, plugin.outputs.as_deref())

@@ -83,6 +83,8 @@ async fn sampled_inputs(gateway: &Gateway, prepared: &Prepared, sample: usize) -
     }
     let input = |(position, input): (usize, &PlanInput)| match keys.get(&position) {
         Some(column) if !column.is_empty() => repeated(column, sample),
+        // A key without a history is asked for too: both sides must say that nothing is known of it.
+        _ if input.kind == InputKind::JoinKey => Ok(made_up(&Field { nullable: false, ..input.field.clone() }, sample)),
         _ => Ok(made_up(&input.field, sample)),
     };
     prepared.plan.inputs.iter().enumerate().map(input).collect()
