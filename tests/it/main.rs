@@ -2,5 +2,14 @@
 
 mod world;
 
+mod arrow_bodies;
+mod callers;
+
+mod bad_input;
+mod clients;
+mod drain;
+mod faults;
+mod feast;
+mod limits;
 mod serve;
 mod tidy;
