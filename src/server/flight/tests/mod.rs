@@ -104,7 +104,7 @@ async fn an_exchange_follows_the_applied_definitions() {
     let mut world = World::start().await;
     let entities = company_batch(&["a"]);
     let mut messages = encoded(command(r#"{"service": "tips"}"#), &[entities.clone(), entities.clone(), entities]);
-    let (mut sender, receiver) = mpsc::channel::<Result<FlightData, FlightError>>(1);
+    let (mut sender, receiver) = mpsc::channel::<Result<FlightData, FlightError>>(8);
     let last = messages.split_off(2);
     for message in messages {
         sender.send(message).await.unwrap();
