@@ -128,7 +128,8 @@ impl Project {
 
     /// Records planned definitions as the next version.
     pub async fn apply(&self, planned: &Planned, allow_incompatible: bool) -> Result<Version, Error> {
-        let breaking: Vec<String> = planned.changes.iter().filter(|change| change.is_incompatible()).map(ToString::to_string).collect();
+        let breaking: Vec<String> =
+            planned.changes.iter().filter(|change| change.is_incompatible()).map(ToString::to_string).collect();
         if !breaking.is_empty() && !allow_incompatible {
             return Err(Error::Incompatible(breaking.join("\n")));
         }
@@ -142,7 +143,11 @@ impl Project {
             catalog_hash: planned.catalog.hash(),
             applied_by: config::user(),
             applied_at: Clock::default().now(),
-            definitions: planned.files.iter().map(|file| registry::DefinitionFile { name: file.path.clone(), text: file.text.clone() }).collect(),
+            definitions: planned
+                .files
+                .iter()
+                .map(|file| registry::DefinitionFile { name: file.path.clone(), text: file.text.clone() })
+                .collect(),
             plugins: plugins.collect(),
             summary: planned.changes.iter().map(ToString::to_string).collect(),
         };
@@ -161,21 +166,23 @@ impl Project {
         let applied = self.load_applied(&registry, &transforms).await?;
         let offline = ParquetStore::new(self.config.folder.clone());
         offline.define(applied.catalog.sources.clone());
+        let transforms = Arc::new(transforms);
         Ok(Arc::new(Gateway {
             applied: ArcSwap::from_pointee(applied),
             online: self.online_store()?,
             offline: Arc::new(offline),
-            transforms: Arc::new(transforms),
+            metrics: Metrics::of(&transforms),
+            transforms,
             registry,
             clock: Clock::default(),
-            metrics: Metrics::default(),
             serve_deadline: self.config.serve_deadline,
         }))
     }
 
     async fn load_applied(&self, registry: &Registry, transforms: &Transforms) -> Result<Applied, Error> {
         let recorded = registry.latest().await?.ok_or(Error::NothingApplied)?;
-        let files: Vec<DefinitionFile> = recorded.definitions.into_iter().map(|file| DefinitionFile { path: file.name, text: file.text }).collect();
+        let files: Vec<DefinitionFile> =
+            recorded.definitions.into_iter().map(|file| DefinitionFile { path: file.name, text: file.text }).collect();
         let definitions = Definitions::parse(&recorded.project, &files)?;
         let plugins = recorded.plugins.into_iter().map(|plugin| (plugin.name, plugin.bytes)).collect();
         let (catalog, _) = build(&definitions, &plugins, transforms, &BTreeMap::new())?;
@@ -209,11 +216,14 @@ impl Project {
 
     /// The columns of each source, or why they cannot be read; a push source without rows has none yet.
     async fn source_columns(&self, definitions: &Definitions) -> BTreeMap<String, Result<SchemaRef, String>> {
-        let sources: BTreeMap<String, Source> = definitions.sources().into_iter().map(|source| (source.name.clone(), source)).collect();
+        let sources: BTreeMap<String, Source> =
+            definitions.sources().into_iter().map(|source| (source.name.clone(), source)).collect();
         let offline = ParquetStore::new(self.config.folder.clone());
         offline.define(sources.clone());
         let mut columns = BTreeMap::new();
-        for (name, source) in sources.iter().filter(|(_, source)| !matches!(source.kind, catalog::SourceKind::Push { .. })) {
+        for (name, source) in
+            sources.iter().filter(|(_, source)| !matches!(source.kind, catalog::SourceKind::Push { .. }))
+        {
             let schema = offline.schema(source).await.map_err(|error| crate::error::chain(&error));
             columns.insert(name.clone(), schema);
         }
@@ -231,7 +241,9 @@ fn build(
     let bind = |plugin: &PluginUse| -> Result<Arc<Transform>, String> {
         let bytes = plugins.get(&plugin.plugin).ok_or_else(|| format!("plugin {} is not there", plugin.plugin))?;
         let (digest, _) = transforms.load(&plugin.plugin, bytes).map_err(|error| crate::error::chain(&error))?;
-        transforms.bind(&plugin.plugin, digest, &plugin.parameters, plugin.outputs.as_deref()).map_err(|error| crate::error::chain(&error))
+        transforms
+            .bind(&plugin.plugin, digest, &plugin.parameters, plugin.outputs.as_deref())
+            .map_err(|error| crate::error::chain(&error))
     };
     Ok(catalog::build(definitions, &bind, &|source| columns.get(source).cloned())?)
 }
@@ -245,12 +257,14 @@ fn make_folder_of(file: &Path) -> Result<(), Error> {
 /// All rows of a Parquet file: labels, or rows to push.
 pub fn read_rows(path: &Path) -> Result<RecordBatch, Error> {
     let file = offline::read_parquet(path)?;
-    concat_batches(&file.schema, &file.batches).map_err(|error| Error::TooMuch { path: path.to_owned(), detail: error.to_string() })
+    concat_batches(&file.schema, &file.batches)
+        .map_err(|error| Error::TooMuch { path: path.to_owned(), detail: error.to_string() })
 }
 
 /// Writes a training set as Parquet, whole or not at all, with its provenance as file metadata.
 pub fn write_training_set(path: &Path, set: &RecordBatch) -> Result<(), Error> {
-    let metadata: Vec<(String, String)> = set.schema_ref().metadata().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let metadata: Vec<(String, String)> =
+        set.schema_ref().metadata().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     Ok(offline::write_parquet(path, set.schema_ref(), std::slice::from_ref(set), &metadata)?)
 }
 

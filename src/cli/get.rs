@@ -16,8 +16,10 @@ use crate::flow::serve::{Answer, prepare, serve};
 use crate::plan::{FeaturePlan, InputKind};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  lockstep get tip_model_v1 company='Flash Cab' area=8 hour=9 payment_type=Cash planned_miles=2.5\n  \
-lockstep get company_stats:avg_fare_30d company='Flash Cab' --as-of 2016-12-31\n\nWhile a gateway runs on the same embedded store, ask it over HTTP.")]
+#[command(
+    after_help = "Examples:\n  lockstep get tip_model_v1 company='Choice Taxi Association' area=8 hour=9 payment_type=Cash planned_miles=2.5\n  \
+lockstep get company_stats:avg_fare_30d company='Choice Taxi Association' --as-of 2016-12-31\n\nWhile a gateway runs on the same embedded store, ask it over HTTP."
+)]
 pub(super) struct Arguments {
     /// A feature service, or features as `view:feature`, and then the values that identify the row, as `name=value`
     #[arg(required = true)]
@@ -46,7 +48,9 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Outc
     let deadline = Deadline::after(Duration::from_secs(30));
     let answer = serve(&gateway, prepared, inputs, 1, arguments.as_of, deadline).await?;
     output::print(context.format, &rows(&answer), |rows| {
-        let cells = |row: &Row| vec![row.feature.clone(), row.value.clone(), row.status.clone(), row.event_time.clone().unwrap_or_default()];
+        let cells = |row: &Row| {
+            vec![row.feature.clone(), row.value.clone(), row.status.clone(), row.event_time.clone().unwrap_or_default()]
+        };
         output::table(&["feature", "value", "status", "event time"], rows.iter().map(cells))
     })?;
     Ok(Outcome::Done)
@@ -54,7 +58,9 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Outc
 
 fn selection(names: &[&String]) -> Result<Selection, Failure> {
     match names {
-        [service] if !service.contains(':') => Ok(Selection::Service { name: (*service).clone(), full_feature_names: None }),
+        [service] if !service.contains(':') => {
+            Ok(Selection::Service { name: (*service).clone(), full_feature_names: None })
+        }
         features => {
             let refs = features.iter().map(|name| match name.split_once(':') {
                 Some((view, feature)) => Ok(FeatureRef::new(view, feature)),
@@ -75,7 +81,9 @@ fn inputs(plan: &FeaturePlan, given: &BTreeMap<&str, &str>) -> Result<Vec<ArrayR
         .map(|input| match given.get(input.field.name.as_str()) {
             Some(value) => cast::from_text(&[Some(value)], input.field.dtype)
                 .map_err(|detail| Failure::invalid(format!("{}: {detail}", input.field.name))),
-            None if input.kind == InputKind::Request && input.field.nullable => Ok(new_null_array(&input.field.dtype.arrow(), 1)),
+            None if input.kind == InputKind::Request && input.field.nullable => {
+                Ok(new_null_array(&input.field.dtype.arrow(), 1))
+            }
             None => Err(Failure::invalid(format!("{0} is missing; add {0}=…", input.field.name))),
         })
         .collect()

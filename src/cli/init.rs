@@ -59,7 +59,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
 /// Writes the example; a folder that has a project already is left alone.
 pub(super) fn write(dir: &Path, example: Example) -> Result<(), Failure> {
     if dir.join("lockstep.yaml").exists() {
-        return Err(Failure { kind: ErrorKind::Conflict, text: format!("{} has a lockstep.yaml already", dir.display()) });
+        return Err(Failure {
+            kind: ErrorKind::Conflict,
+            text: format!("{} has a lockstep.yaml already", dir.display()),
+        });
     }
     let files = match example {
         Example::Minimal => MINIMAL,

@@ -27,8 +27,10 @@ use crate::error::ErrorKind;
 /// A feature gateway: one WebAssembly transform for sync, ingest, serving and training.
 #[derive(Debug, Parser)]
 #[command(name = "lockstep", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done · 1 a check found something (parity, plan) · 2 invalid input · 3 not found · \
-4 conflict · 5 too large · 6 a plugin failed · 7 exhausted · 8 too late · 9 unavailable · 10 internal")]
+#[command(
+    after_help = "Exit codes: 0 done · 1 a check found something (parity, plan) · 2 invalid input · 3 not found · \
+4 conflict · 5 too large · 6 a plugin failed · 7 exhausted · 8 too late · 9 unavailable · 10 internal"
+)]
 pub struct Cli {
     /// The folder with `lockstep.yaml`
     #[arg(long, short = 'C', global = true, default_value = ".", env = "LOCKSTEP_PROJECT")]

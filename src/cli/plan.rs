@@ -20,7 +20,8 @@ struct Shown<'a> {
 
 /// The changes and the warnings.
 pub(super) fn print_changes(format: Format, planned: &Planned) -> Result<(), Failure> {
-    let shown = Shown { changes: &planned.changes, warnings: planned.warnings.iter().map(ToString::to_string).collect() };
+    let shown =
+        Shown { changes: &planned.changes, warnings: planned.warnings.iter().map(ToString::to_string).collect() };
     output::print(format, &shown, |shown| {
         let mut lines: Vec<String> = shown.changes.iter().map(|change| format!("  {change}")).collect();
         if lines.is_empty() {

@@ -9,7 +9,9 @@ use crate::flow::sync::{Progress, Range, Synced, sync, syncable_views};
 use crate::gateway::Gateway;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  lockstep sync\n  lockstep sync company_stats --incremental\n  lockstep sync --from 2016-01-01 --until 2016-12-31")]
+#[command(
+    after_help = "Examples:\n  lockstep sync\n  lockstep sync company_stats --incremental\n  lockstep sync --from 2016-01-01 --until 2016-12-31"
+)]
 pub(super) struct Arguments {
     /// The feature views; all of them if none is named
     views: Vec<String>,
@@ -42,7 +44,9 @@ pub(super) async fn sync_views(gateway: &Gateway, views: &[String], range: Range
     let mut all = Vec::with_capacity(views.len());
     for view in views {
         let bar = output::progress(view);
-        let tell = |progress: Progress| bar.set_message(format!("{} rows read, {} written", progress.rows_read, progress.rows_written));
+        let tell = |progress: Progress| {
+            bar.set_message(format!("{} rows read, {} written", progress.rows_read, progress.rows_written))
+        };
         let synced = sync(gateway, view, range, &tell).await;
         bar.finish_and_clear();
         let synced = synced?;

@@ -59,7 +59,13 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Outc
         seconds: started.elapsed().as_secs_f64(),
     };
     output::print(context.format, &trained, |trained| {
-        format!("{} rows × {} columns in {} ({:.2} s)", trained.rows, trained.columns, trained.path.display(), trained.seconds)
+        format!(
+            "{} rows × {} columns in {} ({:.2} s)",
+            trained.rows,
+            trained.columns,
+            trained.path.display(),
+            trained.seconds
+        )
     })?;
     Ok(Outcome::Done)
 }

@@ -204,9 +204,7 @@ impl Pushed {
             .collect::<Result<_, _>>()?;
         let event_time = event_times(gateway, source, rows)?;
         let created_time = match created_column(source, rows) {
-            Some(column) => {
-                cast::to_times(column).map_err(|error| Error::wrong_type("created", error))?
-            }
+            Some(column) => cast::to_times(column).map_err(|error| Error::wrong_type("created", error))?,
             None if source.created_time.is_some() => timestamps(vec![Some(gateway.clock.now()); rows.num_rows()]),
             None => timestamps(vec![None; rows.num_rows()]),
         };
@@ -268,8 +266,7 @@ fn event_times(gateway: &Gateway, source: &Source, rows: &RecordBatch) -> Result
         rows.column_by_name(&source.event_time).or_else(|| rows.column_by_name(FEAST_EVENT_TIME)).ok_or_else(|| {
             Error::MissingColumn { column: source.event_time.clone(), what: "the time at which each row became true" }
         })?;
-    let times =
-        cast::to_times(column).map_err(|error| Error::wrong_type(&source.event_time, error))?;
+    let times = cast::to_times(column).map_err(|error| Error::wrong_type(&source.event_time, error))?;
     let latest = gateway.clock.now().saturating_add(micros(EVENT_TIME_AHEAD_MAX));
     for row in 0..times.len() {
         if times.is_null(row) {

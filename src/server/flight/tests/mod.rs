@@ -170,13 +170,17 @@ async fn labels_become_a_training_set_in_one_call_or_two() {
 #[tokio::test]
 async fn everything_that_is_listed_can_be_asked_for() {
     let mut world = World::start().await;
-    let infos: Vec<_> = world.client.list_flights(Criteria::default().expression).await.unwrap().try_collect().await.unwrap();
+    let infos: Vec<_> =
+        world.client.list_flights(Criteria::default().expression).await.unwrap().try_collect().await.unwrap();
     assert_eq!(infos.len(), 2);
     for info in infos {
         let schema = world.client.get_schema(info.flight_descriptor.clone().unwrap()).await.unwrap();
         assert_eq!(schema, info.clone().try_decode_schema().unwrap());
         let needs: serde_json::Value = serde_json::from_slice(&info.app_metadata).unwrap();
-        assert_eq!(needs["inputs"][0], serde_json::json!({"name": "company", "type": "string", "kind": "join_key", "required": true}));
+        assert_eq!(
+            needs["inputs"][0],
+            serde_json::json!({"name": "company", "type": "string", "kind": "join_key", "required": true})
+        );
         let answer = world.client.do_get(info.endpoint[0].ticket.clone().unwrap()).await.unwrap();
         let answer: Vec<RecordBatch> = answer.try_collect().await.unwrap();
         assert_eq!((answer[0].num_rows(), answer[0].schema_ref().fields()), (0, schema.fields()));
@@ -226,7 +230,8 @@ async fn actions_answer_json() {
     let actions: Vec<_> = world.client.list_actions().await.unwrap().try_collect().await.unwrap();
     let names: Vec<&str> = actions.iter().map(|action| action.r#type.as_str()).collect();
     assert_eq!(names, ["health", "version", "sync"]);
-    let results: Vec<_> = world.client.do_action(Action::new("version", "")).await.unwrap().try_collect().await.unwrap();
+    let results: Vec<_> =
+        world.client.do_action(Action::new("version", "")).await.unwrap().try_collect().await.unwrap();
     let version: serde_json::Value = serde_json::from_slice(&results[0]).unwrap();
     assert_eq!((&version["project"], &version["definitions"]), (&"taxi".into(), &7.into()));
     let unknown = world.client.do_action(Action::new("restart", "")).await.err().map(code);
