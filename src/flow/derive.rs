@@ -62,11 +62,20 @@ pub(super) async fn derive(
         return Ok(working);
     }
     let (transforms, derivations) = (Arc::clone(&gateway.transforms), derivations.to_vec());
-    let computing = tokio::task::spawn_blocking(move || {
+    off_the_async_threads(async move {
         compute(&transforms, &derivations, &mut working, deadline)?;
         Ok(working)
-    });
-    computing.await.map_err(|error| Error::Stopped(error.to_string()))?
+    })
+    .await
+}
+
+/// Runs work that keeps a processor busy (decoding files, joining, calling plugins) where it holds up no request.
+pub(super) async fn off_the_async_threads<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let runtime = tokio::runtime::Handle::current();
+    let working = tokio::task::spawn_blocking(move || runtime.block_on(work));
+    working.await.map_err(|error| Error::Stopped(error.to_string()))?
 }
 
 fn compute(

@@ -53,9 +53,7 @@ fn encode(answer: &Answer, shape: &Shape) -> Result<Response, Failure> {
         }
         Shape::Readable => Ok(json_response(StatusCode::OK, readable(answer))),
         Shape::Arrow => match arrow_stream(answer) {
-            Ok(stream) => {
-                Ok(([(header::CONTENT_TYPE, "application/vnd.apache.arrow.stream")], stream).into_response())
-            }
+            Ok(stream) => Ok(([(header::CONTENT_TYPE, "application/vnd.apache.arrow.stream")], stream).into_response()),
             Err(error) => Err(Failure::new(ErrorKind::Internal, format!("the answer cannot be written: {error}"))),
         },
     }

@@ -175,7 +175,9 @@ fn show_service(service: &FeatureService) -> ServiceShown {
 fn with_inputs(gateway: &Gateway, service: ServiceShown) -> ServiceShown {
     let selection = Selection::Service { name: service.name.clone(), full_feature_names: None };
     match prepare(gateway, &selection) {
-        Ok(prepared) => ServiceShown { inputs: Some(prepared.plan.inputs.iter().map(show_needed).collect()), ..service },
+        Ok(prepared) => {
+            ServiceShown { inputs: Some(prepared.plan.inputs.iter().map(show_needed).collect()), ..service }
+        }
         Err(error) => ServiceShown { not_servable: Some(error.to_string()), ..service },
     }
 }

@@ -166,8 +166,10 @@ fn posted_question(
         }
         Format::ArrowStream => {
             let selection = question::selection(Some(service), &[], full_feature_names)?;
-            let columns: Vec<_> =
-                arrow_columns(body)?.into_iter().map(|(name, column)| (Cow::from(name), Given::Arrow(column))).collect();
+            let columns: Vec<_> = arrow_columns(body)?
+                .into_iter()
+                .map(|(name, column)| (Cow::from(name), Given::Arrow(column)))
+                .collect();
             ask(gateway, &selection, &columns, Times::Micros, typed.as_of)
         }
     }

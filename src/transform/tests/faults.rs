@@ -188,7 +188,11 @@ fn an_idle_instance_gives_way_to_another_transform() {
 
 #[test]
 fn without_room_for_an_instance_the_caller_is_told_so() {
-    let stage = stage(Settings { instances_max: 0, ..settings() });
-    let refused = stage.load("haversine", &component("haversine")).unwrap_err();
-    assert_eq!(refused, Error::Exhausted { max: 0 });
+    let stage = stage(Settings { instances_max: 1, ..settings() });
+    let transform = bound(&stage, "fault_trap", &[]);
+    check_healthy(&stage, &transform);
+    let instance = stage.pools.load()[&transform.digest].take(&stage).unwrap();
+    assert_eq!(applied(&stage, &transform, &x(&[1.0])).unwrap_err(), Error::Exhausted { max: 1 });
+    drop(instance);
+    check_healthy(&stage, &transform);
 }
