@@ -19,6 +19,7 @@ use lockstep::online::OnlineStore;
 use lockstep::online::embedded::EmbeddedStore;
 use lockstep::online::memory::MemoryStore;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
 
 use self::case::{Case, Placements, Project, SourcesAre, case};
@@ -289,7 +290,8 @@ fn shown(case: &Case) -> String {
         let lines: String = (0..rows.num_rows()).map(line).collect();
         format!("{name}: {}\n{lines}", names.join(" | "))
     };
-    let mut text = format!("as of {NOW} and {}, in files: {}, embedded: {}\n", case.later(), case.in_files, case.embedded);
+    let mut text =
+        format!("as of {NOW} and {}, in files: {}, embedded: {}\n", case.later(), case.in_files, case.embedded);
     for view in 0..case.views() {
         text += &table(&format!("source_{view}"), &case.rows(view));
     }
@@ -299,11 +301,11 @@ fn shown(case: &Case) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_taxi_example_is_the_same_served_and_trained() {
     let world = World::taxi().await;
-    let compared = parity(&world.gateway, "tip_model_v1", 500, None).await.expect("compared");
+    let compared = parity(&world.gateway, "tip_model_v1", 2_000, None).await.expect("compared");
     assert_eq!(compared.differ, 0, "{:#?}", compared.cells);
     assert!(compared.not_null > 5_000, "{} of {} values are not null", compared.not_null, compared.values);
     let as_of = chrono::DateTime::parse_from_rfc3339(TAXI_AS_OF).expect("a time").timestamp_micros();
-    let compared = parity(&world.gateway, "tip_model_v1", 500, Some(as_of)).await.expect("compared");
+    let compared = parity(&world.gateway, "tip_model_v1", 2_000, Some(as_of)).await.expect("compared");
     assert_eq!(compared.differ, 0, "{:#?}", compared.cells);
 }
 

@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, FixedSizeListArray, Float32Array, Float64Array,
-    Int32Array, Int64Array, ListArray, RecordBatch, StringArray,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, FixedSizeListArray, Float32Array, Float64Array, Int32Array,
+    Int64Array, ListArray, RecordBatch, StringArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field as ArrowField};
@@ -147,8 +147,12 @@ fn row() -> impl Strategy<Value = Row> {
     let key = || prop_oneof![20 => 0_u8..3, 1 => Just(NULL_KEY)];
     let event = (0_u8..16, any::<u64>()).prop_map(|(kind, bits)| Cell { kind, bits });
     let features = proptest::array::uniform8(cell());
-    ([key(), key(), key()], event, cell(), features)
-        .prop_map(|(keys, event, created, features)| Row { keys, event, created, features })
+    ([key(), key(), key()], event, cell(), features).prop_map(|(keys, event, created, features)| Row {
+        keys,
+        event,
+        created,
+        features,
+    })
 }
 
 fn view() -> impl Strategy<Value = View> {
@@ -322,12 +326,7 @@ impl Project {
 
     fn add(&mut self, view: &str, feature: &str, dtype: DType, reach: &Reach) {
         self.features.push(format!("{view}:{feature}"));
-        self.known.push(Known {
-            view: view.to_owned(),
-            feature: feature.to_owned(),
-            dtype,
-            reach: reach.clone(),
-        });
+        self.known.push(Known { view: view.to_owned(), feature: feature.to_owned(), dtype, reach: reach.clone() });
     }
 
     fn derived_views(&mut self, derived: &[Derived], placements: Placements) {
@@ -343,27 +342,24 @@ impl Project {
         let float = DType::One(Scalar::Float64);
         let text = DType::One(Scalar::String);
         let (plugin, inputs, outputs): (_, &[(&str, DType)], &[(&str, DType)]) = match derived.plugin {
-            0 => ("taxi_company", &[("company_name", text)], &[
-                ("company_clean", text),
-                ("company_bucket", DType::One(Scalar::Int32)),
-            ]),
-            1 => ("taxi_recency", &[("last_trip_at", DType::TIMESTAMP)], &[
-                ("days_since_last_trip", float),
-                ("idle_over_week", DType::One(Scalar::Bool)),
-            ]),
-            2 => ("taxi_quote", &[("area_fare_30d", float), ("area_miles_30d", float)], &[
-                ("expected_fare", float),
-                ("hour_sin", float),
-                ("is_rush_hour", DType::One(Scalar::Bool)),
-            ]),
+            0 => (
+                "taxi_company",
+                &[("company_name", text)],
+                &[("company_clean", text), ("company_bucket", DType::One(Scalar::Int32))],
+            ),
+            1 => (
+                "taxi_recency",
+                &[("last_trip_at", DType::TIMESTAMP)],
+                &[("days_since_last_trip", float), ("idle_over_week", DType::One(Scalar::Bool))],
+            ),
+            2 => (
+                "taxi_quote",
+                &[("area_fare_30d", float), ("area_miles_30d", float)],
+                &[("expected_fare", float), ("hour_sin", float), ("is_rush_hour", DType::One(Scalar::Bool))],
+            ),
             _ => (
                 "haversine",
-                &[
-                    ("from_latitude", float),
-                    ("from_longitude", float),
-                    ("to_latitude", float),
-                    ("to_longitude", float),
-                ],
+                &[("from_latitude", float), ("from_longitude", float), ("to_latitude", float), ("to_longitude", float)],
                 &[("distance_km", float)],
             ),
         };
