@@ -44,27 +44,33 @@ struct Call<'a> {
     fuel: u64,
 }
 
-pub fn apply(stage: &Transforms, pool: &Pool, rows: &RecordBatch, deadline: Deadline) -> Result<Applied, Error> {
-    check_inputs(pool, rows)?;
-    let mut call = Call { stage, pool, inputs: rows.columns(), deadline, refusals: Refusals::default(), fuel: 0 };
+pub fn apply(
+    stage: &Transforms,
+    pool: &Pool,
+    inputs: &[ArrayRef],
+    rows: usize,
+    deadline: Deadline,
+) -> Result<Applied, Error> {
+    check_inputs(pool, inputs, rows)?;
+    let mut call = Call { stage, pool, inputs, deadline, refusals: Refusals::default(), fuel: 0 };
     let rows_max = rows_max(pool);
     let (mut parts, mut start, mut wanted) = (Vec::new(), 0, rows_max);
-    while start < rows.num_rows() {
-        let end = rows.num_rows().min(start + wanted);
+    while start < rows {
+        let end = rows.min(start + wanted);
         match call.rows(start..end) {
             Ok(columns) => {
                 parts.push(columns);
                 (start, wanted) = (end, rows_max);
             }
             Err(Stopped::TooLarge(_)) if end - start > 1 => wanted = (end - start) / 2,
-            Err(Stopped::TooLarge(error) | Stopped::Failed(error)) => return Err(counted(stage, error)),
+            Err(Stopped::TooLarge(error) | Stopped::Failed(error)) => return Err(error),
         }
     }
-    let columns = joined(pool, parts, rows.num_rows())?;
+    let columns = joined(pool, parts, rows)?;
     if call.refusals.count > 0 {
         stats::add(&stage.stats.row_errors, call.refusals.count as u64);
     }
-    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
     let rows = RecordBatch::try_new_with_options(pool.schema.clone(), columns, &options);
     let rows = rows
         .map_err(|error| Error::Fault { plugin: pool.name().to_owned(), fault: Fault::BadOutput(error.to_string()) })?;
@@ -176,26 +182,21 @@ impl Call<'_> {
     }
 }
 
-/// An answer that is too large for many rows is no fault yet; what ends an application is.
-fn counted(stage: &Transforms, error: Error) -> Error {
-    if let Error::Fault { fault, .. } = &error {
-        stage.stats.count_fault(fault);
-    }
-    error
-}
-
 /// Rows of one call: outputs of fixed width (embeddings above all) must fit into a frame as well.
 fn rows_max(pool: &Pool) -> usize {
     let row_bytes: usize = pool.outputs.iter().map(frame::Column::row_bytes_min).sum();
     (FRAME_BYTES_MAX / 2).checked_div(row_bytes).map_or(FRAME_ROWS_MAX, |rows| rows.clamp(1, FRAME_ROWS_MAX))
 }
 
-fn check_inputs(pool: &Pool, rows: &RecordBatch) -> Result<(), Error> {
+fn check_inputs(pool: &Pool, columns: &[ArrayRef], rows: usize) -> Result<(), Error> {
     let wrong = |detail| Error::WrongInput { plugin: pool.name().to_owned(), detail };
-    if rows.num_columns() != pool.inputs.len() {
-        return Err(wrong(format!("{} columns instead of {}", rows.num_columns(), pool.inputs.len())));
+    if columns.len() != pool.inputs.len() {
+        return Err(wrong(format!("{} columns instead of {}", columns.len(), pool.inputs.len())));
     }
-    for (column, array) in pool.inputs.iter().zip(rows.columns()) {
+    for (column, array) in pool.inputs.iter().zip(columns) {
+        if array.len() != rows {
+            return Err(wrong(format!("{} has {} rows instead of {rows}", column.field.name, array.len())));
+        }
         if !column.fits(array.data_type()) {
             let (name, dtype, is) = (&column.field.name, column.field.dtype, array.data_type());
             return Err(wrong(format!("{name} is {is}, the plugin reads {dtype}")));

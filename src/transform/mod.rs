@@ -37,7 +37,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use wasmtime::Engine;
 
 use crate::catalog::{Digest, Parameter, Signature, Transform};
@@ -179,14 +179,20 @@ impl Transforms {
         Ok(transform)
     }
 
-    /// Applies a transform to a batch of any length. The batch has the transform's input columns in its order.
-    /// Computes on the calling thread.
-    pub fn apply(&self, transform: &Transform, rows: &RecordBatch, deadline: Deadline) -> Result<Applied, Error> {
+    /// Applies a transform to any number of rows. `columns` are the transform's input columns, in its order and of its
+    /// types. Computes on the calling thread.
+    pub fn apply(
+        &self,
+        transform: &Transform,
+        columns: &[ArrayRef],
+        rows: usize,
+        deadline: Deadline,
+    ) -> Result<Applied, Error> {
         let pools = self.pools.load();
         let Some(pool) = pools.get(&transform.digest) else {
             return Err(Error::NotLoaded { plugin: transform.plugin.clone(), component: transform.component });
         };
-        call::apply(self, pool, rows, deadline).inspect_err(|error| self.count_fault(error))
+        call::apply(self, pool, columns, rows, deadline).inspect_err(|error| self.count_fault(error))
     }
 
     /// What was counted so far.

@@ -15,6 +15,7 @@ use super::{Error, Reuse, Transforms, cache, signature, stats};
 
 /// A core module begins with its version 1, a component with its own version and layer.
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+const WEB_ASSEMBLY: &[u8] = b"\0asm";
 
 /// A plugin whose bytes are compiled and whose signature is known; instances are made of it.
 pub struct Plugin {
@@ -31,6 +32,10 @@ pub fn load(stage: &Transforms, name: &str, digest: Digest, bytes: &[u8]) -> Res
     if bytes.len() > COMPONENT_BYTES_MAX {
         let (bytes, max) = (bytes.len(), COMPONENT_BYTES_MAX);
         return Err(Error::ComponentTooLarge { plugin: name.to_owned(), bytes, max });
+    }
+    if !bytes.starts_with(WEB_ASSEMBLY) {
+        let detail = "the file is no WebAssembly".to_owned();
+        return Err(Error::NotAComponent { plugin: name.to_owned(), detail });
     }
     if bytes.starts_with(CORE_MODULE) {
         let detail =

@@ -4,11 +4,21 @@ mod command;
 mod light;
 mod world;
 
+mod arrow_bodies;
+mod callers;
+
 mod parity;
 
-mod ingest;
 mod serve;
 mod sync;
+mod ingest;
 mod train;
+
+mod bad_input;
+mod clients;
+mod drain;
+mod faults;
+mod feast;
+mod limits;
 
 mod tidy;
