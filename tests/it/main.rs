@@ -2,5 +2,13 @@
 
 mod world;
 
+mod command;
+mod shop;
+
+mod cli;
+mod cli_data;
+mod cli_project;
+mod minimal;
+mod quickstart;
 mod serve;
 mod tidy;
