@@ -63,7 +63,7 @@ pub fn apply(
                 (start, wanted) = (end, rows_max);
             }
             Err(Stopped::TooLarge(_)) if end - start > 1 => wanted = (end - start) / 2,
-            Err(Stopped::TooLarge(error) | Stopped::Failed(error)) => return Err(counted(stage, error)),
+            Err(Stopped::TooLarge(error) | Stopped::Failed(error)) => return Err(error),
         }
     }
     let columns = joined(pool, parts, rows)?;
@@ -180,14 +180,6 @@ impl Call<'_> {
             }
         }
     }
-}
-
-/// An answer that is too large for many rows is no fault yet; what ends an application is.
-fn counted(stage: &Transforms, error: Error) -> Error {
-    if let Error::Fault { fault, .. } = &error {
-        stage.stats.count_fault(fault);
-    }
-    error
 }
 
 /// Rows of one call: outputs of fixed width (embeddings above all) must fit into a frame as well.
