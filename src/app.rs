@@ -67,9 +67,9 @@ pub enum Error {
     NothingApplied,
     #[error("these changes break what is in use:\n{0}\napply them with --allow-incompatible if that is meant")]
     Incompatible(String),
-    #[error("cannot listen on {address}: {source}; is another gateway running?")]
+    #[error("cannot listen on {address}; is another gateway running?")]
     Listen { address: SocketAddr, source: io::Error },
-    #[error("folder {folder} cannot be made: {source}")]
+    #[error("folder {folder} cannot be made")]
     Folder { folder: PathBuf, source: io::Error },
     #[error("{path} does not fit in memory as one table: {detail}")]
     TooMuch { path: PathBuf, detail: String },

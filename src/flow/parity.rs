@@ -9,7 +9,7 @@ use arrow::compute::{SortOptions, take};
 use futures::StreamExt;
 use serde::Serialize;
 
-use super::serve::{Answer, Prepared, prepare, serve};
+use super::serve::{Answer, Prepared, prepare, read_stored, serve};
 use super::train::{Labels, Options, train};
 use super::{Error, Selection};
 use crate::batch::{KeyBatch, record_batch, timestamps};
@@ -173,10 +173,9 @@ async fn newest_served(
     rows: usize,
 ) -> Result<Micros, Error> {
     let now = gateway.clock.now();
-    let answer =
-        serve(gateway, prepared.clone(), inputs.to_vec(), rows, Some(now), Deadline::after(PARITY_DEADLINE)).await?;
-    let newest = answer.columns.iter().filter_map(|column| arrow::compute::max(&column.rows.event_time)).max();
-    Ok(newest.unwrap_or(now))
+    let stored = read_stored(gateway, &prepared.plan, inputs, rows, Deadline::after(PARITY_DEADLINE)).await?;
+    let newest = stored.iter().filter_map(|found| arrow::compute::max(&found.event_time)).max();
+    Ok(newest.unwrap_or(now).min(now))
 }
 
 fn labels(plan: &FeaturePlan, inputs: &[ArrayRef], rows: usize, as_of: Micros) -> Labels {

@@ -105,23 +105,27 @@ pub fn syncable_views(gateway: &Gateway) -> Vec<String> {
 struct Window {
     from: Option<Micros>,
     until: Micros,
-    /// What the scan is told. A full sync asks for everything, so that it can say how many rows are from the future.
+    /// What the scan is told. One that reaches the present asks for everything, so that it can say how many rows are
+    /// from the future.
     scan_until: Option<Micros>,
 }
 
 async fn window(gateway: &Gateway, plan: &StorePlan, range: Range) -> Result<Window, Error> {
-    match range {
-        Range::Full => Ok(Window { from: None, until: gateway.clock.now(), scan_until: None }),
+    let now = gateway.clock.now();
+    let (from, until) = match range {
+        Range::Full => (None, now),
         Range::Between { from, until } if from >= until => {
-            Err(Error::Invalid("the range is empty: its start must be before its end".to_owned()))
+            return Err(Error::Invalid("the range is empty: its start must be before its end".to_owned()));
         }
-        Range::Between { from, until } => Ok(Window { from: Some(from), until, scan_until: Some(until) }),
+        Range::Between { from, until } => (Some(from), until),
         Range::Incremental { until } => {
             let begin = plan.view.ttl.map(|ttl| until.saturating_sub(micros(ttl)));
-            let from = gateway.registry.progress(&plan.view.name).await?.or(begin);
-            Ok(Window { from, until, scan_until: Some(until) })
+            (gateway.registry.progress(&plan.view.name).await?.or(begin), until)
         }
-    }
+    };
+    // A range that reaches beyond the clock ends there, like a full sync.
+    let reaches_now = range == Range::Full || until > now;
+    Ok(Window { from, until: until.min(now), scan_until: (!reaches_now).then_some(until) })
 }
 
 async fn run(

@@ -185,6 +185,11 @@ fn assemble(
         columns.push(Arc::clone(working.column(output.column)));
     }
     if options.digest_column {
+        if !names.insert(DIGEST_COLUMN.to_owned()) {
+            return Err(Error::Invalid(format!(
+                "the label frame already has a column {DIGEST_COLUMN}; rename it, or leave the digests out"
+            )));
+        }
         let made_with =
             digests(plan).iter().map(|(view, digest)| format!("{view}={digest}")).collect::<Vec<_>>().join(",");
         let keys = Int32Array::from(vec![0; working.rows]);

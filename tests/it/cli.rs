@@ -8,19 +8,32 @@ use lockstep::document::{Document, Shape};
 use lockstep::error::ErrorKind;
 use serde_json::{Value, json};
 
-use crate::command::{self, Up, done, lockstep, refused, run};
+use crate::command::{Up, command, json_of, refused, run, succeed};
 use crate::shop::{SHOP, shop, shop_of, synced_shop};
 use crate::world::{built_plugins, repository};
 
 const COMMANDS: [&str; 15] = [
-    "quickstart", "init", "plan", "apply", "history", "lineage", "sync", "serve", "get", "train", "push", "parity",
-    "plugin", "schema", "completions",
+    "quickstart",
+    "init",
+    "plan",
+    "apply",
+    "history",
+    "lineage",
+    "sync",
+    "serve",
+    "get",
+    "train",
+    "push",
+    "parity",
+    "plugin",
+    "schema",
+    "completions",
 ];
 
 #[test]
 fn the_help_of_every_command_has_an_example() {
     let folder = tempfile::tempdir().expect("a folder");
-    let help = done(folder.path(), &["--help"]);
+    let help = succeed(folder.path(), &["--help"]);
     let named: Vec<&str> = help
         .lines()
         .skip_while(|line| *line != "Commands:")
@@ -32,7 +45,7 @@ fn the_help_of_every_command_has_an_example() {
     assert_eq!(named, COMMANDS, "the list of this test and that of the binary");
     for name in COMMANDS {
         let words = if name == "plugin" { vec!["plugin", "inspect", "--help"] } else { vec![name, "--help"] };
-        let help = done(folder.path(), &words);
+        let help = succeed(folder.path(), &words);
         assert!(help.contains("\nExample") && help.contains(&format!("lockstep {}", words[0])), "{name}: {help}");
     }
 }
@@ -40,7 +53,7 @@ fn the_help_of_every_command_has_an_example() {
 #[test]
 fn the_exit_codes_of_the_help_are_those_of_the_errors() {
     let folder = tempfile::tempdir().expect("a folder");
-    let help = done(folder.path(), &["--help"]).split_whitespace().collect::<Vec<_>>().join(" ");
+    let help = succeed(folder.path(), &["--help"]).split_whitespace().collect::<Vec<_>>().join(" ");
     let kinds = [
         (ErrorKind::Invalid, "invalid input"),
         (ErrorKind::NotFound, "not found"),
@@ -78,7 +91,7 @@ fn commands_fail_with_the_code_of_their_mistake_and_one_message() {
     check(&["plugin", "inspect", "lockstep.yaml"], 2, "the file is no WebAssembly");
     check(&["plugin", "inspect", "fault_import"], 2, "imports wasi:random");
 
-    done(folder, &["apply"]);
+    succeed(folder, &["apply"]);
     check(&["get", "customer_modle", "customer_id=1"], 3, "feature service customer_modle does not exist");
     check(&["lineage", "customer_orders:amuont"], 3, "did you mean customer_orders:amount?");
     check(&["lineage", "amount"], 2, "write it as view:feature");
@@ -100,10 +113,10 @@ fn commands_fail_with_the_code_of_their_mistake_and_one_message() {
 fn a_plugin_that_fails_is_told_by_its_own_exit_code() {
     let mischief = "derived_views:\n  - {name: mischief, plugin: fault_trap, inputs: {x: 'customer_orders:amount'}}\n";
     let folder = shop_of(&format!("{SHOP}{mischief}"));
-    done(folder.path(), &["apply"]);
-    done(folder.path(), &["sync"]);
+    succeed(folder.path(), &["apply"]);
+    succeed(folder.path(), &["sync"]);
     let ask = |customer: &'static str| vec!["get", "mischief:y", customer, "--as-of", "2024-01-21"];
-    assert!(done(folder.path(), &ask("customer_id=1")).contains("20"));
+    assert!(succeed(folder.path(), &ask("customer_id=1")).contains("20"));
     let message = refused(folder.path(), &ask("customer_id=3"), 6);
     assert!(message.contains("mischief") && message.contains("plugin fault_trap trapped"), "{message}");
 }
@@ -125,7 +138,7 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     let words: [&[&str]; 5] =
         [&["completions", "bash"], &["schema"], &["history", "-o", "json"], &["plan"], &["parity", "--sample", "5"]];
     for words in words {
-        let mut child = lockstep(folder.path(), words)
+        let mut child = command(folder.path(), words)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -152,7 +165,7 @@ fn the_printed_schemas_accept_the_examples_and_refuse_a_misspelt_key() {
         ("project", "chicago_taxi/lockstep.yaml"),
         ("project", "minimal/lockstep.yaml"),
     ] {
-        let schema: Value = serde_json::from_str(&done(folder.path(), &["schema", kind])).expect("JSON");
+        let schema: Value = serde_json::from_str(&succeed(folder.path(), &["schema", kind])).expect("JSON");
         assert!(jsonschema::meta::is_valid(&schema), "{kind} is not a JSON Schema");
         let validator = validator_for(&schema).expect("a schema");
         let mut example = read(path);
@@ -161,20 +174,20 @@ fn the_printed_schemas_accept_the_examples_and_refuse_a_misspelt_key() {
         example["sorces"] = json!([]);
         assert!(!validator.is_valid(&example), "{path} with a misspelt key");
     }
-    let by_default = done(folder.path(), &["schema"]);
-    assert_eq!(by_default, done(folder.path(), &["schema", "definitions"]));
+    let by_default = succeed(folder.path(), &["schema"]);
+    assert_eq!(by_default, succeed(folder.path(), &["schema", "definitions"]));
 }
 
 #[test]
 fn completions_know_every_command_in_each_shell() {
     let folder = tempfile::tempdir().expect("a folder");
     for shell in ["bash", "zsh", "fish"] {
-        let script = done(folder.path(), &["completions", shell]);
+        let script = succeed(folder.path(), &["completions", shell]);
         for name in COMMANDS {
             assert!(script.contains(name), "{shell}: {name}");
         }
     }
-    let script = done(folder.path(), &["completions", "bash"]);
+    let script = succeed(folder.path(), &["completions", "bash"]);
     let checked = std::process::Command::new("bash").args(["-n", "-c", &script]).output().expect("bash");
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
@@ -183,9 +196,9 @@ fn completions_know_every_command_in_each_shell() {
 fn init_writes_projects_that_can_be_planned_and_overwrites_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     for (name, example, files) in [("small", "minimal", 2), ("taxi", "chicago-taxi", 8)] {
-        let made = command::json(folder.path(), &["init", name, "--example", example]);
+        let made = json_of(folder.path(), &["init", name, "--example", example]);
         assert_eq!(made["files"].as_array().map(Vec::len), Some(files), "{made}");
-        let planned = done(folder.path(), &["-C", name, "plan"]);
+        let planned = succeed(folder.path(), &["-C", name, "plan"]);
         assert!(planned.lines().count() > 3 && planned.lines().all(|line| line.starts_with("  added: ")), "{planned}");
         let message = refused(folder.path(), &["init", name, "--example", example], 4);
         assert!(message.contains("already; nothing was written"), "{message}");
@@ -203,10 +216,10 @@ fn init_writes_projects_that_can_be_planned_and_overwrites_nothing() {
 fn plugins_are_inspected_by_name_and_by_path() {
     let folder = shop();
     let by_path = built_plugins().join("haversine.wasm");
-    let by_path = done(folder.path(), &["plugin", "inspect", &by_path.to_string_lossy()]);
-    assert_eq!(done(folder.path(), &["plugin", "inspect", "haversine"]), by_path);
+    let by_path = succeed(folder.path(), &["plugin", "inspect", &by_path.to_string_lossy()]);
+    assert_eq!(succeed(folder.path(), &["plugin", "inspect", "haversine"]), by_path);
     assert!(by_path.contains("imports nothing") && by_path.contains("float64"), "{by_path}");
-    let shown = command::json(folder.path(), &["plugin", "inspect", "taxi_recency"]);
+    let shown = json_of(folder.path(), &["plugin", "inspect", "taxi_recency"]);
     assert_eq!(shown["name"], "taxi_recency");
     assert_eq!(shown["time"], "as-of");
     assert_eq!(shown["digest"].as_str().map(str::len), Some(64));
@@ -221,7 +234,7 @@ fn while_a_gateway_runs_the_store_is_not_opened_a_second_time() {
     let message = refused(folder.path(), &["get", "customer_model", "customer_id=1"], 4);
     assert!(message.contains("in use by another gateway; stop it, or send it the request over HTTP"), "{message}");
     // What does not need the store works beside a gateway.
-    done(folder.path(), &["plan"]);
+    succeed(folder.path(), &["plan"]);
     assert_eq!(gateway.interrupt(), 0);
-    done(folder.path(), &["get", "customer_model", "customer_id=1"]);
+    succeed(folder.path(), &["get", "customer_model", "customer_id=1"]);
 }

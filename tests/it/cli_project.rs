@@ -6,7 +6,7 @@ use std::path::Path;
 use expect_test::expect;
 use serde_json::json;
 
-use crate::command::{self, done, refused, run};
+use crate::command::{json_of, refused, run, succeed};
 use crate::shop::{SHOP, shop, shop_of};
 use crate::world::taxi_folder;
 
@@ -29,23 +29,27 @@ fn plan_and_apply_tell_what_is_added_changed_and_removed() {
           added: feature view customer_visits
           added: feature service customer_model
     "#]]
-    .assert_eq(&done(folder, &["plan"]));
+    .assert_eq(&succeed(folder, &["plan"]));
     // Planning applies nothing.
-    assert_eq!(done(folder, &["history"]), "nothing is applied yet; run lockstep apply\n");
-    assert_eq!(command::json(folder, &["history"]), json!([]));
+    assert_eq!(succeed(folder, &["history"]), "nothing is applied yet; run lockstep apply\n");
+    assert_eq!(json_of(folder, &["history"]), json!([]));
 
-    let applied = command::json(folder, &["apply"]);
+    let applied = json_of(folder, &["apply"]);
     assert_eq!((&applied["version"], &applied["unchanged"]), (&json!(1), &json!(false)));
     assert_eq!(applied["changes"].as_array().map(Vec::len), Some(6));
     expect![[r#"
         nothing to apply: version 1 is what is written
     "#]]
-    .assert_eq(&done(folder, &["apply"]));
-    assert_eq!(done(folder, &["plan"]), "  no changes\n");
+    .assert_eq(&succeed(folder, &["apply"]));
+    assert_eq!(succeed(folder, &["plan"]), "  no changes\n");
 
     rewrite(folder, "ttl: 30d", "ttl: 60d");
     rewrite(folder, "{name: pages, type: int64}", "{name: pages, type: int64}, {name: minutes, type: float64}");
-    rewrite(folder, "feature_services:", "feature_services:\n  - {name: city_only, features: ['customer_orders:city']}");
+    rewrite(
+        folder,
+        "feature_services:",
+        "feature_services:\n  - {name: city_only, features: ['customer_orders:city']}",
+    );
     expect![[r#"
           changed: feature view customer_orders: ttl 30d → 60d
           changed: feature view customer_visits: feature minutes added
@@ -53,10 +57,10 @@ fn plan_and_apply_tell_what_is_added_changed_and_removed() {
           changed: feature service customer_model: feature customer_visits:minutes added
           applied as version 2; a running gateway takes it up when it starts again
     "#]]
-    .assert_eq(&done(folder, &["apply"]));
+    .assert_eq(&succeed(folder, &["apply"]));
 
     rewrite(folder, "\n  - {name: city_only, features: ['customer_orders:city']}", "");
-    let planned = command::json(folder, &["plan"]);
+    let planned = json_of(folder, &["plan"]);
     assert_eq!(planned["changes"][0]["name"], "city_only");
 }
 
@@ -64,7 +68,7 @@ fn plan_and_apply_tell_what_is_added_changed_and_removed() {
 fn what_breaks_callers_is_found_by_plan_and_refused_by_apply_unless_it_is_meant() {
     let folder = shop();
     let folder = folder.path();
-    done(folder, &["apply"]);
+    succeed(folder, &["apply"]);
     rewrite(folder, "{name: city, type: string}, ", "");
 
     let planned = run(folder, &["plan"]);
@@ -74,9 +78,9 @@ fn what_breaks_callers_is_found_by_plan_and_refused_by_apply_unless_it_is_meant(
     let message = refused(folder, &["apply"], 4);
     assert!(message.contains("incompatible: feature view customer_orders"), "{message}");
     assert!(message.ends_with("apply them with --allow-incompatible if that is meant"), "{message}");
-    assert_eq!(command::json(folder, &["history"]).as_array().map(Vec::len), Some(1));
+    assert_eq!(json_of(folder, &["history"]).as_array().map(Vec::len), Some(1));
 
-    assert!(done(folder, &["apply", "--allow-incompatible"]).contains("applied as version 2"));
+    assert!(succeed(folder, &["apply", "--allow-incompatible"]).contains("applied as version 2"));
     assert_eq!(run(folder, &["plan"]).code, 0);
 }
 
@@ -84,18 +88,18 @@ fn what_breaks_callers_is_found_by_plan_and_refused_by_apply_unless_it_is_meant(
 fn history_says_when_and_by_whom() {
     let folder = shop();
     let folder = folder.path();
-    done(folder, &["apply"]);
+    succeed(folder, &["apply"]);
     rewrite(folder, "ttl: 30d", "ttl: 31d");
-    done(folder, &["apply"]);
+    succeed(folder, &["apply"]);
 
-    let history = command::json(folder, &["history"]);
+    let history = json_of(folder, &["history"]);
     assert_eq!((&history[0]["number"], &history[1]["number"]), (&json!(2), &json!(1)), "newest first");
     assert_eq!(history[0]["applied_by"], "tester");
     let applied_at = history[0]["applied_at"].as_str().expect("a time as text");
     assert!(chrono::DateTime::parse_from_rfc3339(applied_at).is_ok(), "{applied_at}");
-    assert_eq!(command::json(folder, &["history", "--limit", "1"]).as_array().map(Vec::len), Some(1));
+    assert_eq!(json_of(folder, &["history", "--limit", "1"]).as_array().map(Vec::len), Some(1));
 
-    let table = done(folder, &["history"]);
+    let table = succeed(folder, &["history"]);
     assert!(table.starts_with("version   applied at"), "{table}");
     assert!(table.lines().all(|line| line == line.trim_end()), "no line ends with blanks: {table}");
 }
@@ -104,8 +108,8 @@ fn history_says_when_and_by_whom() {
 fn lineage_goes_down_to_the_sources_and_up_to_the_services() {
     let folder = taxi_folder();
     let folder = folder.path();
-    done(folder, &["apply"]);
-    let told = done(folder, &["lineage", "company_recency:days_since_last_trip"]);
+    succeed(folder, &["apply"]);
+    let told = succeed(folder, &["lineage", "company_recency:days_since_last_trip"]);
     assert!(told.starts_with("company_recency:days_since_last_trip float64 from plugin taxi_recency 1.0.0"), "{told}");
     for part in [
         "  last_trip_at ← company_stats:last_trip_at",
@@ -115,9 +119,9 @@ fn lineage_goes_down_to_the_sources_and_up_to_the_services() {
     ] {
         assert!(told.contains(part), "{part} is not in: {told}");
     }
-    let lineage = command::json(folder, &["lineage", "trip_quote:expected_fare"]);
+    let lineage = json_of(folder, &["lineage", "trip_quote:expected_fare"]);
     assert_eq!(lineage["services"], json!(["tip_model_v1"]));
-    assert!(done(folder, &["lineage", "trips_view:fare"]).ends_with("used by no service\n"));
+    assert!(succeed(folder, &["lineage", "trips_view:fare"]).ends_with("used by no service\n"));
 }
 
 #[test]

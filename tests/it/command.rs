@@ -15,7 +15,7 @@ pub struct Ran {
 }
 
 /// The binary in `folder`, untouched by the environment of whoever runs the tests.
-pub fn lockstep(folder: &Path, words: &[&str]) -> Command {
+pub fn command(folder: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
     command.current_dir(folder).args(words).stdin(Stdio::null());
     for variable in ["LOCKSTEP_PROJECT", "LOCKSTEP_LOG", "LOCKSTEP_LOG_FORMAT"] {
@@ -26,7 +26,7 @@ pub fn lockstep(folder: &Path, words: &[&str]) -> Command {
 }
 
 pub fn run(folder: &Path, words: &[&str]) -> Ran {
-    let output = lockstep(folder, words).output().expect("the binary runs");
+    let output = command(folder, words).output().expect("the binary runs");
     Ran {
         code: output.status.code().expect("an exit code, not a signal"),
         stdout: String::from_utf8(output.stdout).expect("UTF-8"),
@@ -35,15 +35,15 @@ pub fn run(folder: &Path, words: &[&str]) -> Ran {
 }
 
 /// The standard output of a command that must succeed.
-pub fn done(folder: &Path, words: &[&str]) -> String {
+pub fn succeed(folder: &Path, words: &[&str]) -> String {
     let ran = run(folder, words);
     assert_eq!(ran.code, 0, "{words:?}: {ran:?}");
     ran.stdout
 }
 
 /// What a command that must succeed prints for programs: JSON, and nothing else.
-pub fn json(folder: &Path, words: &[&str]) -> Value {
-    let stdout = done(folder, &[words, &["-o", "json"]].concat());
+pub fn json_of(folder: &Path, words: &[&str]) -> Value {
+    let stdout = succeed(folder, &[words, &["-o", "json"]].concat());
     serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{words:?}: {error} in {stdout}"))
 }
 
@@ -67,14 +67,14 @@ pub struct Up {
 impl Up {
     /// Starts a command that tells on standard output that it is up.
     pub fn start(folder: &Path, words: &[&str]) -> Self {
-        let mut child = lockstep(folder, words).stdout(Stdio::piped()).spawn().expect("the binary runs");
+        let mut child = command(folder, words).stdout(Stdio::piped()).spawn().expect("the binary runs");
         let stdout = child.stdout.take().expect("a pipe");
         Self { child, lines: BufReader::new(Box::new(stdout)), read: String::new() }
     }
 
     /// Starts a command that tells it on standard error.
     pub fn start_quiet(folder: &Path, words: &[&str]) -> Self {
-        let mut child = lockstep(folder, words).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let mut child = command(folder, words).stderr(Stdio::piped()).spawn().expect("the binary runs");
         let stderr = child.stderr.take().expect("a pipe");
         Self { child, lines: BufReader::new(Box::new(stderr)), read: String::new() }
     }

@@ -6,12 +6,17 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::SinkExt;
+use futures::channel::mpsc;
 use hyper::Method;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::callers::{GOOD, Process, RIDES, Serving, applied_folder, check_good, seed, until_closed, write_config};
+use crate::arrow_bodies::{flight_messages, questions, stream};
+use crate::callers::{
+    GOOD, Process, RIDES, Serving, applied_folder, check_good, flight, seed, until_closed, write_config,
+};
 use crate::world::{Reply, http, project_folder};
 
 const FREE_PORTS: &str = "{http: 127.0.0.1:0, flight: 127.0.0.1:0, admin: 127.0.0.1:0}";
@@ -98,6 +103,34 @@ async fn a_second_signal_ends_at_once() {
     assert!(started.elapsed() < AT_ONCE, "{:?}", started.elapsed());
     assert_eq!(until_closed(&mut running).await, "", "the running request was cut");
     assert!(said.contains("cut"), "{said}");
+}
+
+/// A model server holds an exchange open between its own requests: it is answered until it hangs up.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_exchange_goes_on_until_its_client_ends_it() {
+    let folder = folder().await;
+    let mut serving = Serving::start(folder.path());
+    seed(serving.http).await;
+    let mut messages = flight_messages(r#"{"service": "rides_v1"}"#, &stream(&questions(2), None));
+    let batch = messages.pop().expect("a batch");
+    let (mut sender, receiver) = mpsc::channel(4);
+    for message in [messages.remove(0), batch.clone()] {
+        sender.send(message).await.expect("sent");
+    }
+    let mut client = flight(serving.flight).await.into_inner();
+    let mut answers = client.do_exchange(receiver).await.expect("an exchange").into_inner();
+    let mut answered = async || answers.message().await.expect("no error").expect("a message").data_body.len();
+    assert_eq!(answered().await, 0, "the schema");
+    let bytes = answered().await;
+
+    serving.process.signal("TERM");
+    draining(&serving).await;
+    sender.send(batch).await.expect("sent");
+    assert_eq!(answered().await, bytes);
+    drop(sender);
+    assert!(answers.message().await.expect("no error").is_none());
+    let (code, said) = serving.process.ended();
+    assert_eq!((code, said.contains("cut")), (0, false), "{said}");
 }
 
 /// What was written before a gateway went is there when the next one comes.

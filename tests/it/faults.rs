@@ -29,14 +29,15 @@ derived_views:
     inputs: {from_latitude: "reading:x", from_longitude: "reading:x", to_latitude: "reading:x", to_longitude: "reading:x"}
 "#;
 
-/// A plugin that misbehaves when it is called, and what the caller reads.
-const FAULTS: [(&str, &str); 6] = [
-    ("fault_endless", "used up its"),
-    ("fault_hoard", "asked for more than 67108864 bytes of memory"),
-    ("fault_trap", "trapped"),
-    ("fault_rows", "answered 2 rows for 1"),
-    ("fault_type", "answered column y as int64, its signature says float64"),
-    ("fault_huge", "gave an answer of more than 8388608 bytes"),
+/// A plugin that misbehaves when it is called, with how many rows, and what the caller reads. A hoarder's fuel would end
+/// before its memory if it had that of one row only.
+const FAULTS: [(&str, usize, &str); 6] = [
+    ("fault_endless", 1, "used up its"),
+    ("fault_hoard", 256, "asked for more than 67108864 bytes of memory"),
+    ("fault_trap", 1, "trapped"),
+    ("fault_rows", 1, "answered 2 rows for 1"),
+    ("fault_type", 1, "answered column y as int64, its signature says float64"),
+    ("fault_huge", 1, "gave an answer of more than 8388608 bytes"),
 ];
 
 fn definitions(plugins: &[&str]) -> String {
@@ -56,7 +57,7 @@ fn question(view: &str, ids: &[i64]) -> String {
 }
 
 async fn world() -> World {
-    let plugins: Vec<&str> = FAULTS.iter().map(|(plugin, _)| *plugin).collect();
+    let plugins: Vec<&str> = FAULTS.iter().map(|(plugin, ..)| *plugin).collect();
     let world = World::of(&definitions(&plugins), |_| {}).await;
     let pushed = world.post("/push", &rows()).await;
     assert_eq!(pushed.status, 200, "{}", pushed.text());
@@ -84,9 +85,9 @@ fn feast_error(reply: &Reply) -> Value {
 async fn a_fault_is_told_and_is_of_one_call_alone() {
     let world = world().await;
     check_healthy(&world).await;
-    for (plugin, words) in FAULTS {
+    for (plugin, rows, words) in FAULTS {
         let view = format!("by_{plugin}");
-        let reply = ask(&world, &view, &[13], 5_000).await;
+        let reply = ask(&world, &view, &vec![13; rows], 5_000).await;
         assert_eq!(reply.status, 424, "{plugin}: {}", reply.text());
         assert!(!reply.headers.contains_key("retry-after"), "a fault of a plugin is the same the next time");
         let error = feast_error(&reply);
@@ -103,28 +104,28 @@ async fn a_fault_is_told_and_is_of_one_call_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_reads_the_same_over_flight() {
     let world = world().await;
-    for (plugin, words) in FAULTS {
-        let get = async |id: i64| {
+    for (plugin, rows, words) in FAULTS {
+        let get = async |ids: Vec<i64>| {
             let mut client = flight(world.servers.flight).await;
-            let ticket = json!({"features": [format!("by_{plugin}:y")], "entities": {"id": [id]}}).to_string();
+            let ticket = json!({"features": [format!("by_{plugin}:y")], "entities": {"id": ids}}).to_string();
             client.do_get(Ticket::new(ticket)).await?.try_collect::<Vec<RecordBatch>>().await
         };
-        match get(13).await.expect_err(plugin) {
+        match get(vec![13; rows]).await.expect_err(plugin) {
             FlightError::Tonic(status) => {
                 assert_eq!(status.code(), Code::Internal, "{status:?}");
                 assert!(status.message().contains(words), "{status:?}");
             }
             other => panic!("{other}"),
         }
-        assert_eq!(get(7).await.expect("a fine call")[0].num_rows(), 1);
+        assert_eq!(get(vec![7]).await.expect("a fine call")[0].num_rows(), 1);
     }
 }
 
-/// 512 rows have fuel for half a second or so; the deadline ends the loop long before.
+/// As many rows as one request may have, so that there is fuel for a second or so: the deadline ends the loop before.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endless_loop_ends_at_the_callers_deadline() {
     let world = world().await;
-    let ids = vec![13; 512];
+    let ids = vec![13; 4_096];
     let deadline = Duration::from_millis(60);
     let mut shortest = Duration::MAX;
     for _ in 0..5 {
@@ -179,15 +180,17 @@ async fn a_plugin_that_lies_or_reaches_out_is_refused_when_it_is_defined() {
 /// In a process of its own, so that no other test shows in its memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn three_hundred_faults_leave_no_memory_behind() {
-    let plugins: Vec<&str> = FAULTS.iter().map(|(plugin, _)| *plugin).collect();
+    let plugins: Vec<&str> = FAULTS.iter().map(|(plugin, ..)| *plugin).collect();
     let listen = "{http: 127.0.0.1:0, flight: 127.0.0.1:0, admin: 127.0.0.1:0}";
     let folder = applied_folder(&definitions(&plugins), |folder| write_config(folder, listen)).await;
     let serving = Serving::start(folder.path());
     assert_eq!(post(serving.http, "/push", &rows()).await.status, 200);
     let faults = async |rounds: usize| {
         for _ in 0..rounds {
-            for (plugin, _) in FAULTS {
-                let reply = post(serving.http, "/get-online-features", &question(&format!("by_{plugin}"), &[13])).await;
+            for (plugin, rows, _) in FAULTS {
+                let reply =
+                    post(serving.http, "/get-online-features", &question(&format!("by_{plugin}"), &vec![13; rows]))
+                        .await;
                 assert_eq!(reply.status, 424, "{plugin}: {}", reply.text());
             }
         }

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use hyper::Method;
 use serde_json::json;
 
-use crate::command::{self, Up, done};
+use crate::command::{Up, json_of, succeed};
 use crate::shop::{times, write};
 use crate::world::http;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_project_applies_takes_rows_and_serves_them() {
     let folder = tempfile::tempdir().expect("a folder");
-    let told = done(folder.path(), &["init", "mine"]);
+    let told = succeed(folder.path(), &["init", "mine"]);
     assert!(told.ends_with("next: lockstep -C mine apply\n"), "{told}");
     let folder = folder.path().join("mine");
     let config = folder.join("lockstep.yaml");
@@ -23,7 +23,10 @@ async fn a_new_project_applies_takes_rows_and_serves_them() {
     let text = fs::read_to_string(&config).expect("lockstep.yaml");
     fs::write(&config, format!("{text}{listen}")).expect("written");
 
-    assert!(done(&folder, &["apply"]).ends_with("applied as version 1; a running gateway takes it up when it starts again\n"));
+    assert!(
+        succeed(&folder, &["apply"])
+            .ends_with("applied as version 1; a running gateway takes it up when it starts again\n")
+    );
     write(
         &folder.join("orders.parquet"),
         vec![
@@ -33,9 +36,9 @@ async fn a_new_project_applies_takes_rows_and_serves_them() {
             ("event_time", times(&["2024-01-01", "2024-01-02"])),
         ],
     );
-    assert!(done(&folder, &["push", "orders", "orders.parquet"]).starts_with("2 rows to customer_orders"));
+    assert!(succeed(&folder, &["push", "orders", "orders.parquet"]).starts_with("2 rows to customer_orders"));
     let asked = ["get", "customer_model_v1", "customer_id=7", "--as-of", "2024-01-03"];
-    let got = command::json(&folder, &asked);
+    let got = json_of(&folder, &asked);
     assert_eq!((&got[0]["value"], &got[1]["value"]), (&json!(40.0), &json!(2)), "the newer row");
 
     let mut gateway = Up::start_quiet(&folder, &["serve"]);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hyper::Method;
 use lockstep::offline::read_parquet;
 
-use crate::command::{Up, done};
+use crate::command::{Up, succeed};
 use crate::world::http;
 
 /// The trips of the example.
@@ -18,7 +18,7 @@ const TRIPS: usize = 15_002;
 fn it_goes_the_whole_way_and_can_be_run_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let words = ["quickstart", "--once", "--dir", "taxi"];
-    let told = done(folder.path(), &words);
+    let told = succeed(folder.path(), &words);
     check_report(&told);
     assert!(told.contains("  written to taxi"), "{told}");
 
@@ -32,9 +32,12 @@ fn it_goes_the_whole_way_and_can_be_run_again() {
         assert_eq!(digest.len(), 64, "{view}: {digest}");
     }
 
-    let again = done(folder.path(), &words);
+    let again = succeed(folder.path(), &words);
     check_report(&again);
-    assert!(again.contains("is there already and is used as it is") && again.contains("  no changes\n  version 1"), "{again}");
+    assert!(
+        again.contains("is there already and is used as it is") && again.contains("  no changes\n  version 1"),
+        "{again}"
+    );
 }
 
 /// The steps in their order, and a proof about something.

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use lockstep::offline::write_parquet;
 use tempfile::TempDir;
 
-use crate::command::done;
+use crate::command::succeed;
 use crate::world::project_folder;
 
 pub const SHOP: &str = "
@@ -68,14 +68,15 @@ pub fn shop_of(definitions: &str) -> TempDir {
 /// The project, applied and synced.
 pub fn synced_shop() -> TempDir {
     let folder = shop();
-    done(folder.path(), &["apply"]);
-    done(folder.path(), &["sync"]);
+    succeed(folder.path(), &["apply"]);
+    succeed(folder.path(), &["sync"]);
     folder
 }
 
 pub fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {
     std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)));
+    let batch =
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)));
     let batch = batch.expect("columns of one length");
     write_parquet(path, batch.schema_ref(), std::slice::from_ref(&batch), &[]).expect("written");
 }
