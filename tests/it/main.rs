@@ -1,7 +1,8 @@
-//! The one integration binary: whole gateways over real sockets, and the rules of the source.
+//! The one integration binary: whole gateways over real sockets, the command line, and the rules of the source.
 
 mod command;
 mod light;
+mod shop;
 mod world;
 
 mod arrow_bodies;
@@ -20,5 +21,11 @@ mod drain;
 mod faults;
 mod feast;
 mod limits;
+
+mod quickstart;
+mod minimal;
+mod cli;
+mod cli_project;
+mod cli_data;
 
 mod tidy;

@@ -10,7 +10,7 @@ use lockstep::flow::sync::Range;
 use lockstep::online::memory::MemoryStore;
 use lockstep::transform::{Reuse, Settings, Transforms};
 
-use crate::command::{errors, lockstep, succeed};
+use crate::command::{json_of, run, succeed};
 use crate::light::{DAY, History, Light, NOW, batch, floats, served_status, texts, times, write_rows};
 use crate::world::project_folder;
 
@@ -103,9 +103,9 @@ fn the_command_exits_with_1_when_a_value_differs() {
     let plugin = project.join("plugins/fault_drift.wasm");
     fs::write(&plugin, with_memory_of_64_pages(&fs::read(&plugin).expect("the plugin"))).expect("written");
     succeed(project, &["apply", "--allow-incompatible"]);
-    let output = lockstep(project, &["parity", "model", "-o", "json"]);
-    assert_eq!(output.status.code(), Some(1), "{}", errors(&output));
-    let reports: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let output = run(project, &["parity", "model", "-o", "json"]);
+    assert_eq!(output.code, 1, "{}", output.stderr);
+    let reports: serde_json::Value = serde_json::from_str(&output.stdout).expect("JSON");
     assert_eq!(reports[0]["differ"], 500);
     assert_eq!(reports[0]["cells"][0]["feature"], "faulty__y");
 }
@@ -124,23 +124,22 @@ fn a_plugin_whose_bytes_changed_after_the_sync_is_told_and_healed() {
     // A custom section that says nothing: other bytes, the same function.
     bytes.extend_from_slice(b"\0\x05\x04note");
     fs::write(&plugin, bytes).expect("written");
-    let refused = lockstep(project, &["apply"]);
-    assert_eq!(refused.status.code(), Some(4));
-    assert!(errors(&refused).contains("derived view identity: values change"), "{}", errors(&refused));
+    let refused = run(project, &["apply"]);
+    assert_eq!(refused.code, 4);
+    assert!(refused.stderr.contains("derived view identity: values change"), "{}", refused.stderr);
     succeed(project, &["apply", "--allow-incompatible"]);
-    assert_eq!(lockstep(project, &["parity"]).status.code(), Some(1));
-    assert_eq!(status_of_bucket(project), "NotFound");
+    assert_eq!(run(project, &["parity"]).code, 1);
+    assert_eq!(status_of_bucket(project), "NOT_FOUND");
 
     succeed(project, &["sync"]);
     succeed(project, &["parity"]);
-    assert_eq!(status_of_bucket(project), "Present");
+    assert_eq!(status_of_bucket(project), "PRESENT");
 }
 
 fn status_of_bucket(project: &Path) -> String {
     let as_of = "2023-11-14T22:13:20Z";
-    let arguments = ["get", "identity:company_bucket", "company=company 3", "--as-of", as_of, "-o", "json"];
-    let row: serde_json::Value = serde_json::from_str(&succeed(project, &arguments)).expect("JSON");
-    row[0]["status"].as_str().expect("a status").to_owned()
+    let arguments = ["get", "identity:company_bucket", "company=company 3", "--as-of", as_of];
+    json_of(project, &arguments)[0]["status"].as_str().expect("a status").to_owned()
 }
 
 /// The same plugin with so much memory that its instances are kept warm.

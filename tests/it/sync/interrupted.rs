@@ -13,7 +13,7 @@ use lockstep::flow::sync::{Range, sync};
 use lockstep::gateway::Gateway;
 use lockstep::registry::Outcome;
 
-use crate::command::{command, errors, lockstep, succeed};
+use crate::command::{command, json_of, refused, succeed};
 use crate::light::{DAY, NOW, batch, floats, integers, texts, times, write_rows};
 use crate::world::{World, project_folder};
 
@@ -57,9 +57,7 @@ fn write_trips(project: &Path, file: &str, trips: usize, at: i64, fare: impl Fn(
 /// What `lockstep get` says of a trip's fare.
 fn fare(project: &Path, trip: usize) -> serde_json::Value {
     let asked = format!("trip={trip}");
-    let rows = succeed(project, &["get", "stats:fare", &asked, "-o", "json"]);
-    let rows: serde_json::Value = serde_json::from_str(&rows).expect("JSON");
-    rows[0]["value"].clone()
+    json_of(project, &["get", "stats:fare", &asked])[0]["value"].clone()
 }
 
 #[test]
@@ -77,14 +75,14 @@ fn a_full_disk_is_told_and_the_same_command_completes_once_there_is_room() {
     let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" -C \"$1\" sync stats");
     let full = Command::new("sh").args(["-c", &script, env!("CARGO_BIN_EXE_lockstep")]).arg(project).output();
     let full = full.expect("a shell");
-    let text = errors(&full);
+    let text = String::from_utf8_lossy(&full.stderr);
     assert_eq!(full.status.code(), Some(9), "{text}");
     assert!(text.contains("the online store has no room left"), "{text}");
     assert!(text.contains("free disk space and run the command again"), "{text}");
-    assert_eq!(fare(project, 5), "1.0", "the old rows are served");
+    assert_eq!(fare(project, 5), 1.0, "the old rows are served");
 
     succeed(project, &["sync", "stats"]);
-    assert_eq!((fare(project, 5), fare(project, 19_999)), ("5.0".into(), "19999.0".into()));
+    assert_eq!((fare(project, 5), fare(project, 19_999)), (5.0.into(), 19_999.0.into()));
     assert!(succeed(project, &["parity"]).contains("parity: 0 of "));
 }
 
@@ -199,9 +197,9 @@ async fn a_sync_that_is_killed_leaves_whole_batches_and_the_next_one_completes()
 
     assert_eq!(progress(project).await, synced_before, "what was not completed is not progress");
     let kept = fare(project, 5);
-    assert!(kept == "1.0" || kept == "5.0", "an old row or a new one, not {kept}");
+    assert!(kept == 1.0 || kept == 5.0, "an old row or a new one, not {kept}");
     succeed(project, &["sync"]);
-    assert_eq!((fare(project, 5), fare(project, TRIPS - 1)), ("5.0".into(), format!("{}.0", TRIPS - 1).into()));
+    assert_eq!((fare(project, 5), fare(project, TRIPS - 1)), (5.0.into(), (TRIPS as f64 - 1.0).into()));
     let gateway = Project::open(project).expect("a project").gateway().await.expect("a gateway");
     assert_same_bits(&gateway).await;
     assert!(progress(project).await > synced_before);
@@ -224,9 +222,7 @@ async fn a_second_gateway_on_one_embedded_store_is_refused() {
     assert!(matches!(error, app::Error::Online(_)));
     assert_eq!((error.to_string(), error.kind()), (sentence.clone(), ErrorKind::Conflict));
 
-    let refused = lockstep(world.folder.path(), &["sync"]);
-    assert_eq!(refused.status.code(), Some(4));
-    assert_eq!(errors(&refused), format!("error: {sentence}\n"));
+    assert_eq!(refused(world.folder.path(), &["sync"], 4), sentence);
     world.sync_all().await;
     assert_eq!(world.fare(5).await, 1.0, "the first one works on");
 }
