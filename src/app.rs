@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use tokio::net::TcpListener;
 
@@ -69,6 +70,8 @@ pub enum Error {
     Incompatible(String),
     #[error("cannot listen on {address}: {source}; is another gateway running?")]
     Listen { address: SocketAddr, source: std::io::Error },
+    #[error("{path} does not fit in memory as one table: {detail}")]
+    TooMuch { path: PathBuf, detail: String },
     #[error("the server stopped: {0}")]
     Server(String),
 }
@@ -84,6 +87,7 @@ impl Error {
             Self::Offline(source) => source.kind(),
             Self::Registry(source) => source.kind(),
             Self::NothingApplied | Self::Incompatible(_) | Self::Listen { .. } => ErrorKind::Conflict,
+            Self::TooMuch { .. } => ErrorKind::TooLarge,
             Self::Server(_) => ErrorKind::Unavailable,
         }
     }
@@ -125,13 +129,17 @@ impl Project {
         if !breaking.is_empty() && !allow_incompatible {
             return Err(Error::Incompatible(breaking.join("\n")));
         }
-        let plugins = planned.plugins.iter().map(|(name, bytes)| (name.clone(), Digest::of(bytes), bytes.clone()));
+        let plugins = planned.plugins.iter().map(|(name, bytes)| registry::PluginFile {
+            name: name.clone(),
+            digest: Digest::of(bytes),
+            bytes: bytes.clone(),
+        });
         let version = NewVersion {
             project: self.config.project.clone(),
             catalog_hash: planned.catalog.hash(),
-            applied_by: self.config.user.clone(),
+            applied_by: config::user(),
             applied_at: Clock::default().now(),
-            definitions: planned.files.iter().map(|file| (file.path.clone(), file.text.clone())).collect(),
+            definitions: planned.files.iter().map(|file| registry::DefinitionFile { name: file.path.clone(), text: file.text.clone() }).collect(),
             plugins: plugins.collect(),
             summary: planned.changes.iter().map(ToString::to_string).collect(),
         };
@@ -164,9 +172,9 @@ impl Project {
 
     async fn load_applied(&self, registry: &Registry, transforms: &Transforms) -> Result<Applied, Error> {
         let recorded = registry.latest().await?.ok_or(Error::NothingApplied)?;
-        let files: Vec<DefinitionFile> = recorded.definitions.into_iter().map(|(path, text)| DefinitionFile { path, text }).collect();
+        let files: Vec<DefinitionFile> = recorded.definitions.into_iter().map(|file| DefinitionFile { path: file.name, text: file.text }).collect();
         let definitions = Definitions::parse(&recorded.project, &files)?;
-        let plugins = recorded.plugins.into_iter().map(|(name, _, bytes)| (name, bytes)).collect();
+        let plugins = recorded.plugins.into_iter().map(|plugin| (plugin.name, plugin.bytes)).collect();
         let (catalog, _) = build(&definitions, &plugins, transforms, &BTreeMap::new())?;
         Ok(Applied::new(catalog, recorded.number))
     }
@@ -222,10 +230,16 @@ fn build(
     Ok(catalog::build(definitions, &bind, &|source| columns.get(source).cloned())?)
 }
 
+/// All rows of a Parquet file: labels, or rows to push.
+pub fn read_rows(path: &Path) -> Result<RecordBatch, Error> {
+    let file = offline::read_parquet(path)?;
+    concat_batches(&file.schema, &file.batches).map_err(|error| Error::TooMuch { path: path.to_owned(), detail: error.to_string() })
+}
+
 /// Writes a training set as Parquet, whole or not at all, with its provenance as file metadata.
 pub fn write_training_set(path: &Path, set: &RecordBatch) -> Result<(), Error> {
     let metadata: Vec<(String, String)> = set.schema_ref().metadata().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-    Ok(offline::write_parquet(path, set, &metadata)?)
+    Ok(offline::write_parquet(path, set.schema_ref(), std::slice::from_ref(set), &metadata)?)
 }
 
 /// The listeners of a running gateway.

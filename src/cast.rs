@@ -1,126 +1,58 @@
 //! The one rule by which a column of somebody else's becomes a column of ours: the same values, or an error.
 //!
-//! Rows come from files, pushes, label frames and Flight clients in whatever types their writers liked. Each is cast
-//! here to the type that the definitions name. A cast that would change a value is refused and names the row: an
-//! integer that does not fit, a float with a fraction where an integer is wanted, a float64 that is no float32.
-//! Times are the one exception: they are kept in microseconds, and what is finer is cut off.
+//! Rows come from files, pushes, label frames and Flight clients in whatever types their writers liked. Each column is
+//! cast here to the type that the definitions name, so that the same number is the same feature wherever it came from.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, StringArray, TimestampMicrosecondArray};
-use arrow::compute::{CastOptions, cast_with_options, kernels::cmp::not_distinct};
-use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, Date32Array, Float32Array, Float64Array, Int64Array, ListArray,
+    StringArray, TimestampMicrosecondArray, new_null_array,
+};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{
+    DataType, Date32Type, Date64Type, Field as ArrowField, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use crate::catalog::{DType, Scalar};
 
-const CHECKED: CastOptions<'static> = CastOptions { safe: false, format_options: FormatOptions::new() };
+const MICROS_PER_DAY: i64 = 86_400_000_000;
 
-/// `column` as `dtype`, or why not: in the words of the column's owner, with the row where there is one.
-pub fn exactly(column: &ArrayRef, dtype: DType) -> Result<ArrayRef, String> {
-    let wanted = dtype.arrow();
-    if *column.data_type() == wanted {
-        return Ok(Arc::clone(column));
-    }
-    let plain = unpacked(column).map_err(|error| error.to_string())?;
-    if *plain.data_type() == wanted {
-        return Ok(plain);
-    }
-    if let Some(sentence) = refused(plain.data_type(), dtype) {
-        return Err(sentence);
-    }
-    let cast = cast_with_options(&plain, &wanted, &CHECKED).map_err(|error| error.to_string())?;
-    if may_change_values(plain.data_type(), &wanted) {
-        check_unchanged(&plain, &cast)?;
-    }
-    Ok(cast)
+/// A column cannot be read as the type that was asked for.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{is} cannot be read as {wanted}: {detail}")]
+pub struct CastError {
+    pub is: String,
+    pub wanted: String,
+    pub detail: String,
 }
 
-/// `column` as times in microseconds, UTC. A time without a zone is UTC.
-pub fn to_times(column: &ArrayRef) -> Result<TimestampMicrosecondArray, String> {
+/// The same values as type `to`, or the first one that is not the same there.
+///
+/// - Integers, floats and decimals become one another where every value stays what it is. Two things round to the
+///   nearest, because the type that was asked for says so: `float64` read as `float32`, and decimals read as floats.
+///   A finite number never becomes infinite.
+/// - Text of any encoding is `string`, also out of a dictionary or out of bytes that are UTF-8; `bytes` take any of
+///   these. Text is never parsed: a number or a time in a string needs a sql source that says how.
+/// - Times of any unit and zone become microseconds UTC. A time without a zone is UTC; nanoseconds are cut down to the
+///   microsecond before. A date is the midnight it begins with, and a midnight can be read as a date.
+/// - Lists of any kind become lists; an item must not be null. An embedding needs lists of exactly its width.
+/// - A column that is null throughout can be read as anything.
+pub fn exactly(column: &ArrayRef, to: DType) -> Result<ArrayRef, CastError> {
+    let cast = match to {
+        DType::One(scalar) => cast_scalar(column, scalar),
+        DType::List(item) => cast_list(column, item).map(|list| Arc::new(list) as ArrayRef),
+        DType::Embedding(width) => cast_embedding(column, width),
+    };
+    cast.map_err(|detail| CastError { is: type_name(column.data_type()), wanted: to.to_string(), detail: detail.0 })
+}
+
+/// `column` as times in microseconds, UTC.
+pub fn to_times(column: &ArrayRef) -> Result<TimestampMicrosecondArray, CastError> {
     Ok(exactly(column, DType::TIMESTAMP)?.as_primitive::<TimestampMicrosecondType>().clone())
-}
-
-/// A dictionary as its values, and views as plain strings and bytes.
-fn unpacked(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
-    match column.data_type() {
-        DataType::Dictionary(_, values) => unpacked(&cast_with_options(column, values, &CHECKED)?),
-        DataType::Utf8View | DataType::LargeUtf8 => cast_with_options(column, &DataType::Utf8, &CHECKED),
-        DataType::BinaryView | DataType::LargeBinary => cast_with_options(column, &DataType::Binary, &CHECKED),
-        DataType::Timestamp(unit, None) => {
-            cast_with_options(column, &DataType::Timestamp(*unit, Some("UTC".into())), &CHECKED)
-        }
-        _ => Ok(Arc::clone(column)),
-    }
-}
-
-/// Casts that Arrow would do and that would surprise: text is not parsed, numbers are not printed, numbers are no times.
-fn refused(from: &DataType, to: DType) -> Option<String> {
-    let text = matches!(from, DataType::Utf8 | DataType::Binary);
-    let number = from.is_numeric();
-    let time = matches!(from, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64);
-    let wrong = match to {
-        DType::One(Scalar::String) => *from != DataType::Null && *from != DataType::Utf8,
-        DType::One(Scalar::Bytes) => *from != DataType::Null && !text,
-        DType::One(Scalar::Bool) => *from != DataType::Null,
-        DType::One(Scalar::Timestamp | Scalar::Date) => *from != DataType::Null && !time,
-        DType::One(_) => *from != DataType::Null && !number,
-        DType::List(_) | DType::Embedding(_) => {
-            !matches!(from, DataType::Null | DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..))
-        }
-    };
-    wrong.then(|| "only a column of the same kind can be taken; cast it where it is written".to_owned())
-}
-
-fn may_change_values(from: &DataType, to: &DataType) -> bool {
-    let float = |dtype: &DataType| dtype.is_floating();
-    match (from, to) {
-        (DataType::Null, _) => false,
-        (DataType::Timestamp(..), DataType::Timestamp(TimeUnit::Microsecond, _)) => false,
-        (from, to) if from.is_integer() && to.is_integer() => false,
-        (DataType::Float16 | DataType::Float32, DataType::Float64) => false,
-        (from, to) if float(from) || float(to) => true,
-        (from, _) => {
-            from.is_nested()
-                || matches!(
-                    from,
-                    DataType::Decimal128(..) | DataType::Decimal256(..) | DataType::Timestamp(..) | DataType::Date64
-                )
-        }
-    }
-}
-
-/// Casts back and compares; the first row that differs is named.
-fn check_unchanged(original: &ArrayRef, cast: &ArrayRef) -> Result<(), String> {
-    if original.data_type().is_nested() {
-        return check_lists_unchanged(original, cast);
-    }
-    let back = cast_with_options(cast, original.data_type(), &CHECKED).map_err(|error| error.to_string())?;
-    let same = not_distinct(&back, original).map_err(|error| error.to_string())?;
-    match (0..same.len()).find(|row| !same.value(*row)) {
-        None => Ok(()),
-        Some(row) => {
-            let shown =
-                ArrayFormatter::try_new(original, &FormatOptions::new()).map(|shown| shown.value(row).to_string());
-            Err(format!("the value {} of row {row} would change", shown.unwrap_or_default()))
-        }
-    }
-}
-
-fn check_lists_unchanged(original: &ArrayRef, cast: &ArrayRef) -> Result<(), String> {
-    let items = |list: &ArrayRef| -> ArrayRef {
-        match list.data_type() {
-            DataType::LargeList(_) => Arc::clone(list.as_list::<i64>().values()),
-            DataType::FixedSizeList(..) => Arc::clone(list.as_fixed_size_list().values()),
-            _ => Arc::clone(list.as_list::<i32>().values()),
-        }
-    };
-    let (from, to) = (items(original), items(cast));
-    if may_change_values(from.data_type(), to.data_type()) && from.len() == to.len() {
-        check_unchanged(&from, &to)?;
-    }
-    Ok(())
 }
 
 /// Values as people type them (on a command line, in a URL), as a column.
@@ -129,11 +61,12 @@ pub fn from_text(values: &[Option<&str>], dtype: DType) -> Result<ArrayRef, Stri
         return Err(format!("a {dtype} cannot be typed here; send it as JSON or Arrow"));
     };
     let texts: ArrayRef = Arc::new(StringArray::from(values.to_vec()));
-    let wanted = dtype.arrow();
     let parsed = match scalar {
         Scalar::String => return Ok(texts),
-        Scalar::Bytes => return Ok(Arc::new(BinaryArray::from_iter(values.iter().map(|value| value.map(str::as_bytes))))),
-        _ => cast_with_options(&texts, &wanted, &CHECKED),
+        Scalar::Bytes => {
+            return Ok(Arc::new(BinaryArray::from_iter(values.iter().map(|value| value.map(str::as_bytes)))));
+        }
+        _ => strict(&texts, &dtype.arrow()),
     };
     parsed.map_err(|_| {
         let shown = values.iter().flatten().map(|value| format!("{value:?}")).collect::<Vec<_>>().join(", ");
@@ -150,58 +83,203 @@ pub fn to_text(column: &ArrayRef, row: usize) -> String {
     shown.unwrap_or_else(|error| error.to_string())
 }
 
-#[cfg(test)]
-mod tests {
-    use arrow::array::{Float32Array, Float64Array, Int32Array, Int64Array, TimestampNanosecondArray};
+/// What users call an Arrow type: our word where there is one.
+pub fn type_name(data_type: &DataType) -> String {
+    let word = match data_type {
+        DataType::Boolean => "bool",
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string",
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "bytes",
+        DataType::Date32 => "date",
+        DataType::Null => "null",
+        other => return other.to_string().to_lowercase(),
+    };
+    word.to_owned()
+}
 
-    use super::*;
+/// Why not, to go behind "cannot be read as …:".
+struct Detail(String);
 
-    fn cast(column: impl Array + 'static, dtype: &str) -> Result<ArrayRef, String> {
-        exactly(&(Arc::new(column) as ArrayRef), dtype.parse().expect("a type"))
-    }
-
-    #[test]
-    fn integers_fit_or_are_refused_with_their_value() {
-        assert_eq!(cast(Int64Array::from(vec![7, -1]), "int32").unwrap().as_ref(), &Int32Array::from(vec![7, -1]));
-        assert!(cast(Int64Array::from(vec![1_i64 << 40]), "int32").unwrap_err().contains("1099511627776"));
-    }
-
-    #[test]
-    fn a_fraction_is_never_cut_off() {
-        assert_eq!(cast(Float64Array::from(vec![2.0]), "int64").unwrap().as_ref(), &Int64Array::from(vec![2]));
-        assert_eq!(
-            cast(Float64Array::from(vec![1.0, 2.5]), "int64").unwrap_err(),
-            "the value 2.5 of row 1 would change"
-        );
-    }
-
-    #[test]
-    fn a_float64_that_is_no_float32_is_refused_and_nan_is_kept() {
-        assert!(cast(Float64Array::from(vec![0.1]), "float32").is_err());
-        let cast = cast(Float64Array::from(vec![0.5, f64::NAN]), "float32").unwrap();
-        assert_eq!(cast.as_primitive::<arrow::datatypes::Float32Type>().value(0), 0.5_f32);
-        assert!(cast.as_primitive::<arrow::datatypes::Float32Type>().value(1).is_nan());
-        let _: &Float32Array = cast.as_primitive();
-    }
-
-    #[test]
-    fn a_large_integer_is_no_float64() {
-        assert!(cast(Int64Array::from(vec![(1_i64 << 53) + 1]), "float64").is_err());
-        assert!(cast(Int64Array::from(vec![1_i64 << 53]), "float64").is_ok());
-    }
-
-    #[test]
-    fn text_is_not_parsed_and_numbers_are_not_printed() {
-        assert!(cast(StringArray::from(vec!["1"]), "int64").is_err());
-        assert!(cast(Int64Array::from(vec![1]), "string").is_err());
-        assert!(cast(Int64Array::from(vec![1]), "timestamp").is_err());
-    }
-
-    #[test]
-    fn times_are_utc_microseconds_whatever_they_were() {
-        let times = cast(TimestampNanosecondArray::from(vec![1_500]), "timestamp").unwrap();
-        assert_eq!(times.as_primitive::<TimestampMicrosecondType>().value(0), 1);
-        let chicago = TimestampNanosecondArray::from(vec![2_000]).with_timezone("-06:00");
-        assert_eq!(cast(chicago, "timestamp").unwrap().as_primitive::<TimestampMicrosecondType>().value(0), 2);
+impl From<ArrowError> for Detail {
+    fn from(error: ArrowError) -> Self {
+        let text = error.to_string();
+        Self(text.strip_prefix("Cast error: ").unwrap_or(&text).to_owned())
     }
 }
+
+fn no_such_cast() -> Detail {
+    Detail("there is no exact way; cast it in a sql source".to_owned())
+}
+
+fn cast_scalar(column: &ArrayRef, to: Scalar) -> Result<ArrayRef, Detail> {
+    if column.data_type() == &to.arrow() {
+        return Ok(Arc::clone(column));
+    }
+    match column.data_type() {
+        DataType::Null => return Ok(new_null_array(&to.arrow(), column.len())),
+        DataType::Dictionary(_, values) => return cast_scalar(&strict(column, values)?, to),
+        DataType::RunEndEncoded(_, values) => return cast_scalar(&strict(column, values.data_type())?, to),
+        _ => {}
+    }
+    match to {
+        Scalar::Bool => Err(no_such_cast()),
+        Scalar::Int32 => strict(&integers(column)?, &DataType::Int32),
+        Scalar::Int64 => integers(column),
+        Scalar::Float32 => float32(column),
+        Scalar::Float64 => float64(column),
+        Scalar::String => match column.data_type() {
+            DataType::LargeUtf8 | DataType::Utf8View => strict(column, &DataType::Utf8),
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
+                strict(&strict(column, &DataType::Binary)?, &DataType::Utf8)
+            }
+            _ => Err(no_such_cast()),
+        },
+        Scalar::Bytes => match column.data_type() {
+            DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) | DataType::Utf8 => {
+                strict(column, &DataType::Binary)
+            }
+            DataType::LargeUtf8 | DataType::Utf8View => strict(&strict(column, &DataType::Utf8)?, &DataType::Binary),
+            _ => Err(no_such_cast()),
+        },
+        Scalar::Timestamp => micros(column),
+        Scalar::Date => days(column),
+    }
+}
+
+/// Arrow's own cast, where a value that does not fit is an error and not a null.
+fn strict(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, Detail> {
+    Ok(cast_with_options(column, to, &CastOptions { safe: false, ..CastOptions::default() })?)
+}
+
+fn integers(column: &ArrayRef) -> Result<ArrayRef, Detail> {
+    match column.data_type() {
+        integer if integer.is_integer() => strict(column, &DataType::Int64),
+        DataType::Decimal128(_, 0) | DataType::Decimal256(_, 0) => strict(column, &DataType::Int64),
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => {
+            let floats = strict(column, &DataType::Float64)?;
+            let whole: Int64Array = floats.as_primitive::<Float64Type>().try_unary(|value| {
+                let integer = value as i64;
+                // Through i128, because the float next to i64::MAX is one above it.
+                if value.fract() == 0.0 && integer as i128 == value as i128 {
+                    Ok(integer)
+                } else {
+                    Err(Detail(format!("{value} is not a whole number that fits")))
+                }
+            })?;
+            Ok(Arc::new(whole))
+        }
+        _ => Err(no_such_cast()),
+    }
+}
+
+fn float64(column: &ArrayRef) -> Result<ArrayRef, Detail> {
+    match column.data_type() {
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => strict(column, &DataType::Float64),
+        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..) => {
+            strict(column, &DataType::Float64)
+        }
+        integer if integer.is_integer() => {
+            let integers = strict(column, &DataType::Int64)?;
+            let floats: Float64Array = integers.as_primitive::<Int64Type>().try_unary(|value| {
+                let float = value as f64;
+                if float as i128 == i128::from(value) { Ok(float) } else { Err(inexact(value, "float64")) }
+            })?;
+            Ok(Arc::new(floats))
+        }
+        _ => Err(no_such_cast()),
+    }
+}
+
+fn float32(column: &ArrayRef) -> Result<ArrayRef, Detail> {
+    let floats: Float32Array = if column.data_type().is_integer() {
+        let integers = strict(column, &DataType::Int64)?;
+        integers.as_primitive::<Int64Type>().try_unary(|value| {
+            let float = value as f32;
+            if float as i128 == i128::from(value) { Ok(float) } else { Err(inexact(value, "float32")) }
+        })?
+    } else {
+        float64(column)?.as_primitive::<Float64Type>().try_unary(|value| {
+            let float = value as f32;
+            if float.is_infinite() && value.is_finite() { Err(inexact(value, "float32")) } else { Ok(float) }
+        })?
+    };
+    Ok(Arc::new(floats))
+}
+
+fn inexact(value: impl std::fmt::Display, wanted: &str) -> Detail {
+    Detail(format!("{value} is not a {wanted}"))
+}
+
+fn micros(column: &ArrayRef) -> Result<ArrayRef, Detail> {
+    let times = |unit: i64| move |value: i64| value.checked_mul(unit).ok_or_else(|| inexact(value, "time in range"));
+    let micros: TimestampMicrosecondArray = match column.data_type() {
+        DataType::Timestamp(TimeUnit::Second, _) => {
+            column.as_primitive::<TimestampSecondType>().try_unary(times(1_000_000))?
+        }
+        DataType::Timestamp(TimeUnit::Millisecond, _) => {
+            column.as_primitive::<TimestampMillisecondType>().try_unary(times(1_000))?
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => column.as_primitive::<TimestampMicrosecondType>().clone(),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            column.as_primitive::<TimestampNanosecondType>().unary(|value| value.div_euclid(1_000))
+        }
+        DataType::Date32 => {
+            column.as_primitive::<Date32Type>().try_unary(|day| times(MICROS_PER_DAY)(i64::from(day)))?
+        }
+        DataType::Date64 => column.as_primitive::<Date64Type>().try_unary(times(1_000))?,
+        _ => return Err(no_such_cast()),
+    };
+    Ok(Arc::new(micros.with_timezone("UTC")))
+}
+
+fn days(column: &ArrayRef) -> Result<ArrayRef, Detail> {
+    let micros = micros(column)?;
+    let days: Date32Array =
+        micros.as_primitive::<TimestampMicrosecondType>().try_unary(|value| {
+            match i32::try_from(value.div_euclid(MICROS_PER_DAY)) {
+                Ok(day) if value.rem_euclid(MICROS_PER_DAY) == 0 => Ok(day),
+                _ => Err(Detail("a time is not midnight UTC".to_owned())),
+            }
+        })?;
+    Ok(Arc::new(days))
+}
+
+fn cast_list(column: &ArrayRef, item: Scalar) -> Result<ListArray, Detail> {
+    let items = match column.data_type() {
+        DataType::Null => {
+            let list = new_null_array(&DType::List(item).arrow(), column.len());
+            return Ok(list.as_list::<i32>().clone());
+        }
+        DataType::List(items)
+        | DataType::LargeList(items)
+        | DataType::ListView(items)
+        | DataType::LargeListView(items)
+        | DataType::FixedSizeList(items, _) => items,
+        _ => return Err(no_such_cast()),
+    };
+    let list = strict(column, &DataType::List(Arc::clone(items)))?;
+    let list = list.as_list::<i32>();
+    let values = cast_scalar(list.values(), item)?;
+    let has_null_item = |row: usize| {
+        let start = list.value_offsets()[row] as usize;
+        list.is_valid(row) && values.slice(start, list.value_length(row) as usize).null_count() > 0
+    };
+    if values.null_count() > 0
+        && let Some(row) = (0..list.len()).find(|row| has_null_item(*row))
+    {
+        return Err(Detail(format!("the list in row {row} of a batch has a null in it")));
+    }
+    let field = Arc::new(ArrowField::new("item", item.arrow(), true));
+    Ok(ListArray::try_new(field, list.offsets().clone(), values, list.nulls().cloned())?)
+}
+
+fn cast_embedding(column: &ArrayRef, width: u32) -> Result<ArrayRef, Detail> {
+    let lists = cast_list(column, Scalar::Float32)?;
+    let wrong = |row: &usize| lists.is_valid(*row) && i64::from(lists.value_length(*row)) != i64::from(width);
+    if let Some(row) = (0..lists.len()).find(wrong) {
+        return Err(Detail(format!("a list has {} items", lists.value_length(row))));
+    }
+    strict(&(Arc::new(lists) as ArrayRef), &DType::Embedding(width).arrow())
+}
+
+#[cfg(test)]
+mod tests;

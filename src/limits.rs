@@ -35,6 +35,18 @@ pub const TRAIN_ROWS_MAX: usize = 10_000_000;
 /// Rows that sync writes to the online store in one call: large enough that one durable commit is shared by many rows.
 pub const SYNC_BATCH_ROWS: usize = 65_536;
 
+// Offline data.
+
+/// Rows in one batch of a scan.
+pub const SCAN_BATCH_ROWS: usize = 8_192;
+/// Memory that the query of one sql source may take for sorting, grouping and joining; beyond it, it spills to disk. A
+/// bound for each scan and not for all together, so that a query gives the same rows whatever else runs.
+pub const SCAN_MEMORY_BYTES_MAX: usize = 1 << 30;
+/// Sql sources that read each other, one behind the other.
+pub const SQL_SOURCE_DEPTH_MAX: usize = 32;
+/// Feature columns that a point-in-time join keeps of one view before it copies out the rows that labels still want.
+pub const PIT_KEPT_BYTES: usize = 256 << 20;
+
 // Plugins (docs/plugins.md).
 
 /// Rows in one frame to a plugin.
@@ -86,6 +98,11 @@ pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 1 << 20;
 pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// Bytes of a JSON body.
 pub const JSON_BODY_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a JSON body that is decoded on the async thread itself: about 0.2 ms, less than a move to another thread
+/// and back costs under load.
+pub const JSON_INLINE_BYTES_MAX: usize = 64 << 10;
+/// Cells of an answer that is encoded on the async thread itself, for the same reason.
+pub const ENCODE_INLINE_CELLS_MAX: usize = 8_192;
 /// Bytes of one Flight message. gRPC's own default of 4 MiB breaks ordinary frames.
 pub const FLIGHT_MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// Bytes of all messages of one Flight upload.
@@ -100,11 +117,41 @@ pub const ARROW_MESSAGE_BYTES_MAX: u64 = 64 << 20;
 pub const ARROW_NESTING_MAX: usize = 32;
 pub const ARROW_COLUMNS_MAX: usize = 4_096;
 pub const ARROW_DICTIONARIES_MAX: usize = 1_000;
+/// Bytes of the header of one Arrow IPC message: 4,096 columns with what pandas says of them are about 2 MiB.
+pub const ARROW_HEADER_BYTES_MAX: usize = 4 << 20;
+/// Bytes of all names and metadata of one Arrow schema; flatbuffers may share one long text between many columns.
+pub const ARROW_SCHEMA_TEXT_BYTES_MAX: usize = 4 << 20;
+/// Bytes of one message of an answer to a Flight client; a longer answer is cut into several batches.
+pub const FLIGHT_ANSWER_BYTES: usize = 8 << 20;
+/// Bytes of an answer from which on it is encoded beside the threads that wait for sockets.
+pub const FLIGHT_ENCODE_INLINE_BYTES_MAX: usize = 1 << 20;
+/// Time beyond which no caller's own deadline reaches.
+pub const CALLER_DEADLINE_MAX: Duration = Duration::from_secs(3_600);
+/// Bytes of all label frames that are being uploaded or wait to be fetched.
+pub const UPLOADS_BYTES_MAX: u64 = 2 << 30;
 /// Training sets uploaded and not yet fetched, and how long they are kept.
 pub const UPLOADS_MAX: usize = 64;
 pub const UPLOAD_KEPT: Duration = Duration::from_secs(300);
 /// Time that running requests get to end after SIGTERM.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+// Stores.
+
+/// Bytes of one stored row. Rows are read into memory whole, thousands at a time.
+pub const STORED_ROW_BYTES_MAX: usize = 16 << 20;
+/// Bytes of all rows that one question finds in one view. Half of what Arrow can count within a column.
+pub const STORED_READ_BYTES_MAX: usize = 1 << 30;
+/// Keys that the embedded store looks up on the caller's thread: about 0.5 ms from the page cache, which is where a
+/// thread of its own begins to pay.
+pub const EMBEDDED_INLINE_KEYS_MAX: usize = 256;
+/// Memory in which the embedded store keeps pages.
+pub const EMBEDDED_CACHE_BYTES: usize = 256 << 20;
+/// Time to wait for another process that is writing to the registry; a write there takes milliseconds.
+pub const REGISTRY_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections to the registry. It is asked at `apply`, at start and around a sync, never by a request.
+pub const REGISTRY_CONNECTIONS_MAX: u32 = 4;
+/// Runs of sync that the registry remembers of each view.
+pub const SYNC_RUNS_KEPT: u32 = 1_000;
 
 // Definitions.
 
@@ -112,3 +159,16 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 pub const DEFINITION_FILE_BYTES_MAX: usize = 4 << 20;
 /// Bytes of a name of an entity, view, feature or service.
 pub const NAME_BYTES_MAX: usize = 128;
+/// Nesting of one definition file. Ours need 5; a bound keeps a hostile file from using up the stack.
+pub const DEFINITION_NESTING_MAX: usize = 64;
+/// Values that all anchors and aliases of one definition file may stand for together, so that a few lines cannot
+/// unfold into gigabytes.
+pub const DEFINITION_ALIAS_NODES_MAX: usize = 100_000;
+/// Definition files of one project.
+pub const DEFINITION_FILES_MAX: usize = 1_000;
+/// Mistakes that are printed; the rest are counted.
+pub const MISTAKES_SHOWN_MAX: usize = 100;
+/// Derived views that read one another in a chain.
+pub const DERIVED_DEPTH_MAX: usize = 32;
+/// The longest deadline that a project may configure for a serving request.
+pub const SERVE_DEADLINE_MAX: Duration = Duration::from_secs(60);

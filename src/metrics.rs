@@ -1,5 +1,198 @@
-//! Every metric of the gateway, in one struct. Labels come from closed sets, never from a request.
+//! Every metric of the gateway, in one struct. Labels come from closed sets, never from a request: routes are those of
+//! the route table, views those of the catalog.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::error::ErrorKind;
+use crate::flow::sync::Synced;
+
+/// Upper ends of the latency buckets, in seconds: fine where serving lives, coarse where sync and training do.
+const SECONDS_BUCKETS: [f64; 14] =
+    [0.000_25, 0.000_5, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 5.0];
+
+/// The flows, as a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Flow {
+    Serve,
+    Sync,
+    Ingest,
+    Train,
+}
 
 /// The counters and histograms, and the registry that prints them.
-#[derive(Debug, Default)]
-pub struct Metrics {}
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    request_seconds: Family<RouteLabel, Histogram>,
+    rows: Family<FlowLabel, Counter>,
+    view_rows: Family<ViewStatusLabels, Counter>,
+    sync_rows: Family<SyncLabels, Counter>,
+    transform_faults: Family<KindLabel, Counter>,
+    /// Sampled calls that gave other bytes when they were run again on a fresh instance.
+    pub transform_impure: Counter,
+    connections: Family<ListenerLabel, Gauge>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabels {
+    route: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RouteLabel {
+    route: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct FlowLabel {
+    flow: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ViewStatusLabels {
+    view: String,
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SyncLabels {
+    view: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ListenerLabel {
+    listener: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("lockstep"),
+            requests: Family::default(),
+            request_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS_BUCKETS)),
+            rows: Family::default(),
+            view_rows: Family::default(),
+            sync_rows: Family::default(),
+            transform_faults: Family::default(),
+            transform_impure: Counter::default(),
+            connections: Family::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("requests", "Requests answered, by route and status", self.requests.clone());
+        registry.register("request_seconds", "Time to answer a request, by route", self.request_seconds.clone());
+        registry.register("rows", "Rows that went through a flow", self.rows.clone());
+        registry.register("feature_status", "Rows looked up, by view and status", self.view_rows.clone());
+        registry.register("sync_rows", "Rows meant for the online store, by view and outcome", self.sync_rows.clone());
+        registry.register("transform_faults", "Plugin calls that failed, by kind", self.transform_faults.clone());
+        registry.register(
+            "transform_impure",
+            "Sampled plugin calls that gave other bytes when run again; anything above zero is an alarm",
+            self.transform_impure.clone(),
+        );
+        registry.register("connections", "Open connections, by listener", self.connections.clone());
+    }
+
+    /// A request was answered. Routes are those of a route table, never a path that a caller wrote.
+    pub fn request(&self, route: &'static str, status: u16, took: Duration) {
+        self.requests.get_or_create(&RequestLabels { route, status }).inc();
+        self.request_seconds.get_or_create(&RouteLabel { route }).observe(took.as_secs_f64());
+    }
+
+    pub fn rows(&self, flow: Flow, rows: u64) {
+        let flow = match flow {
+            Flow::Serve => "serve",
+            Flow::Sync => "sync",
+            Flow::Ingest => "ingest",
+            Flow::Train => "train",
+        };
+        self.rows.get_or_create(&FlowLabel { flow }).inc_by(rows);
+    }
+
+    /// Rows of one view of an answer that have one status.
+    pub fn view_rows(&self, view: &str, status: &'static str, rows: u64) {
+        self.view_rows.get_or_create(&ViewStatusLabels { view: view.to_owned(), status }).inc_by(rows);
+    }
+
+    /// What a sync of one view did, also when it broke off.
+    pub fn count_sync(&self, synced: &Synced) {
+        for (outcome, rows) in [
+            ("written", synced.rows_written),
+            ("older", synced.rows_older),
+            ("without_key", synced.rows_without_key),
+            ("in_future", synced.rows_in_future),
+        ] {
+            self.sync_rows.get_or_create(&SyncLabels { view: synced.view.clone(), outcome }).inc_by(rows);
+        }
+        self.rows(Flow::Sync, synced.rows_read);
+    }
+
+    pub fn transform_fault(&self, kind: ErrorKind) {
+        self.transform_faults.get_or_create(&KindLabel { kind: kind.name() }).inc();
+    }
+
+    /// The gauge of one listener's open connections.
+    pub fn connections(&self, listener: &'static str) -> Gauge {
+        self.connections.get_or_create_owned(&ListenerLabel { listener })
+    }
+
+    /// Everything, in OpenMetrics text.
+    pub fn encode(&self) -> String {
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry).expect("a string takes everything that is written to it");
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_printed_under_its_name() {
+        let metrics = Metrics::default();
+        metrics.request("/get-online-features", 200, Duration::from_millis(3));
+        metrics.rows(Flow::Serve, 7);
+        metrics.view_rows("rides", "not_found", 2);
+        metrics.count_sync(&Synced { view: "rides".into(), rows_read: 9, rows_older: 4, ..Synced::default() });
+        metrics.transform_fault(ErrorKind::PluginFault);
+        metrics.transform_impure.inc();
+        metrics.connections("http").inc();
+        let text = metrics.encode();
+        for line in [
+            "lockstep_requests_total{route=\"/get-online-features\",status=\"200\"} 1",
+            "lockstep_request_seconds_bucket{le=\"0.004\",route=\"/get-online-features\"} 1",
+            "lockstep_request_seconds_bucket{le=\"0.002\",route=\"/get-online-features\"} 0",
+            "lockstep_rows_total{flow=\"serve\"} 7",
+            "lockstep_rows_total{flow=\"sync\"} 9",
+            "lockstep_feature_status_total{view=\"rides\",status=\"not_found\"} 2",
+            "lockstep_sync_rows_total{view=\"rides\",outcome=\"older\"} 4",
+            "lockstep_transform_faults_total{kind=\"plugin_fault\"} 1",
+            "lockstep_transform_impure_total 1",
+            "lockstep_connections{listener=\"http\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
+        }
+    }
+}

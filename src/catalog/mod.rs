@@ -11,11 +11,23 @@
 mod dtype;
 mod signature;
 
+mod build;
+mod definitions;
+mod file;
+mod hash;
+mod names;
+mod reach;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use build::{Bind, Columns, PluginUse, Warning, build};
+pub use definitions::{DefinitionFile, Definitions};
 pub use dtype::{DType, Scalar};
+pub use file::schema;
+pub use names::snake_case_mistake;
+pub use reach::Reach;
 pub use signature::{Digest, NullPolicy, Parameter, ParameterSpec, Signature, TimeUse, Transform};
 
 use arrow::datatypes::{Field as ArrowField, Schema, SchemaRef};
@@ -170,6 +182,8 @@ pub struct Catalog {
     pub sources: BTreeMap<String, Source>,
     pub views: BTreeMap<String, View>,
     pub services: BTreeMap<String, FeatureService>,
+    /// What the authors say of single features; a feature without a description is not here.
+    pub feature_descriptions: BTreeMap<FeatureRef, String>,
 }
 
 impl View {
@@ -197,6 +211,7 @@ impl Catalog {
             sources: BTreeMap::new(),
             views: BTreeMap::new(),
             services: BTreeMap::new(),
+            feature_descriptions: BTreeMap::new(),
         }
     }
 
@@ -231,3 +246,8 @@ impl std::fmt::Display for FeatureRef {
         write!(f, "{}:{}", self.view, self.feature)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Outc
                 version.number.to_string(),
                 time::show(version.applied_at),
                 version.applied_by.clone(),
-                version.catalog_hash.chars().take(12).collect(),
+                version.catalog_hash.short(),
                 version.summary.join("\n"),
             ]
         };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::{Context, Failure, Outcome, output};
-use crate::app::Project;
+use crate::app::{Project, read_rows};
 use crate::clock::Deadline;
 use crate::flow::ingest::{Ingested, PushTo, ingest};
 use crate::limits::{PUSH_ROWS_MAX, WRITE_DEADLINE};
@@ -31,7 +31,7 @@ enum To {
 
 pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Outcome, Failure> {
     let gateway = Project::open(&context.project)?.gateway().await?;
-    let rows = crate::offline::read_parquet(&arguments.rows)?;
+    let rows = read_rows(&arguments.rows)?;
     let to = match arguments.to {
         To::Online => PushTo::Online,
         To::Offline => PushTo::Offline,

@@ -8,7 +8,7 @@ use clap::Args;
 use super::init::{self, Example};
 use super::sync::sync_views;
 use super::{Failure, Format, Outcome, output, plan, sync, time};
-use crate::app::{Project, Servers, write_training_set};
+use crate::app::{Project, Servers, read_rows, write_training_set};
 use crate::catalog::Selection;
 use crate::clock::Micros;
 use crate::flow::parity::parity;
@@ -86,7 +86,7 @@ fn make(dir: &Path) -> Result<Project, Failure> {
 async fn training_set(gateway: &Gateway, dir: &Path) -> Result<(), Failure> {
     let started = Instant::now();
     let bar = output::progress("joining labels to history");
-    let rows = crate::offline::read_parquet(&dir.join("data/labels.parquet"))?;
+    let rows = read_rows(&dir.join("data/labels.parquet"))?;
     let labels = Labels { rows, time_column: None };
     let selection = Selection::Service { name: SERVICE.to_owned(), full_feature_names: None };
     let set = train(gateway, &selection, labels, Options::default()).await;

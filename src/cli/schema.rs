@@ -22,7 +22,7 @@ enum Kind {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let schema = match arguments.kind {
-        Kind::Definitions => crate::catalog::definitions_schema(),
+        Kind::Definitions => crate::catalog::schema(),
         Kind::Project => crate::config::schema(),
     };
     let text = serde_json::to_string_pretty(&schema).map_err(|error| Failure::invalid(error.to_string()))?;

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Context, Failure, Outcome, output};
-use crate::app::{Project, write_training_set};
+use crate::app::{Project, read_rows, write_training_set};
 use crate::catalog::Selection;
 use crate::flow::train::{Labels, Options, train};
 
@@ -43,7 +43,7 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Outc
     let gateway = Project::open(&context.project)?.gateway().await?;
     let started = Instant::now();
     let bar = output::progress(&format!("training set of {}", arguments.service));
-    let rows = crate::offline::read_parquet(&arguments.labels)?;
+    let rows = read_rows(&arguments.labels)?;
     bar.set_message(format!("{} labels", rows.num_rows()));
     let selection = Selection::Service { name: arguments.service.clone(), full_feature_names: None };
     let labels = Labels { rows, time_column: arguments.time_column.clone() };

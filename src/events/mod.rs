@@ -1,5 +1,10 @@
 //! The event port: rows that arrive one after another, with a position to go on from.
 
+pub mod memory;
+
+#[cfg(test)]
+mod conformance;
+
 use std::fmt;
 
 use arrow::array::RecordBatch;
@@ -36,6 +41,8 @@ pub enum Error {
     Ended,
     #[error("events are not columns of the source: {0}")]
     Decode(String),
+    #[error("the event log has no room: it holds at most {rows_max} rows that are not committed")]
+    Full { rows_max: usize },
 }
 
 impl Error {
@@ -43,6 +50,7 @@ impl Error {
         match self {
             Self::Ended => ErrorKind::Unavailable,
             Self::Decode(_) => ErrorKind::Invalid,
+            Self::Full { .. } => ErrorKind::Exhausted,
         }
     }
 }

@@ -205,7 +205,7 @@ impl Pushed {
         let event_time = event_times(gateway, source, rows)?;
         let created_time = match created_column(source, rows) {
             Some(column) => {
-                cast::to_times(column).map_err(|detail| wrong_type("created", column, DType::TIMESTAMP, detail))?
+                cast::to_times(column).map_err(|error| Error::wrong_type("created", error))?
             }
             None if source.created_time.is_some() => timestamps(vec![Some(gateway.clock.now()); rows.num_rows()]),
             None => timestamps(vec![None; rows.num_rows()]),
@@ -269,7 +269,7 @@ fn event_times(gateway: &Gateway, source: &Source, rows: &RecordBatch) -> Result
             Error::MissingColumn { column: source.event_time.clone(), what: "the time at which each row became true" }
         })?;
     let times =
-        cast::to_times(column).map_err(|detail| wrong_type(&source.event_time, column, DType::TIMESTAMP, detail))?;
+        cast::to_times(column).map_err(|error| Error::wrong_type(&source.event_time, error))?;
     let latest = gateway.clock.now().saturating_add(micros(EVENT_TIME_AHEAD_MAX));
     for row in 0..times.len() {
         if times.is_null(row) {
@@ -297,9 +297,5 @@ fn created_column<'a>(source: &Source, rows: &'a RecordBatch) -> Option<&'a Arra
 
 /// A column of the caller's, as the type it must have.
 pub(super) fn taken(column: &ArrayRef, name: &str, dtype: DType) -> Result<ArrayRef, Error> {
-    cast::exactly(column, dtype).map_err(|detail| wrong_type(name, column, dtype, detail))
-}
-
-fn wrong_type(name: &str, column: &ArrayRef, wanted: DType, detail: String) -> Error {
-    Error::WrongType { column: name.to_owned(), is: column.data_type().to_string(), wanted: wanted.to_string(), detail }
+    cast::exactly(column, dtype).map_err(|error| Error::wrong_type(name, error))
 }

@@ -10,6 +10,7 @@ mod store;
 pub mod sync;
 pub mod train;
 
+use crate::cast::CastError;
 use crate::error::ErrorKind;
 use crate::{offline, online, pit, plan, registry, transform};
 
@@ -59,6 +60,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// A caller's column that cannot be taken as what it must be.
+    pub(crate) fn wrong_type(column: &str, error: CastError) -> Self {
+        Self::WrongType { column: column.to_owned(), is: error.is, wanted: error.wanted, detail: error.detail }
+    }
+
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Plan(source) => source.kind(),

@@ -18,7 +18,7 @@ use crate::limits::{SYNC_BATCH_ROWS, SYNC_WRITE_DEADLINE};
 use crate::offline::Scan;
 use crate::pit::Newest;
 use crate::plan::{self, StorePlan};
-use crate::registry::SyncRun;
+use crate::registry::{self, SyncRun};
 
 /// Which rows of the source to sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,6 +200,9 @@ fn recorded(synced: &Synced, range: Range, started_at: Micros, outcome: &Result<
         rows_written: synced.rows_written,
         rows_older: synced.rows_older,
         rows_without_key: synced.rows_without_key,
-        failure: outcome.as_ref().err().map(|error| chain(error)),
+        outcome: match outcome {
+            Ok(()) => registry::Outcome::Finished,
+            Err(error) => registry::Outcome::Failed(chain(error)),
+        },
     }
 }

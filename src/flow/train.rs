@@ -96,12 +96,7 @@ fn label_times(labels: &Labels) -> Result<TimestampMicrosecondArray, Error> {
         None => return Err(Error::NoLabelTime(LABEL_TIME.to_owned())),
     };
     let column = labels.rows.column_by_name(name).ok_or_else(|| Error::NoLabelTime(name.to_owned()))?;
-    let times = cast::to_times(column).map_err(|detail| Error::WrongType {
-        column: name.to_owned(),
-        is: column.data_type().to_string(),
-        wanted: "timestamp".to_owned(),
-        detail,
-    })?;
+    let times = cast::to_times(column).map_err(|error| Error::wrong_type(name, error))?;
     match (0..times.len()).find(|row| times.is_null(*row)) {
         Some(row) => Err(Error::Invalid(format!("row {row} of the labels has no {name}; every label needs its time"))),
         None => Ok(times),

@@ -2,6 +2,29 @@
 //!
 //! Sync, training and `stats` scan through it; push and ingest append through it. This folder (with `pit/`) is the only
 //! one that names DataFusion; everybody else sees Arrow batches.
+//!
+//! [`ParquetStore`] and [`MemoryStore`] say what the stored sources are; `engine` makes tables of them, lets the sql
+//! sources run over those, and turns what comes out into [`Rows`]. So a sql source and a Parquet file are scanned the
+//! same way, on every store.
+//!
+//! # Why one partition
+//! Order is part of the answer: of two rows that tie on event time and created time the later one wins, in sync and in
+//! training alike. DataFusion keeps the order of a source, and breaks ties in a window or a sort the same way each time,
+//! only as long as one thread reads it.
+
+mod append;
+mod engine;
+mod file;
+mod files;
+mod memory;
+mod merge;
+mod panics;
+pub mod parquet;
+mod sql;
+mod table;
+
+#[cfg(test)]
+mod conformance;
 
 use std::fmt;
 
@@ -14,10 +37,15 @@ use crate::catalog::{Field, Source};
 use crate::clock::Micros;
 use crate::error::ErrorKind;
 
+pub use file::{ParquetFile, read_parquet, write_parquet};
+pub use memory::MemoryStore;
+pub use parquet::ParquetStore;
+
 /// What to read of a source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scan {
-    /// The columns, with the types they are read as; a column of another type is cast exactly or refused.
+    /// The columns, with the types they are read as; a column of another type is cast exactly or refused
+    /// (see [`crate::cast::exactly`]).
     pub columns: Vec<Field>,
     /// Only rows with `from <= event time`.
     pub from: Option<Micros>,
@@ -26,7 +54,7 @@ pub struct Scan {
 }
 
 /// Batches of a scan: `columns` in order, then `event_time` (timestamp µs UTC, never null), then `created_time`
-/// (the same, null where the source has none).
+/// (the same, null where the source has none). The last two go by position; a feature may have their names.
 pub type Rows = BoxStream<'static, Result<RecordBatch, Error>>;
 
 /// The name under which a scan answers the source's event time.
@@ -37,9 +65,11 @@ pub const CREATED_TIME: &str = "created_time";
 /// The history of feature rows, by source.
 ///
 /// # Contract
-/// - `scan` answers rows in source order: files by path, rows as they stand; twice the same scan of the same files
-///   gives the same rows in the same order. A row without an event time is left out.
+/// - `scan` answers rows in source order: files by path, rows as they stand, and for a sql source as the query yields
+///   them; twice the same scan of the same files gives the same rows in the same order. A row without an event time is
+///   left out. A time range filters what a sql source yields, never what it reads: a window keeps its earlier rows.
 /// - `schema` answers the source's own columns and types.
+/// - A push source to which nothing was pushed has no columns and no rows.
 /// - `append` is whole or not at all, durable when it returns, and idempotent by `batch_id`: the same id again changes
 ///   nothing.
 #[async_trait]
@@ -66,18 +96,29 @@ pub enum Error {
     NotWritable { source_name: String, detail: String },
     #[error("writing to source {source_name} failed: {detail}")]
     Write { source_name: String, detail: String },
+    #[error("there is no file {path}")]
+    NoSuchFile { path: String },
+    #[error("file {path} cannot be read: {detail}")]
+    UnreadableFile { path: String, detail: String },
+    #[error("writing file {path} failed: {detail}")]
+    WriteFile { path: String, detail: String },
 }
 
 impl Error {
+    fn not_a_push_source(source: &Source) -> Self {
+        Self::NotWritable { source_name: source.name.clone(), detail: "it is not a push source".to_owned() }
+    }
+
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoFile { .. } => ErrorKind::NotFound,
+            Self::NoFile { .. } | Self::NoSuchFile { .. } => ErrorKind::NotFound,
             Self::NoColumn { .. }
             | Self::WrongType { .. }
             | Self::Query { .. }
             | Self::NotWritable { .. }
-            | Self::Unreadable { .. } => ErrorKind::Invalid,
-            Self::Write { .. } => ErrorKind::Unavailable,
+            | Self::Unreadable { .. }
+            | Self::UnreadableFile { .. } => ErrorKind::Invalid,
+            Self::Write { .. } | Self::WriteFile { .. } => ErrorKind::Unavailable,
         }
     }
 }

@@ -3,6 +3,15 @@
 //! Serving reads through it, sync and ingest write through it. It knows views as tables of typed columns and keys as
 //! bytes; it knows nothing of definitions, plans, plugins or wires.
 
+pub mod embedded;
+pub mod memory;
+mod packed;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod samples;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -48,7 +57,8 @@ pub struct Written {
 /// - `read` answers every question, in order, with one row per key, in key order; an unknown or null key is a row of
 ///   nulls with `present` false, never a missing row. Columns have exactly the Arrow types of the view's fields.
 /// - A row that was written when the view had other features is read by name and type: a feature it does not have is
-///   null, and nothing is misread.
+///   null, and nothing is misread. A row that was written when the view had other join keys describes something else:
+///   it is not there, and the next row with its key replaces it.
 /// - `write` keeps, per key, the row with the later (event time, created time); an older row is counted, not written;
 ///   of two rows that tie, the one that comes later wins. A batch is written whole or not at all, and is durable when
 ///   the call returns.
@@ -70,8 +80,18 @@ pub enum Error {
         "the online store has no room left ({detail}); free disk space and run the command again, it goes on where it stopped"
     )]
     Full { detail: String },
-    #[error("a stored row of {view} is damaged: {detail}")]
+    #[error("a stored row of {view} is damaged: {detail}; sync {view} again to replace it")]
     Damaged { view: String, detail: String },
+    #[error("the online store {path} is damaged: {detail}; move it away and sync again")]
+    DamagedFile { path: String, detail: String },
+    #[error(
+        "the online store {path} was written by a newer version of Lockstep (format {format}, this one knows {known})"
+    )]
+    NewerFormat { path: String, format: u64, known: u64 },
+    #[error("rows of {view} cannot be stored: {detail}")]
+    Unstorable { view: String, detail: String },
+    #[error("{view} is too large: {detail}")]
+    TooLarge { view: String, detail: String },
     #[error("the online store failed while {doing}: {detail}")]
     Store { doing: &'static str, detail: String },
 }
@@ -79,10 +99,12 @@ pub enum Error {
 impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::InUse { .. } => ErrorKind::Conflict,
+            Self::InUse { .. } | Self::NewerFormat { .. } => ErrorKind::Conflict,
             Self::Late => ErrorKind::Late,
             Self::Full { .. } | Self::Store { .. } => ErrorKind::Unavailable,
-            Self::Damaged { .. } => ErrorKind::Internal,
+            Self::Damaged { .. } | Self::DamagedFile { .. } => ErrorKind::Internal,
+            Self::Unstorable { .. } => ErrorKind::Invalid,
+            Self::TooLarge { .. } => ErrorKind::TooLarge,
         }
     }
 }

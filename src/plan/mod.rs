@@ -5,12 +5,27 @@
 //! where the placement of a derived view shows: at serving a view placed at sync is one more stored view to read; in
 //! training everything derived is computed from the history of what it reads.
 
+mod inputs;
+mod order;
+mod placement;
+mod resolve;
+mod steps;
+mod storing;
+
+mod compare;
+mod lineage;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::catalog::{DerivedView, FeatureView, Field, Transform};
+use crate::catalog::{Catalog, DerivedView, FeatureView, Field, Selection, Transform};
 use crate::error::ErrorKind;
+use crate::limits;
 use crate::online::OnlineView;
+
+pub use compare::{Change, ChangeKind, compare};
+pub use lineage::{Lineage, LineageFeature, LineageSource, Origin, TransformInput, lineage};
+pub use storing::storing;
 
 /// One column of the working set of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -119,8 +134,10 @@ pub enum Error {
     UnknownService { service: String, project: String },
     #[error("feature view {view} has no feature {feature}; it has {has}")]
     UnknownFeature { view: String, feature: String, has: String },
-    #[error("two features would both be called {name}; ask with full_feature_names: true")]
+    #[error("two columns of the answer would both be called {name}; ask with full_feature_names: true")]
     NameCollision { name: String },
+    #[error("{name} would be needed as {first} and as {second}; ask for these features in two requests")]
+    InputOfTwoTypes { name: String, first: String, second: String },
     #[error("no feature was asked for")]
     Nothing,
     #[error("{features} features asked for, at most {max} are answered in one request")]
@@ -129,13 +146,36 @@ pub enum Error {
     NotOnline { view: String },
 }
 
+/// The steps that answer a request: what is stored is read from the online store.
+pub fn serving(catalog: &Catalog, selection: &Selection) -> Result<FeaturePlan, Error> {
+    let asked = resolve::resolve(catalog, selection)?;
+    let (features, max) = (asked.features.len(), limits::SERVE_FEATURES_MAX);
+    if features > max {
+        return Err(Error::TooManyFeatures { features, max });
+    }
+    let plan = steps::plan(catalog, asked, placement::For::Serving)?;
+    match plan.reads.iter().find(|read| !read.view.online) {
+        Some(read) => Err(Error::NotOnline { view: read.view.name.clone() }),
+        None => Ok(plan),
+    }
+}
+
+/// The steps that make a training set: what is stored is the history, and everything derived is computed from it.
+pub fn training(catalog: &Catalog, selection: &Selection) -> Result<FeaturePlan, Error> {
+    let asked = resolve::resolve(catalog, selection)?;
+    steps::plan(catalog, asked, placement::For::Training)
+}
+
 impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::UnknownView { .. } | Self::UnknownService { .. } | Self::UnknownFeature { .. } => ErrorKind::NotFound,
-            Self::NameCollision { .. } | Self::Nothing => ErrorKind::Invalid,
+            Self::NameCollision { .. } | Self::InputOfTwoTypes { .. } | Self::Nothing => ErrorKind::Invalid,
             Self::TooManyFeatures { .. } => ErrorKind::TooLarge,
             Self::NotOnline { .. } => ErrorKind::Conflict,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

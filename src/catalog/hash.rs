@@ -1,0 +1,88 @@
+//! The content of a catalog as one number: equal for equal definitions, however they are spread over files.
+
+use serde_json::{Value, json};
+
+use super::{Catalog, DerivedView, Digest, FeatureView, Field, InputSource, Placement, Source, SourceKind, View};
+
+/// Changes when the canonical form does, so that an old hash is never taken for a new one.
+const FORM: &str = "lockstep catalog 1";
+
+impl Catalog {
+    /// SHA-256 over a canonical form of everything that is defined, transform digests included. The order of files and
+    /// of definitions in them does not matter, nor do comments.
+    pub fn hash(&self) -> Digest {
+        let entities =
+            self.entities.values().map(|entity| json!([entity.name, fields(&entity.join_keys), entity.description]));
+        let views = self.views.values().map(|view| match view {
+            View::Feature(view) => feature_view(view),
+            View::Derived(view) => derived_view(view),
+        });
+        let services = self.services.values().map(|service| {
+            let features: Vec<String> = service.features.iter().map(ToString::to_string).collect();
+            json!([service.name, features, service.full_feature_names, service.description])
+        });
+        let descriptions = self.feature_descriptions.iter().map(|(feature, text)| json!([feature.to_string(), text]));
+        // Arrays only: an object's order of keys is a matter of how serde_json is built.
+        let canonical = json!([
+            FORM,
+            self.project,
+            entities.collect::<Vec<_>>(),
+            self.sources.values().map(source).collect::<Vec<_>>(),
+            views.collect::<Vec<_>>(),
+            services.collect::<Vec<_>>(),
+            descriptions.collect::<Vec<_>>(),
+        ]);
+        Digest::of(canonical.to_string().as_bytes())
+    }
+}
+
+fn source(source: &Source) -> Value {
+    let (kind, content) = match &source.kind {
+        SourceKind::Parquet { path } => ("parquet", path),
+        SourceKind::Sql { query } => ("sql", query),
+        SourceKind::Push { path } => ("push", path),
+    };
+    json!([source.name, kind, content, source.event_time, source.created_time, source.description])
+}
+
+fn feature_view(view: &FeatureView) -> Value {
+    json!([
+        "feature view",
+        view.name,
+        view.entities,
+        fields(&view.join_keys),
+        view.source,
+        fields(&view.features),
+        view.ttl.map(|ttl| ttl.as_millis().to_string()),
+        view.online,
+        view.sync_every.map(|every| every.as_millis().to_string()),
+        view.description,
+    ])
+}
+
+fn derived_view(view: &DerivedView) -> Value {
+    let inputs = view.inputs.iter().map(|input| match &input.from {
+        InputSource::Feature { view, feature } => json!([input.column.name, "feature", view, feature]),
+        InputSource::Request { field } => json!([input.column.name, "request", field]),
+    });
+    let outputs: Vec<&str> = view.transform.outputs.iter().map(|output| output.name.as_str()).collect();
+    json!([
+        "derived view",
+        view.name,
+        view.transform.plugin,
+        view.transform.digest.to_string(),
+        outputs,
+        inputs.collect::<Vec<_>>(),
+        match view.placement {
+            Placement::Request => "request",
+            Placement::Sync => "sync",
+        },
+        view.freeze_at_event_time,
+        fields(&view.features),
+        view.description,
+    ])
+}
+
+fn fields(fields: &[Field]) -> Value {
+    fields.iter().map(|field| json!([field.name, field.dtype.to_string(), field.nullable])).collect()
+}

@@ -1,0 +1,99 @@
+//! What the shape of `lockstep.yaml` cannot say: names, addresses and spans of time.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::file::{ConfigFile, OfflineStoreFile, OnlineStoreFile};
+use super::{Config, Listen, OfflineStore, OnlineStore};
+use crate::catalog::snake_case_mistake;
+use crate::document::{Document, Mistake, Mistakes, duration_text, parse_duration};
+use crate::limits;
+
+/// The checked config; every mistake at once.
+pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Result<Config, Mistakes> {
+    let mut mistakes = Vec::new();
+    if let Some(wrong) = snake_case_mistake(&file.project) {
+        mistakes.push(document.mistake("/project", format!("the name of the project {wrong}")));
+    }
+    let mut path = |pointer: &str, path: &str| {
+        if path.trim().is_empty() {
+            mistakes.push(document.mistake(pointer, "a path must not be empty"));
+        }
+        absolute(folder, path)
+    };
+    let registry = path("/registry/path", &file.registry.path);
+    let plugins = path("/plugins", &file.plugins);
+    let cache = path("/cache", &file.cache);
+    let online_store = match &file.online_store {
+        OnlineStoreFile::Embedded { path: file } => OnlineStore::Embedded { path: path("/online_store/path", file) },
+        OnlineStoreFile::Memory {} => OnlineStore::Memory,
+    };
+    let OfflineStoreFile::Parquet {} = file.offline_store;
+    let listen = listen(document, &file, &mut mistakes);
+    let deadline = parse_duration(&file.serve.deadline).and_then(|deadline| {
+        let max = limits::SERVE_DEADLINE_MAX;
+        let too_long = || format!("a deadline may be {} at most", duration_text(max));
+        if deadline <= max { Ok(deadline) } else { Err(too_long()) }
+    });
+    let deadline = deadline.map_err(|wrong| mistakes.push(document.mistake("/serve/deadline", wrong)));
+    let (Some(listen), Ok(serve_deadline), true) = (listen, deadline, mistakes.is_empty()) else {
+        return Err(Mistakes::from(mistakes));
+    };
+    Ok(Config {
+        folder: folder.to_owned(),
+        project: file.project,
+        registry,
+        online_store,
+        offline_store: OfflineStore::Parquet,
+        plugins,
+        cache,
+        listen,
+        serve_deadline,
+    })
+}
+
+fn absolute(folder: &Path, path: &str) -> PathBuf {
+    // Joining an absolute path gives that path.
+    folder.join(path)
+}
+
+fn listen(document: &Document, file: &ConfigFile, mistakes: &mut Vec<Mistake>) -> Option<Listen> {
+    let mut read = |name: &str, text: &str| {
+        let refused = |wrong| mistakes.push(document.mistake(&format!("/listen/{name}"), wrong));
+        address(text).map_err(refused).ok()
+    };
+    let http = read("http", &file.listen.http);
+    let flight = read("flight", &file.listen.flight);
+    let admin = read("admin", &file.listen.admin);
+    let listen = Listen { http: http?, flight: flight?, admin: admin? };
+    let pairs = [
+        ("flight", listen.flight, "http", listen.http),
+        ("admin", listen.admin, "http", listen.http),
+        ("admin", listen.admin, "flight", listen.flight),
+    ];
+    for (name, address, other, taken) in pairs {
+        if address == taken && address.port() != 0 {
+            let text = format!("{address} is the address of {other} already; give {name} another port");
+            mistakes.push(document.mistake(&format!("/listen/{name}"), text));
+        }
+    }
+    Some(listen)
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let numeric = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text.to_owned(),
+    };
+    let address: SocketAddr = numeric
+        .parse()
+        .map_err(|_| format!("{text:?} is not an address; write a host's number and a port, such as 127.0.0.1:6566"))?;
+    if address.ip().is_loopback() {
+        return Ok(address);
+    }
+    Err(format!(
+        "until Lockstep can authenticate callers it listens on loopback only; {text} would let everybody in: \
+         write 127.0.0.1:{} and put a proxy that authenticates in front",
+        address.port()
+    ))
+}

@@ -1,0 +1,233 @@
+//! What `lockstep.yaml` may say, and how a mistake in it is told.
+
+use expect_test::{Expect, expect, expect_file};
+
+use super::*;
+
+fn check(text: &str, expected: Expect) {
+    let environment = |name: &str| (name == "STORE").then(|| "/var/store".to_owned());
+    expected.assert_eq(&match parse(Path::new("/project"), text, &environment) {
+        Ok(config) => format!("{config:#?}"),
+        Err(mistakes) => mistakes.to_string(),
+    });
+}
+
+#[test]
+fn a_project_needs_only_a_name() {
+    check(
+        "project: taxi",
+        expect![[r#"
+        Config {
+            folder: "/project",
+            project: "taxi",
+            registry: "/project/.lockstep/registry.db",
+            online_store: Embedded {
+                path: "/project/.lockstep/online.db",
+            },
+            offline_store: Parquet,
+            plugins: "/project/plugins",
+            cache: "/project/.lockstep/cache",
+            listen: Listen {
+                http: 127.0.0.1:6566,
+                flight: 127.0.0.1:8815,
+                admin: 127.0.0.1:6567,
+            },
+            serve_deadline: 5s,
+        }"#]],
+    );
+}
+
+#[test]
+fn everything_can_be_said() {
+    check(
+        "project: taxi
+registry: {path: /elsewhere/registry.db}
+online_store: {type: embedded, path: '${STORE}/online'}
+offline_store: {type: parquet}
+plugins: wasm
+cache: .cache
+listen: {http: 'localhost:1', flight: '[::1]:2', admin: '127.0.0.1:0'}
+serve: {deadline: 250ms}
+",
+        expect![[r#"
+            Config {
+                folder: "/project",
+                project: "taxi",
+                registry: "/elsewhere/registry.db",
+                online_store: Embedded {
+                    path: "/var/store/online",
+                },
+                offline_store: Parquet,
+                plugins: "/project/wasm",
+                cache: "/project/.cache",
+                listen: Listen {
+                    http: 127.0.0.1:1,
+                    flight: [::1]:2,
+                    admin: 127.0.0.1:0,
+                },
+                serve_deadline: 250ms,
+            }"#]],
+    );
+    check(
+        "project: taxi\nonline_store: {type: memory}",
+        expect![[r#"
+        Config {
+            folder: "/project",
+            project: "taxi",
+            registry: "/project/.lockstep/registry.db",
+            online_store: Memory,
+            offline_store: Parquet,
+            plugins: "/project/plugins",
+            cache: "/project/.lockstep/cache",
+            listen: Listen {
+                http: 127.0.0.1:6566,
+                flight: 127.0.0.1:8815,
+                admin: 127.0.0.1:6567,
+            },
+            serve_deadline: 5s,
+        }"#]],
+    );
+}
+
+#[test]
+fn unknown_keys_are_told_with_their_place() {
+    check(
+        "project: taxi\nlisten:\n  htp: 127.0.0.1:1\nonline_store:\n  type: memory\n  path: x\n",
+        expect![[r#"
+        lockstep.yaml:3:3: listen has the unknown key htp; did you mean http?
+        lockstep.yaml:6:3: online_store has the unknown key path; it may have type"#]],
+    );
+    check(
+        "project: taxi\nonline: {type: memory}\n",
+        expect![
+            "lockstep.yaml:2:1: the file has the unknown key online; it may have cache, listen, offline_store, online_store, plugins, project, registry, serve"
+        ],
+    );
+    check(
+        "online_store: {type: redis}\noffline_store: {type: delta}\n",
+        expect![[r#"
+        lockstep.yaml:1:1: the file lacks the key project
+        lockstep.yaml:1:22: type of online_store must be one of embedded, memory, it is the text "redis"
+        lockstep.yaml:2:23: type of offline_store must be parquet, it is the text "delta""#]],
+    );
+}
+
+#[test]
+fn an_address_that_others_can_reach_is_refused() {
+    check(
+        "project: taxi\nlisten: {http: '0.0.0.0:6566', admin: '192.168.1.5:1'}\n",
+        expect![[r#"
+        lockstep.yaml:2:16: until Lockstep can authenticate callers it listens on loopback only; 0.0.0.0:6566 would let everybody in: write 127.0.0.1:6566 and put a proxy that authenticates in front
+        lockstep.yaml:2:39: until Lockstep can authenticate callers it listens on loopback only; 192.168.1.5:1 would let everybody in: write 127.0.0.1:1 and put a proxy that authenticates in front"#]],
+    );
+    check(
+        "project: taxi\nlisten: {http: 'example.com:80'}\n",
+        expect![[
+            r#"lockstep.yaml:2:16: "example.com:80" is not an address; write a host's number and a port, such as 127.0.0.1:6566"#
+        ]],
+    );
+    check(
+        "project: taxi\nlisten: {flight: 8815}\n",
+        expect!["lockstep.yaml:2:18: flight of listen must be text, it is the number 8815; put it in quotes"],
+    );
+    check(
+        "project: taxi\nlisten: {http: here, flight: '127.0.0.1:70000'}\n",
+        expect![[r#"
+        lockstep.yaml:2:16: "here" is not an address; write a host's number and a port, such as 127.0.0.1:6566
+        lockstep.yaml:2:30: "127.0.0.1:70000" is not an address; write a host's number and a port, such as 127.0.0.1:6566"#]],
+    );
+}
+
+#[test]
+fn two_listeners_need_two_addresses() {
+    check(
+        "project: taxi\nlisten: {http: '127.0.0.1:6567'}\n",
+        expect!["lockstep.yaml:2:9: 127.0.0.1:6567 is the address of http already; give admin another port"],
+    );
+}
+
+#[test]
+fn a_variable_that_is_not_set_is_a_mistake_with_its_place() {
+    check(
+        "project: taxi\nplugins: ${NO_SUCH}/plugins\ncache: ${STORE\nregistry: {path: '${a b}'}\n",
+        expect![[r#"
+        lockstep.yaml:2:10: the environment variable NO_SUCH is not set
+        lockstep.yaml:3:8: a ${ has no }; write ${NAME} for an environment variable, or $$ for a dollar sign
+        lockstep.yaml:4:18: ${a b} does not name an environment variable"#]],
+    );
+    check(
+        "project: taxi\nplugins: a$$b$c${STORE}\n",
+        expect![[r#"
+        Config {
+            folder: "/project",
+            project: "taxi",
+            registry: "/project/.lockstep/registry.db",
+            online_store: Embedded {
+                path: "/project/.lockstep/online.db",
+            },
+            offline_store: Parquet,
+            plugins: "/project/a$b$c/var/store",
+            cache: "/project/.lockstep/cache",
+            listen: Listen {
+                http: 127.0.0.1:6566,
+                flight: 127.0.0.1:8815,
+                admin: 127.0.0.1:6567,
+            },
+            serve_deadline: 5s,
+        }"#]],
+    );
+}
+
+#[test]
+fn names_and_spans_of_time_are_checked() {
+    check(
+        "project: My Project\nserve: {deadline: 5}\n",
+        expect!["lockstep.yaml:2:19: deadline of serve must be text, it is the number 5; put it in quotes"],
+    );
+    check(
+        "project: taxi\nserve: {deadline: 2m}\nplugins: ''\n",
+        expect![[r#"
+        lockstep.yaml:2:19: a deadline may be 1m at most
+        lockstep.yaml:3:10: a path must not be empty"#]],
+    );
+}
+
+#[test]
+fn the_schema_is_stable() {
+    let schema = serde_json::to_string_pretty(&schema()).unwrap();
+    expect_file!["./schema.json"].assert_eq(&format!("{schema}\n"));
+}
+
+#[test]
+fn a_folder_without_a_project_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = read(folder.path()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.to_string().contains("it has no lockstep.yaml"), "{error}");
+    let error = definition_files(folder.path()).unwrap_err();
+    assert!(error.to_string().contains("there are no definitions"), "{error}");
+}
+
+#[test]
+fn a_project_is_read_from_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(FILE_NAME), "project: taxi\n").unwrap();
+    let features = folder.path().join(DEFINITIONS_FOLDER);
+    std::fs::create_dir(&features).unwrap();
+    for (name, text) in [("b.yaml", "b: 1"), ("a.yml", "a: 1"), ("notes.txt", "x"), (".hidden.yaml", "x")] {
+        std::fs::write(features.join(name), text).unwrap();
+    }
+    assert_eq!(read(folder.path()).unwrap().registry, folder.path().join(".lockstep/registry.db"));
+    let files = definition_files(folder.path()).unwrap();
+    let names: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.text.as_str())).collect();
+    assert_eq!(names, [("features/a.yml", "a: 1"), ("features/b.yaml", "b: 1")]);
+}
+
+#[test]
+fn files_that_are_too_large_or_not_text_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(FILE_NAME), vec![b' '; limits::DEFINITION_FILE_BYTES_MAX + 1]).unwrap();
+    assert_eq!(read(folder.path()).unwrap_err().kind(), ErrorKind::TooLarge);
+    std::fs::write(folder.path().join(FILE_NAME), [0xff, 0xfe]).unwrap();
+    assert!(matches!(read(folder.path()).unwrap_err(), Error::NotText { .. }));
+}

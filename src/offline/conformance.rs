@@ -1,0 +1,324 @@
+//! The contract of [`OfflineStore`] as code; every store runs it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray, TimestampNanosecondArray,
+};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
+use futures::TryStreamExt;
+
+use super::{Error, OfflineStore, Scan};
+use crate::batch::timestamps;
+use crate::catalog::{DType, Field, Scalar, Source, SourceKind};
+use crate::error::ErrorKind;
+
+/// A store, and ways to prepare it that are not part of the port.
+pub(super) struct Subject {
+    pub store: Arc<dyn OfflineStore>,
+    /// Puts rows behind those that a source has.
+    pub put: Box<dyn Fn(&Source, RecordBatch) + Send + Sync>,
+    pub define: Box<dyn Fn(BTreeMap<String, Source>) + Send + Sync>,
+}
+
+pub(super) async fn run(subject: &Subject) {
+    a_range_has_both_its_ends(subject).await;
+    rows_come_in_source_order_and_twice_the_same(subject).await;
+    rows_without_an_event_time_are_left_out(subject).await;
+    created_time_is_null_where_the_source_has_none(subject).await;
+    columns_are_cast_exactly_or_refused(subject).await;
+    only_rows_of_the_range_have_to_fit(subject).await;
+    nanoseconds_are_cut_down_before_they_are_compared(subject).await;
+    one_column_can_be_asked_for_in_several_ways(subject).await;
+    an_unknown_column_is_named(subject).await;
+    parts_with_different_columns_are_one_source(subject).await;
+    a_push_source_without_rows_is_empty(subject).await;
+    appending_a_batch_again_changes_nothing(subject).await;
+    only_push_sources_can_be_added_to(subject).await;
+    a_sql_source_reads_sql_sources_in_any_order_of_definition(subject).await;
+    a_sql_source_keeps_the_order_of_its_query(subject).await;
+    a_window_sees_the_rows_before_the_range_and_none_after(subject).await;
+    a_window_over_equal_order_keys_is_the_same_each_time(subject).await;
+    a_query_that_is_not_the_same_each_time_is_refused(subject).await;
+    a_wrong_query_is_the_users_mistake(subject).await;
+}
+
+fn source(name: &str, kind: SourceKind) -> Source {
+    let (event_time, created_time) = ("t".to_owned(), Some("c".to_owned()));
+    Source { name: name.to_owned(), kind, event_time, created_time, description: String::new() }
+}
+
+fn files(name: &str) -> Source {
+    source(name, SourceKind::Parquet { path: name.to_owned() })
+}
+
+fn pushed(name: &str) -> Source {
+    source(name, SourceKind::Push { path: name.to_owned() })
+}
+
+fn query(name: &str, query: &str) -> Source {
+    Source { created_time: None, ..source(name, SourceKind::Sql { query: query.to_owned() }) }
+}
+
+fn define(subject: &Subject, sources: &[&Source]) {
+    (subject.define)(sources.iter().map(|source| (source.name.clone(), (*source).clone())).collect());
+}
+
+/// Rows `(k, x, t, c)`: `x` as given, `k` one of three, `c` a second after `t`.
+fn rows(rows: impl IntoIterator<Item = (Option<i64>, i64)>) -> RecordBatch {
+    let (times, values): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+    let keys: StringArray = values.iter().map(|value| Some(format!("k{}", value % 3))).collect();
+    let created = times.iter().map(|time| time.map(|time| time + 1_000_000)).collect();
+    batch(vec![
+        ("k", Arc::new(keys)),
+        ("x", Arc::new(Int64Array::from(values))),
+        ("t", Arc::new(timestamps(times))),
+        ("c", Arc::new(timestamps(created))),
+    ])
+}
+
+fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
+        .expect("columns of one length")
+}
+
+fn scan(columns: &[(&str, Scalar)]) -> Scan {
+    let columns = columns.iter().map(|(name, scalar)| Field::new(*name, DType::One(*scalar))).collect();
+    Scan { columns, from: None, until: None }
+}
+
+async fn read(subject: &Subject, source: &Source, scan: &Scan) -> Result<RecordBatch, Error> {
+    let batches: Vec<RecordBatch> = subject.store.scan(source, scan).await?.try_collect().await?;
+    let schema = batches.first().map_or_else(|| rows([]).schema(), |batch| batch.schema());
+    Ok(concat_batches(&schema, &batches).expect("batches of one schema"))
+}
+
+async fn integers(subject: &Subject, source: &Source, scan: &Scan) -> Vec<i64> {
+    let rows = read(subject, source, scan).await.expect("the scan works");
+    if rows.num_rows() == 0 { Vec::new() } else { rows.column(0).as_primitive::<Int64Type>().values().to_vec() }
+}
+
+async fn a_range_has_both_its_ends(subject: &Subject) {
+    let source = files("ranges");
+    (subject.put)(&source, rows((0..10).map(|x| (Some(x * 10), x))));
+    let range = |from, until| Scan { from, until, ..scan(&[("x", Scalar::Int64)]) };
+    assert_eq!(integers(subject, &source, &range(Some(20), Some(50))).await, [2, 3, 4, 5]);
+    assert_eq!(integers(subject, &source, &range(Some(71), None)).await, [8, 9]);
+    assert_eq!(integers(subject, &source, &range(None, Some(9))).await, [0]);
+    assert_eq!(integers(subject, &source, &range(Some(91), None)).await, Vec::<i64>::new());
+    assert_eq!(integers(subject, &source, &range(Some(i64::MIN), Some(i64::MAX))).await.len(), 10);
+}
+
+async fn rows_come_in_source_order_and_twice_the_same(subject: &Subject) {
+    let source = files("orders");
+    for part in 0..3 {
+        (subject.put)(&source, rows((0..9_000).map(|x| (Some((x * 7_919) % 1_000), part * 9_000 + x))));
+    }
+    let wanted = scan(&[("x", Scalar::Int64)]);
+    let first = integers(subject, &source, &wanted).await;
+    assert_eq!(first, (0..27_000).collect::<Vec<_>>());
+    assert_eq!(integers(subject, &source, &wanted).await, first);
+}
+
+async fn rows_without_an_event_time_are_left_out(subject: &Subject) {
+    let source = files("timeless");
+    (subject.put)(&source, rows([(None, 1), (Some(5), 2), (None, 3)]));
+    assert_eq!(integers(subject, &source, &scan(&[("x", Scalar::Int64)])).await, [2]);
+}
+
+async fn created_time_is_null_where_the_source_has_none(subject: &Subject) {
+    let with = files("created");
+    (subject.put)(&with, rows([(Some(5), 1)]));
+    let read_with = read(subject, &with, &scan(&[])).await.expect("the scan works");
+    assert_eq!(read_with.schema().field(0).name(), super::EVENT_TIME);
+    assert_eq!(read_with.schema().field(1).name(), super::CREATED_TIME);
+    assert_eq!(read_with.column(1).as_primitive::<TimestampMicrosecondType>().value(0), 1_000_005);
+    let without = Source { created_time: None, ..with };
+    let read_without = read(subject, &without, &scan(&[])).await.expect("the scan works");
+    assert!(read_without.column(1).is_null(0));
+    assert_eq!(read_without.column(1).data_type(), &DType::TIMESTAMP.arrow());
+}
+
+async fn columns_are_cast_exactly_or_refused(subject: &Subject) {
+    let source = files("casts");
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("small", Arc::new(Int32Array::from(vec![1, 2]))),
+        ("large", Arc::new(Int64Array::from(vec![1, 3_000_000_000]))),
+        ("half", Arc::new(Float64Array::from(vec![0.5, 2.0]))),
+        ("t", Arc::new(TimestampNanosecondArray::from(vec![1_000, 2_000]))),
+        ("c", Arc::new(TimestampNanosecondArray::from(vec![1_000, 2_000]))),
+    ];
+    (subject.put)(&source, batch(columns));
+    let good = read(subject, &source, &scan(&[("small", Scalar::Int64), ("small", Scalar::Float64)])).await;
+    let good = good.expect("the scan works");
+    assert_eq!(good.column(0).as_primitive::<Int64Type>().values(), &[1, 2]);
+    assert_eq!(good.column(1).as_primitive::<Float64Type>().values(), &[1.0, 2.0]);
+    assert_eq!(good.column(2).as_primitive::<TimestampMicrosecondType>().values(), &[1, 2]);
+    for (column, scalar) in [("large", Scalar::Int32), ("half", Scalar::Int64), ("small", Scalar::String)] {
+        let error = read(subject, &source, &scan(&[(column, scalar)])).await.expect_err("it does not fit");
+        assert!(error.to_string().starts_with(&format!("column {column} of source casts is")), "{error}");
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+    }
+}
+
+async fn only_rows_of_the_range_have_to_fit(subject: &Subject) {
+    let source = files("fitting");
+    (subject.put)(&source, rows([(Some(1), i64::MAX), (Some(2), 7)]));
+    let wanted = Scan { from: Some(2), ..scan(&[("x", Scalar::Int32)]) };
+    assert_eq!(read(subject, &source, &wanted).await.expect("the scan works").num_rows(), 1);
+}
+
+async fn nanoseconds_are_cut_down_before_they_are_compared(subject: &Subject) {
+    let source = Source { created_time: None, ..files("nanoseconds") };
+    let times = TimestampNanosecondArray::from(vec![1_999, 2_000, 2_999, 3_000, -1]);
+    (subject.put)(&source, batch(vec![("t", Arc::new(times))]));
+    let times = |from, until| async move {
+        let wanted = Scan { columns: Vec::new(), from: Some(from), until: Some(until) };
+        let rows = read(subject, &Source { created_time: None, ..files("nanoseconds") }, &wanted).await;
+        rows.expect("the scan works").column(0).as_primitive::<TimestampMicrosecondType>().values().to_vec()
+    };
+    assert_eq!(times(2, 2).await, [2, 2]);
+    assert_eq!(times(-1, 1).await, [1, -1]);
+}
+
+async fn one_column_can_be_asked_for_in_several_ways(subject: &Subject) {
+    let source = files("several");
+    (subject.put)(&source, rows([(Some(5), 1)]));
+    let wanted = scan(&[("t", Scalar::Timestamp), ("x", Scalar::Int64), ("t", Scalar::Timestamp)]);
+    let rows = read(subject, &source, &wanted).await.expect("the scan works");
+    assert_eq!(rows.num_columns(), 5);
+    assert_eq!(rows.column(0), rows.column(3));
+}
+
+async fn an_unknown_column_is_named(subject: &Subject) {
+    let source = files("columns");
+    (subject.put)(&source, rows([(Some(5), 1)]));
+    let error = read(subject, &source, &scan(&[("y", Scalar::Int64)])).await.expect_err("there is no y");
+    assert_eq!(error.to_string(), "source columns has no column y; it has k, x, t, c");
+    let timeless = Source { event_time: "when".to_owned(), ..source };
+    let error = read(subject, &timeless, &scan(&[])).await.expect_err("there is no when");
+    assert_eq!(error.to_string(), "source columns has no column when; it has k, x, t, c");
+}
+
+async fn parts_with_different_columns_are_one_source(subject: &Subject) {
+    let source = Source { created_time: None, ..files("parts") };
+    let times = || Arc::new(TimestampMicrosecondArray::from(vec![1]));
+    (subject.put)(&source, batch(vec![("x", Arc::new(Int32Array::from(vec![1]))), ("t", times())]));
+    let both: Vec<(&str, ArrayRef)> =
+        vec![("t", times()), ("x", Arc::new(Int64Array::from(vec![2]))), ("y", Arc::new(Int64Array::from(vec![3])))];
+    (subject.put)(&source, batch(both));
+    let rows = read(subject, &source, &scan(&[("x", Scalar::Int64), ("y", Scalar::Int64)])).await;
+    let rows = rows.expect("the scan works");
+    assert_eq!(rows.column(0).as_primitive::<Int64Type>().values(), &[1, 2]);
+    assert!(rows.column(1).is_null(0));
+    assert_eq!(rows.column(1).as_primitive::<Int64Type>().value(1), 3);
+    let schema = subject.store.schema(&source).await.expect("the files can be read");
+    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!(names, ["x", "t", "y"]);
+}
+
+async fn a_push_source_without_rows_is_empty(subject: &Subject) {
+    let source = pushed("silent");
+    assert_eq!(integers(subject, &source, &scan(&[("x", Scalar::Int64)])).await, Vec::<i64>::new());
+    assert_eq!(subject.store.schema(&source).await.expect("an empty schema").fields().len(), 0);
+    let over = query("over_silent", "SELECT * FROM silent");
+    define(subject, &[&source, &over]);
+    let error = read(subject, &over, &scan(&[])).await.expect_err("the columns are not known");
+    assert!(error.to_string().contains("source silent has no rows yet"), "{error}");
+    let missing = files("missing");
+    let error = read(subject, &missing, &scan(&[])).await.expect_err("there is nothing");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+}
+
+async fn appending_a_batch_again_changes_nothing(subject: &Subject) {
+    let source = pushed("pushes");
+    let odd_id = "a/../b \u{1f980}";
+    for (id, x) in [("z", 1), (odd_id, 2), ("a", 3), (odd_id, 4), ("z", 5)] {
+        subject.store.append(&source, id, &rows([(Some(5), x)])).await.expect("the push is stored");
+    }
+    assert_eq!(integers(subject, &source, &scan(&[("x", Scalar::Int64)])).await, [1, 2, 3]);
+}
+
+async fn only_push_sources_can_be_added_to(subject: &Subject) {
+    let error =
+        subject.store.append(&files("fixed"), "a", &rows([(Some(5), 1)])).await.expect_err("it is not for that");
+    assert_eq!(error.to_string(), "rows cannot be added to source fixed: it is not a push source");
+}
+
+async fn a_sql_source_reads_sql_sources_in_any_order_of_definition(subject: &Subject) {
+    let base = files("base");
+    (subject.put)(&base, rows((0..6).map(|x| (Some(x), x))));
+    let a_last = query("a_last", "SELECT x * 10 AS x, t FROM b_middle WHERE x > 1");
+    let b_middle = query("b_middle", "SELECT x + 1 AS x, t FROM base");
+    define(subject, &[&a_last, &b_middle, &base]);
+    assert_eq!(integers(subject, &a_last, &scan(&[("x", Scalar::Int64)])).await, [20, 30, 40, 50, 60]);
+    let circle = query("b_middle", "SELECT x, t FROM a_last");
+    define(subject, &[&a_last, &circle, &base]);
+    let error = read(subject, &a_last, &scan(&[])).await.expect_err("it reads itself");
+    assert!(error.to_string().contains("a_last → b_middle → a_last"), "{error}");
+}
+
+async fn a_sql_source_keeps_the_order_of_its_query(subject: &Subject) {
+    let base = files("sorted_base");
+    (subject.put)(&base, rows((0..20_000).map(|x| (Some(x), (x * 7_919) % 20_000))));
+    let sorted = query("sorted", "SELECT k, x, t FROM sorted_base ORDER BY x DESC");
+    define(subject, &[&sorted, &base]);
+    let wanted = Scan { from: Some(1), ..scan(&[("x", Scalar::Int64)]) };
+    assert_eq!(integers(subject, &sorted, &wanted).await, (1..20_000).rev().collect::<Vec<_>>());
+}
+
+async fn a_window_sees_the_rows_before_the_range_and_none_after(subject: &Subject) {
+    let base = files("window_base");
+    let values = [1, 10, 100, 1_000, 10_000, 100_000];
+    (subject.put)(&base, rows(values.into_iter().zip(0..).map(|(x, time)| (Some(time), x * 3))));
+    let window = "SELECT t, sum(x) OVER (PARTITION BY k ORDER BY t ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS x \
+                  FROM window_base";
+    let window = query("windowed", window);
+    define(subject, &[&window, &base]);
+    let wanted = Scan { from: Some(2), until: Some(3), ..scan(&[("x", Scalar::Int64)]) };
+    assert_eq!(integers(subject, &window, &wanted).await, [333, 3_330]);
+}
+
+async fn a_window_over_equal_order_keys_is_the_same_each_time(subject: &Subject) {
+    let base = files("tied_base");
+    (subject.put)(&base, rows((0..30_000).map(|x| (Some(x % 10), x))));
+    let window =
+        query("tied", "SELECT x * 100000 + row_number() OVER (PARTITION BY k ORDER BY t) AS x, t FROM tied_base");
+    define(subject, &[&window, &base]);
+    let wanted = scan(&[("x", Scalar::Int64)]);
+    let first = integers(subject, &window, &wanted).await;
+    assert_eq!(first.len(), 30_000);
+    assert_eq!(integers(subject, &window, &wanted).await, first);
+}
+
+async fn a_query_that_is_not_the_same_each_time_is_refused(subject: &Subject) {
+    let base = files("pure_base");
+    (subject.put)(&base, rows([(Some(5), 1)]));
+    for impure in ["now()", "random()", "uuid()", "current_date()", "CURRENT_TIMESTAMP"] {
+        let source = query("impure", &format!("SELECT {impure} AS x, t FROM pure_base"));
+        define(subject, &[&source, &base]);
+        let error = read(subject, &source, &scan(&[])).await.expect_err(impure);
+        assert!(matches!(error, Error::Query { .. }), "{error}");
+    }
+}
+
+async fn a_wrong_query_is_the_users_mistake(subject: &Subject) {
+    let base = files("wrong_base");
+    (subject.put)(&base, rows([(Some(5), 1)]));
+    let wrong = [
+        ("SELECT nothing AS x, t FROM wrong_base", "nothing"),
+        ("SELECT x / 0 AS x, t FROM wrong_base", "zero"),
+        ("SELECT * FROM elsewhere", "there is no source elsewhere; defined are wrong, wrong_base"),
+        ("DELETE FROM wrong_base", "it must be a query"),
+    ];
+    for (text, because) in wrong {
+        let source = query("wrong", text);
+        define(subject, &[&source, &base]);
+        let error = read(subject, &source, &scan(&[("x", Scalar::Int64)])).await.expect_err(text);
+        assert!(matches!(error, Error::Query { .. }), "{error}");
+        assert!(error.to_string().to_lowercase().contains(because), "{error}");
+    }
+}

@@ -1,0 +1,184 @@
+//! The one way in which rows are read: stored sources become tables, sql sources become views over them, and what the
+//! asked one yields is cast, filtered and named as the port promises.
+
+mod answer;
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::common::TableReference;
+use datafusion::error::DataFusionError;
+use datafusion::execution::FunctionRegistry;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::logical_expr::Volatility;
+use datafusion::prelude::{DataFrame, SQLOptions, SessionConfig, SessionContext, ident};
+use futures::{FutureExt, StreamExt, stream};
+
+use self::answer::Answer;
+use super::files::first_damaged;
+use super::{Error, Rows, Scan};
+use crate::catalog::{Source, SourceKind};
+use crate::limits::{SCAN_BATCH_ROWS, SCAN_MEMORY_BYTES_MAX};
+
+/// The rows of one stored source.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub provider: Arc<dyn TableProvider>,
+    /// The files it reads, to find the damaged one among them.
+    pub files: Vec<PathBuf>,
+}
+
+/// Stored sources by name; `None` where nothing was pushed yet.
+pub(super) type Tables = BTreeMap<String, Option<Table>>;
+
+/// A source that is ready to be read.
+#[derive(Debug)]
+pub(super) struct Opened {
+    source: Source,
+    frame: DataFrame,
+    /// Every file that may be read, with the name of its source.
+    files: Vec<(String, PathBuf)>,
+}
+
+/// Opens the last source of `order`, of which every one stands behind those that it reads. `None` is a push source to
+/// which nothing was pushed.
+pub(super) async fn open(order: Vec<Source>, tables: Tables) -> Result<Option<Opened>, Error> {
+    let source = order.last().expect("a source is the last of its own reading order").clone();
+    if matches!(tables.get(&source.name), Some(None)) {
+        return Ok(None);
+    }
+    let context = session().map_err(|error| unreadable(&source, &error))?;
+    let mut files = Vec::new();
+    for read in &order {
+        let provider = match (&read.kind, tables.get(&read.name)) {
+            (SourceKind::Sql { query }, _) => {
+                let options =
+                    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+                let frame = context.sql_with_options(query, options).await;
+                frame.map_err(|error| wrong_query(read, &error))?.into_view()
+            }
+            (_, Some(Some(table))) => {
+                files.extend(table.files.iter().map(|file| (read.name.clone(), file.clone())));
+                Arc::clone(&table.provider)
+            }
+            (_, _) => {
+                let detail = format!("source {} has no rows yet, so its columns are not known", read.name);
+                return Err(Error::Query { source_name: source.name, detail });
+            }
+        };
+        let table = TableReference::bare(read.name.as_str());
+        context.register_table(table, provider).map_err(|error| failed(read, &error))?;
+    }
+    let frame = context.table(TableReference::bare(source.name.as_str())).await;
+    let frame = frame.map_err(|error| failed(&source, &error))?;
+    Ok(Some(Opened { source, frame, files }))
+}
+
+impl Opened {
+    pub(super) fn schema(&self) -> SchemaRef {
+        Arc::clone(self.frame.schema().inner())
+    }
+
+    pub(super) async fn scan(self, scan: &Scan) -> Result<Rows, Error> {
+        let Self { source, mut frame, files } = self;
+        let answer = Answer::new(&source, frame.schema().as_arrow(), scan)?;
+        if let Some(range) = answer.coarse_range() {
+            frame = frame.filter(range).map_err(|error| failed(&source, &error))?;
+        }
+        let columns: Vec<_> = answer.read().iter().map(|name| ident(name)).collect();
+        let frame = frame.select(columns).map_err(|error| failed(&source, &error))?;
+        let batches = frame.execute_stream().await.map_err(|error| failed(&source, &error))?;
+        let reading = Arc::new((source, files));
+        // A damaged file can make the decoder panic; the panic ends this scan and nothing else.
+        let rows = AssertUnwindSafe(batches).catch_unwind().then(move |batch| match batch {
+            Ok(Ok(batch)) => futures::future::ready(answer.rows(&batch)).boxed(),
+            Ok(Err(error)) => blame(Arc::clone(&reading), Some(error)).map(Err).boxed(),
+            Err(_) => blame(Arc::clone(&reading), None).map(Err).boxed(),
+        });
+        let not_empty = |batch: &Result<arrow::array::RecordBatch, Error>| {
+            futures::future::ready(!matches!(batch, Ok(batch) if batch.num_rows() == 0))
+        };
+        Ok(rows.filter(not_empty).boxed())
+    }
+}
+
+/// The rows of a push source to which nothing was pushed.
+pub(super) fn no_rows() -> Rows {
+    stream::empty().boxed()
+}
+
+/// A session that sees nothing but the tables given to it, computes the same each time, and is bounded in memory.
+fn session() -> Result<SessionContext, DataFusionError> {
+    let mut config =
+        SessionConfig::new().with_target_partitions(1).with_batch_size(SCAN_BATCH_ROWS).with_collect_statistics(false);
+    let options = config.options_mut();
+    options.execution.parquet.schema_force_view_types = false;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    let pool = Arc::new(FairSpillPool::new(SCAN_MEMORY_BYTES_MAX));
+    let context =
+        SessionContext::new_with_config_rt(config, RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?);
+    // What depends on more than its arguments (the clock, chance) would give other rows at the next scan.
+    let state = context.state_ref();
+    let impure: Vec<String> = {
+        let state = state.read();
+        let functions = state.scalar_functions().iter();
+        let impure = functions.filter(|(_, function)| function.signature().volatility != Volatility::Immutable);
+        impure.map(|(name, _)| name.clone()).collect()
+    };
+    for name in impure {
+        state.write().deregister_udf(&name)?;
+    }
+    Ok(context)
+}
+
+/// What went wrong while rows were read. Where it may be the file's fault, finds the file.
+async fn blame(reading: Arc<(Source, Vec<(String, PathBuf)>)>, error: Option<DataFusionError>) -> Error {
+    let may_be_damage = error.as_ref().is_none_or(|error| {
+        use DataFusionError::{ArrowError, External, IoError, ObjectStore, ParquetError};
+        matches!(error.find_root(), ParquetError(_) | ArrowError(..) | IoError(_) | ObjectStore(_) | External(_))
+    });
+    if may_be_damage {
+        let files = Arc::clone(&reading);
+        let find = move || {
+            let damaged = first_damaged(files.1.iter().map(|(_, path)| path.as_path()));
+            damaged.map(|(path, detail)| (path.to_owned(), detail))
+        };
+        if let Ok(Some((path, detail))) = tokio::task::spawn_blocking(find).await {
+            let owner = reading.1.iter().find(|(_, file)| *file == path);
+            let source_name = owner.map_or(&reading.0.name, |(name, _)| name).clone();
+            return Error::Unreadable { source_name, detail: format!("file {}: {detail}", path.display()) };
+        }
+    }
+    match error {
+        Some(error) => failed(&reading.0, &error),
+        None => Error::Unreadable {
+            source_name: reading.0.name.clone(),
+            detail: "the reader stopped on its rows".to_owned(),
+        },
+    }
+}
+
+/// A failure of a sql source is its query's, of any other source its files'.
+fn failed(source: &Source, error: &DataFusionError) -> Error {
+    if matches!(source.kind, SourceKind::Sql { .. }) { wrong_query(source, error) } else { unreadable(source, error) }
+}
+
+fn wrong_query(source: &Source, error: &DataFusionError) -> Error {
+    Error::Query { source_name: source.name.clone(), detail: words(error) }
+}
+
+fn unreadable(source: &Source, error: &DataFusionError) -> Error {
+    Error::Unreadable { source_name: source.name.clone(), detail: words(error) }
+}
+
+/// DataFusion's message without the layers that it went through and without a trace.
+fn words(error: &DataFusionError) -> String {
+    let text = error.find_root().message().into_owned();
+    let text = text.split("\n\nbacktrace: ").next().unwrap_or(&text);
+    text.trim_end_matches('.').to_owned()
+}

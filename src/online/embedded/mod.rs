@@ -1,0 +1,330 @@
+//! The embedded online store: packed rows in one local file, so that a fresh machine needs no server.
+//!
+//! One redb table per view (`view:<name>`, encoded key → packed row) and one of schemas (id → the columns of the rows
+//! that carry the id). Every write call is one transaction, on disk when the call returns: after a crash or a kill
+//! each batch is there whole or not at all. The file belongs to one process at a time.
+//!
+//! # Why every commit is written in two phases
+//! redb can commit with one flush to disk and check the whole file after a crash, or with two and be open at once. A
+//! gateway should serve again within seconds however large its file is, and writes come in large batches.
+
+mod file;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use async_trait::async_trait;
+use redb::{
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition,
+    TableError, TableHandle,
+};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout_at;
+
+use self::file::{DatabaseFile, Failure};
+use super::packed::{Header, Moment, RowEncoder, RowSchema, RowsDecoder};
+use super::{Error, OnlineStore, OnlineView, Read, Written};
+use crate::batch::{FeatureRows, KeyBatch, StoredRows};
+use crate::clock::Deadline;
+use crate::limits::EMBEDDED_INLINE_KEYS_MAX;
+
+/// The columns of the rows that carry the id.
+const SCHEMAS: TableDefinition<'_, u64, &str> = TableDefinition::new("schemas");
+/// A view's table has this before its name, so that no view can be called `schemas`.
+const VIEW_PREFIX: &str = "view:";
+/// Keys between two looks at the deadline.
+const KEYS_PER_LOOK: usize = 1_024;
+
+/// An online store in a local file.
+#[derive(Clone, Debug)]
+pub struct EmbeddedStore {
+    shared: Arc<Shared>,
+    /// Writers wait here, where they hold no thread, and not in redb, which lets in one at a time too.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// What the file holds of one view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ViewStatistics {
+    pub view: String,
+    pub keys: u64,
+    /// Of keys and rows, without what the tables need to find them.
+    pub bytes: u64,
+}
+
+#[derive(Debug)]
+struct Shared {
+    file: DatabaseFile,
+    /// Schemas read from the file; there are as many as its views ever had.
+    schemas: RwLock<HashMap<u64, Arc<RowSchema>>>,
+}
+
+/// A question that does not borrow from the caller.
+#[derive(Debug)]
+struct OwnedRead {
+    view: Arc<OnlineView>,
+    keys: KeyBatch,
+    columns: Vec<usize>,
+}
+
+impl EmbeddedStore {
+    /// Opens the file at `path`, or makes it; its folder must be there.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        DatabaseFile::open(path).map(Self::over)
+    }
+
+    fn over(file: DatabaseFile) -> Self {
+        Self { shared: Arc::new(Shared { file, schemas: RwLock::default() }), turn: Arc::default() }
+    }
+
+    /// What is stored, by view. Goes through every page of the file, so call it where blocking is allowed.
+    pub fn statistics(&self) -> Result<Vec<ViewStatistics>, Error> {
+        self.shared.file.with(|database| {
+            let transaction = database.begin_read()?;
+            let mut statistics = Vec::new();
+            for handle in transaction.list_tables()? {
+                let Some(view) = handle.name().strip_prefix(VIEW_PREFIX) else { continue };
+                let table = transaction.open_table(rows_of(handle.name()))?;
+                let bytes = table.stats()?.stored_bytes();
+                statistics.push(ViewStatistics { view: view.to_owned(), keys: table.len()?, bytes });
+            }
+            Ok(statistics)
+        })
+    }
+}
+
+#[async_trait]
+impl OnlineStore for EmbeddedStore {
+    async fn read(&self, reads: &[Read<'_>], deadline: Deadline) -> Result<Vec<StoredRows>, Error> {
+        let keys: usize = reads.iter().map(|read| read.keys.rows()).sum();
+        if keys <= EMBEDDED_INLINE_KEYS_MAX && !self.shared.file.is_busy() {
+            return self.shared.read(reads, deadline);
+        }
+        let shared = Arc::clone(&self.shared);
+        let owned: Vec<OwnedRead> = reads.iter().map(OwnedRead::of).collect();
+        let task = spawn_blocking(move || {
+            let reads: Vec<Read<'_>> = owned.iter().map(OwnedRead::borrow).collect();
+            shared.read(&reads, deadline)
+        });
+        finish(task, deadline).await
+    }
+
+    async fn write(&self, view: &Arc<OnlineView>, rows: &FeatureRows, deadline: Deadline) -> Result<Written, Error> {
+        let turn = timeout_at(deadline.instant().into(), Arc::clone(&self.turn).lock_owned());
+        let turn = turn.await.map_err(|_| Error::Late)?;
+        let (shared, view, rows) = (Arc::clone(&self.shared), Arc::clone(view), rows.clone());
+        let task = spawn_blocking(move || {
+            // The next writer's turn comes when this one is done, even if no one waits for its answer any more.
+            let _turn = turn;
+            shared.write(&view, &rows, deadline)
+        });
+        finish(task, deadline).await
+    }
+}
+
+/// The answer of `task`, if it comes before the deadline.
+async fn finish<T>(task: JoinHandle<Result<T, Error>>, deadline: Deadline) -> Result<T, Error> {
+    match timeout_at(deadline.instant().into(), task).await {
+        Err(_) => Err(Error::Late),
+        Ok(Ok(result)) => result,
+        Ok(Err(stopped)) => Err(Error::Store { doing: "working in a thread of its own", detail: stopped.to_string() }),
+    }
+}
+
+impl OwnedRead {
+    fn of(read: &Read<'_>) -> Self {
+        Self { view: Arc::clone(read.view), keys: read.keys.clone(), columns: read.columns.to_vec() }
+    }
+
+    fn borrow(&self) -> Read<'_> {
+        Read { view: &self.view, keys: &self.keys, columns: &self.columns }
+    }
+}
+
+impl Shared {
+    /// All questions are answered from one state of the store.
+    fn read(&self, reads: &[Read<'_>], deadline: Deadline) -> Result<Vec<StoredRows>, Error> {
+        self.file.with(|database| {
+            let transaction = database.begin_read()?;
+            reads.iter().map(|read| self.read_view(&transaction, read, deadline)).collect()
+        })
+    }
+
+    fn read_view(&self, stored: &ReadTransaction, read: &Read<'_>, deadline: Deadline) -> Result<StoredRows, Failure> {
+        let mut decoder = RowsDecoder::new(read.view, read.columns, read.keys.rows());
+        let table = match stored.open_table(rows_of(&table_name(read.view))) {
+            Ok(table) => Some(table),
+            Err(TableError::TableDoesNotExist(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        for (row, key) in read.keys.iter().enumerate() {
+            look_at(deadline, row)?;
+            let found = match &table {
+                Some(table) if !read.keys.is_null(row) => table.get(key)?,
+                _ => None,
+            };
+            let Some(found) = found else {
+                decoder.push_absent();
+                continue;
+            };
+            if let Some(id) = decoder.unknown_schema(found.value())? {
+                let schema = self.schema(&stored.open_table(SCHEMAS)?, id)?;
+                let unknown = || Error::Damaged {
+                    view: read.view.name.clone(),
+                    detail: format!("its schema {id:016x} is not in the store"),
+                };
+                decoder.learn(&*schema.ok_or_else(unknown)?);
+            }
+            decoder.push(found.value())?;
+        }
+        if deadline.has_passed() { Err(Error::Late.into()) } else { Ok(decoder.finish()?) }
+    }
+
+    /// The schema with this id, from memory or from the file.
+    fn schema(
+        &self,
+        table: &impl ReadableTable<u64, &'static str>,
+        id: u64,
+    ) -> Result<Option<Arc<RowSchema>>, Failure> {
+        let known = self.schemas.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let Some(text) = table.get(id)? else { return Ok(None) };
+        let Some(schema) = RowSchema::parse(text.value()).filter(|schema| schema.id == id).map(Arc::new) else {
+            return Ok(None);
+        };
+        self.schemas.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&schema));
+        Ok(Some(schema))
+    }
+
+    fn write(&self, view: &OnlineView, rows: &FeatureRows, deadline: Deadline) -> Result<Written, Error> {
+        let schema = RowSchema::of(view);
+        let keys = KeyBatch::encode(&view.join_keys, &rows.keys, rows.rows());
+        // Rows that share a key stand together, in source order; and keys in key order find each other's pages warm.
+        let mut order: Vec<usize> = (0..keys.rows()).filter(|&row| !keys.is_null(row)).collect();
+        order.sort_by(|&one, &other| keys.get(one).cmp(keys.get(other)));
+        let without_key = (keys.rows() - order.len()) as u64;
+        let batch = WriteBatch { view, schema: &schema, rows, keys: &keys, order: &order, deadline };
+        let written = self.file.with(|database| self.write_batch(database, &batch))?;
+        Ok(Written { without_key, ..written })
+    }
+
+    fn write_batch(&self, database: &Database, batch: &WriteBatch<'_>) -> Result<Written, Failure> {
+        let encoder = RowEncoder::new(batch.view, batch.schema, batch.rows)?;
+        look_at(batch.deadline, 0)?;
+        if batch.order.is_empty() {
+            return Ok(Written::default());
+        }
+        let mut transaction = database.begin_write()?;
+        transaction.set_quick_repair(true);
+        let name = table_name(batch.view);
+        let written = {
+            let mut schemas = transaction.open_table(SCHEMAS)?;
+            keep_schema(&mut schemas, batch)?;
+            let mut table = transaction.open_table(rows_of(&name))?;
+            self.write_rows(&mut table, &schemas, encoder, batch)?
+        };
+        // A transaction that is dropped leaves the file as it was.
+        if batch.deadline.has_passed() {
+            return Err(Error::Late.into());
+        }
+        if written.written > 0 {
+            transaction.commit()?;
+        }
+        Ok(written)
+    }
+
+    /// Of the rows of each key, stored ones included, the newest stays.
+    fn write_rows(
+        &self,
+        table: &mut Table<'_, &'static [u8], &'static [u8]>,
+        schemas: &Table<'_, u64, &'static str>,
+        mut encoder: RowEncoder<'_>,
+        batch: &WriteBatch<'_>,
+    ) -> Result<Written, Failure> {
+        let mut done = Written::default();
+        let same_key = |one: &usize, other: &usize| batch.keys.get(*one) == batch.keys.get(*other);
+        for (count, group) in batch.order.chunk_by(same_key).enumerate() {
+            look_at(batch.deadline, count)?;
+            let key = batch.keys.get(group[0]);
+            let mut newest = match table.get(key)? {
+                Some(stored) => self.stored_moment(schemas, stored.value(), batch)?,
+                None => None,
+            };
+            let mut winner = None;
+            for &row in group {
+                let moment = encoder.moment(row);
+                if newest.is_some_and(|newest| newest > moment) {
+                    done.older += 1;
+                } else {
+                    done.written += 1;
+                    newest = Some(moment);
+                    winner = Some(row);
+                }
+            }
+            if let Some(row) = winner {
+                table.insert(key, encoder.encode(row)?)?;
+            }
+        }
+        Ok(done)
+    }
+
+    /// When the stored row became true. None for a row of other entities, and for a damaged one: both are replaced.
+    fn stored_moment(
+        &self,
+        schemas: &Table<'_, u64, &'static str>,
+        stored: &[u8],
+        batch: &WriteBatch<'_>,
+    ) -> Result<Option<Moment>, Failure> {
+        let Ok(header) = Header::read(stored) else { return Ok(None) };
+        let describes_entities = header.schema_id == batch.schema.id
+            || self.schema(schemas, header.schema_id)?.is_some_and(|schema| schema.describes_entities_of(batch.view));
+        Ok(describes_entities.then_some(header.moment))
+    }
+}
+
+/// One call of `write`, ready to be done, and to be done again.
+#[derive(Debug)]
+struct WriteBatch<'a> {
+    view: &'a OnlineView,
+    schema: &'a RowSchema,
+    rows: &'a FeatureRows,
+    keys: &'a KeyBatch,
+    /// The rows that have a key, by key and then in source order.
+    order: &'a [usize],
+    deadline: Deadline,
+}
+
+/// Keeps the schema of the rows to come. Two schemas with one id would be misread, so that is refused.
+fn keep_schema(schemas: &mut Table<'_, u64, &'static str>, batch: &WriteBatch<'_>) -> Result<(), Failure> {
+    let text = batch.schema.text();
+    let kept = schemas.get(batch.schema.id)?.map(|kept| kept.value() == text);
+    match kept {
+        Some(true) => {}
+        Some(false) => {
+            let detail = "other columns have the same schema id; rename one feature".to_owned();
+            return Err(Error::Unstorable { view: batch.view.name.clone(), detail }.into());
+        }
+        None => {
+            schemas.insert(batch.schema.id, text.as_str())?;
+        }
+    }
+    Ok(())
+}
+
+fn look_at(deadline: Deadline, count: usize) -> Result<(), Error> {
+    if count % KEYS_PER_LOOK == 0 && deadline.has_passed() { Err(Error::Late) } else { Ok(()) }
+}
+
+fn table_name(view: &OnlineView) -> String {
+    format!("{VIEW_PREFIX}{}", view.name)
+}
+
+fn rows_of(table_name: &str) -> TableDefinition<'_, &'static [u8], &'static [u8]> {
+    TableDefinition::new(table_name)
+}

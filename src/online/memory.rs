@@ -1,0 +1,160 @@
+//! The online store in memory: the contract in its plainest form, for tests and for comparing other stores with.
+//!
+//! Keeps the Arrow rows as they came and shares no code with the packed row, so that the two cannot be wrong together.
+//! Everything is lost when the process ends.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{Array, ArrayRef, new_null_array};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::interleave;
+use async_trait::async_trait;
+
+use super::{Error, OnlineStore, OnlineView, Read, Written};
+use crate::batch::{FeatureRows, KeyBatch, StoredRows, timestamps};
+use crate::catalog::Field;
+use crate::clock::Deadline;
+
+/// The newest row of each key of each view.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    views: Mutex<BTreeMap<String, Table>>,
+}
+
+type Table = BTreeMap<Vec<u8>, Row>;
+
+#[derive(Clone, Debug)]
+struct Row {
+    batch: Arc<Batch>,
+    row: usize,
+}
+
+/// A batch as it was written, and the view it was written under.
+#[derive(Debug)]
+struct Batch {
+    view: Arc<OnlineView>,
+    rows: FeatureRows,
+}
+
+#[async_trait]
+impl OnlineStore for MemoryStore {
+    async fn read(&self, reads: &[Read<'_>], deadline: Deadline) -> Result<Vec<StoredRows>, Error> {
+        if deadline.has_passed() {
+            return Err(Error::Late);
+        }
+        let views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        let empty = Table::new();
+        Ok(reads.iter().map(|read| answer(views.get(&read.view.name).unwrap_or(&empty), read)).collect())
+    }
+
+    async fn write(&self, view: &Arc<OnlineView>, rows: &FeatureRows, deadline: Deadline) -> Result<Written, Error> {
+        if deadline.has_passed() {
+            return Err(Error::Late);
+        }
+        check(view, rows)?;
+        let keys = KeyBatch::encode(&view.join_keys, &rows.keys, rows.rows());
+        let batch = Arc::new(Batch { view: Arc::clone(view), rows: rows.clone() });
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = views.entry(view.name.clone()).or_default();
+        let mut done = Written::default();
+        for row in 0..keys.rows() {
+            if keys.is_null(row) {
+                done.without_key += 1;
+                continue;
+            }
+            let new = Row { batch: Arc::clone(&batch), row };
+            match table.get(keys.get(row)).filter(|stored| stored.describes_entities_of(view)) {
+                Some(stored) if stored.moment() > new.moment() => done.older += 1,
+                _ => {
+                    table.insert(keys.get(row).to_vec(), new);
+                    done.written += 1;
+                }
+            }
+        }
+        Ok(done)
+    }
+}
+
+impl Row {
+    fn moment(&self) -> (i64, i64) {
+        let rows = &self.batch.rows;
+        let created = if rows.created_time.is_valid(self.row) { rows.created_time.value(self.row) } else { i64::MIN };
+        (rows.event_time.value(self.row), created)
+    }
+
+    fn describes_entities_of(&self, view: &OnlineView) -> bool {
+        let (then, now) = (&self.batch.view.join_keys, &view.join_keys);
+        then.len() == now.len() && then.iter().zip(now).all(|(then, now)| is_same(then, now))
+    }
+
+    fn column(&self, field: &Field) -> Option<&ArrayRef> {
+        let position = self.batch.view.features.iter().position(|feature| is_same(feature, field))?;
+        Some(&self.batch.rows.features[position])
+    }
+}
+
+fn is_same(one: &Field, other: &Field) -> bool {
+    one.name == other.name && one.dtype == other.dtype
+}
+
+fn check(view: &OnlineView, rows: &FeatureRows) -> Result<(), Error> {
+    let unstorable = |detail: String| Error::Unstorable { view: view.name.clone(), detail };
+    if rows.event_time.null_count() > 0 {
+        return Err(unstorable("a row has no event time".to_owned()));
+    }
+    if rows.features.len() != view.features.len() {
+        return Err(unstorable(format!("they have {} features, not {}", rows.features.len(), view.features.len())));
+    }
+    for (field, array) in view.features.iter().zip(&rows.features) {
+        if array.data_type() != &field.dtype.arrow() {
+            return Err(unstorable(format!("feature {} is {}, not {}", field.name, array.data_type(), field.dtype)));
+        }
+    }
+    Ok(())
+}
+
+fn answer(table: &Table, read: &Read<'_>) -> StoredRows {
+    let keys = read.keys;
+    let find = |row: usize| table.get(keys.get(row)).filter(|stored| stored.describes_entities_of(read.view));
+    let found: Vec<Option<&Row>> =
+        (0..keys.rows()).map(|row| if keys.is_null(row) { None } else { find(row) }).collect();
+    StoredRows {
+        present: BooleanBuffer::collect_bool(found.len(), |row| found[row].is_some()),
+        event_time: timestamps(found.iter().map(|row| row.map(|row| row.moment().0)).collect()),
+        columns: read.columns.iter().map(|&feature| column(&read.view.features[feature], &found)).collect(),
+    }
+}
+
+fn column(field: &Field, found: &[Option<&Row>]) -> ArrayRef {
+    let null = new_null_array(&field.dtype.arrow(), 1);
+    if found.is_empty() {
+        return null.slice(0, 0);
+    }
+    // The null stands at (0, 0); the value of the row at position i at (i + 1, its place in its batch).
+    let values = found.iter().map(|row| row.and_then(|row| row.column(field).map(|column| (column, row.row))));
+    let values: Vec<Option<(&ArrayRef, usize)>> = values.collect();
+    let mut arrays: Vec<&dyn Array> = vec![&null];
+    let mut places = Vec::with_capacity(values.len());
+    for value in values {
+        match value {
+            None => places.push((0, 0)),
+            Some((column, row)) => {
+                places.push((arrays.len(), row));
+                arrays.push(column);
+            }
+        }
+    }
+    interleave(&arrays, &places).expect("the columns have the type of the field")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::online::conformance;
+
+    #[test]
+    fn it_keeps_the_contract_of_an_online_store() {
+        conformance::check(&|| Arc::new(MemoryStore::default()), 256);
+    }
+}

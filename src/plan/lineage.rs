@@ -1,0 +1,177 @@
+//! Where a feature comes from, down to the sources, and who uses it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde::Serialize;
+
+use crate::catalog::{Catalog, FeatureRef, InputSource, Parameter, Source, SourceKind, View};
+
+/// One feature, everything under it, and the services above it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Lineage {
+    pub feature: LineageFeature,
+    /// The features it is computed from, the nearest first, each once.
+    pub upstream: Vec<LineageFeature>,
+    /// The sources under all of them.
+    pub sources: Vec<LineageSource>,
+    /// The feature services that name the feature, or a feature computed from it.
+    pub services: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LineageFeature {
+    pub view: String,
+    pub feature: String,
+    #[serde(rename = "type")]
+    pub dtype: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    pub from: Origin,
+}
+
+/// What makes the values of a feature.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The column of this name in a source.
+    Source { source: String },
+    Transform {
+        plugin: String,
+        version: String,
+        /// SHA-256 over component bytes, parameters and signature.
+        digest: String,
+        /// SHA-256 over the component's bytes.
+        component: String,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        parameters: BTreeMap<String, Parameter>,
+        output: String,
+        inputs: Vec<TransformInput>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TransformInput {
+    /// The plugin's column.
+    pub input: String,
+    /// `view:feature`, or nothing for a request field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feature: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_field: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LineageSource {
+    pub name: String,
+    /// `parquet`, `sql` or `push`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+}
+
+/// The lineage of a feature; `None` if there is no such feature.
+pub fn lineage(catalog: &Catalog, view: &str, feature: &str) -> Option<Lineage> {
+    let asked = FeatureRef::new(view, feature);
+    let mut upstream = Vec::new();
+    let mut sources: BTreeMap<&str, LineageSource> = BTreeMap::new();
+    let mut seen = BTreeSet::from([asked.clone()]);
+    let mut waiting = VecDeque::from([asked.clone()]);
+    // Breadth first, each feature once: a feature can be reached on very many ways.
+    while let Some(next) = waiting.pop_front() {
+        let found = one(catalog, &next)?;
+        match catalog.views.get(&next.view)? {
+            View::Feature(view) => {
+                let source = catalog.sources.get(&view.source)?;
+                sources.insert(&source.name, lineage_source(source));
+            }
+            View::Derived(view) => {
+                for input in &view.inputs {
+                    if let InputSource::Feature { view, feature } = &input.from
+                        && seen.insert(FeatureRef::new(view, feature))
+                    {
+                        waiting.push_back(FeatureRef::new(view, feature));
+                    }
+                }
+            }
+        }
+        upstream.push(found);
+    }
+    let feature = upstream.remove(0);
+    let sources = sources.into_values().collect();
+    Some(Lineage { feature, upstream, sources, services: services(catalog, &asked) })
+}
+
+fn one(catalog: &Catalog, named: &FeatureRef) -> Option<LineageFeature> {
+    let view = catalog.views.get(&named.view)?;
+    let position = view.features().iter().position(|feature| feature.name == named.feature)?;
+    let from = match view {
+        View::Feature(view) => Origin::Source { source: view.source.clone() },
+        View::Derived(view) => {
+            let inputs = view.inputs.iter().map(|input| match &input.from {
+                InputSource::Feature { view, feature } => TransformInput {
+                    input: input.column.name.clone(),
+                    feature: Some(FeatureRef::new(view, feature).to_string()),
+                    request_field: None,
+                },
+                InputSource::Request { field } => TransformInput {
+                    input: input.column.name.clone(),
+                    feature: None,
+                    request_field: Some(field.clone()),
+                },
+            });
+            Origin::Transform {
+                plugin: view.transform.plugin.clone(),
+                version: view.transform.signature.version.to_string(),
+                digest: view.transform.digest.to_string(),
+                component: view.transform.component.to_string(),
+                parameters: view.transform.parameters.iter().cloned().collect(),
+                output: view.transform.outputs.get(position)?.name.clone(),
+                inputs: inputs.collect(),
+            }
+        }
+    };
+    Some(LineageFeature {
+        view: named.view.clone(),
+        feature: named.feature.clone(),
+        dtype: view.features()[position].dtype.to_string(),
+        description: catalog.feature_descriptions.get(named).cloned().unwrap_or_default(),
+        from,
+    })
+}
+
+fn lineage_source(source: &Source) -> LineageSource {
+    let (kind, path, query) = match &source.kind {
+        SourceKind::Parquet { path } => ("parquet", Some(path.clone()), None),
+        SourceKind::Push { path } => ("push", Some(path.clone()), None),
+        SourceKind::Sql { query } => ("sql", None, Some(query.clone())),
+    };
+    LineageSource { name: source.name.clone(), kind, path, query }
+}
+
+fn services(catalog: &Catalog, feature: &FeatureRef) -> Vec<String> {
+    // The feature, and the views that are computed from it through however many others.
+    let mut computed: BTreeSet<&str> = BTreeSet::new();
+    loop {
+        let before = computed.len();
+        for view in catalog.derived_views() {
+            let reads_it = view.inputs.iter().any(|input| match &input.from {
+                InputSource::Feature { view, feature: read } => {
+                    computed.contains(view.as_str()) || (*view == feature.view && *read == feature.feature)
+                }
+                InputSource::Request { .. } => false,
+            });
+            if reads_it {
+                computed.insert(&view.name);
+            }
+        }
+        if computed.len() == before {
+            break;
+        }
+    }
+    let uses = |named: &FeatureRef| named == feature || computed.contains(named.view.as_str());
+    let services = catalog.services.values().filter(|service| service.features.iter().any(uses));
+    services.map(|service| service.name.clone()).collect()
+}

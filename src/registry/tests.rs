@@ -1,0 +1,270 @@
+use std::path::{Path, PathBuf};
+
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::{Connection, SqliteConnection};
+use tempfile::TempDir;
+
+use super::*;
+use crate::limits::SYNC_RUNS_KEPT;
+
+fn folder() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("registry.sqlite");
+    (folder, path)
+}
+
+fn plugin(name: &str, bytes: &[u8]) -> PluginFile {
+    PluginFile { name: name.to_owned(), digest: Digest::of(bytes), bytes: bytes.to_vec() }
+}
+
+fn version(content: &str) -> NewVersion {
+    NewVersion {
+        project: "credit".to_owned(),
+        catalog_hash: Digest::of(content.as_bytes()),
+        applied_by: "ana@host".to_owned(),
+        applied_at: 1_700_000_000_000_000,
+        definitions: vec![
+            DefinitionFile { name: "views.yaml".to_owned(), text: content.to_owned() },
+            DefinitionFile { name: "entities.yaml".to_owned(), text: "# ü 💡\n".to_owned() },
+        ],
+        plugins: vec![plugin("ratio", b"\0asm ratio"), plugin("bucket", b"\0asm bucket")],
+        summary: vec!["+ view \"companies\"".to_owned()],
+    }
+}
+
+fn recorded(number: u64, new: NewVersion) -> Recorded {
+    Recorded {
+        number,
+        project: new.project,
+        catalog_hash: new.catalog_hash,
+        applied_by: new.applied_by,
+        applied_at: new.applied_at,
+        definitions: new.definitions,
+        plugins: new.plugins,
+        summary: new.summary,
+    }
+}
+
+fn run(view: &str, started_at: Micros, outcome: Outcome) -> SyncRun {
+    SyncRun {
+        view: view.to_owned(),
+        range: "full".to_owned(),
+        started_at,
+        seconds: 0.25,
+        rows_read: 5,
+        rows_latest: 4,
+        rows_written: 2,
+        rows_older: 1,
+        rows_without_key: 1,
+        outcome,
+    }
+}
+
+/// Does to the file what Lockstep would not.
+async fn tamper(path: &Path, sql: &'static str) {
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_new_registry_has_nothing() {
+    let registry = Registry::in_memory().await.unwrap();
+    assert_eq!(registry.latest().await.unwrap(), None);
+    assert_eq!(registry.version(1).await.unwrap(), None);
+    assert_eq!(registry.version(u64::MAX).await.unwrap(), None);
+    assert_eq!(registry.history().await.unwrap(), []);
+    assert_eq!(registry.plugin(Digest::of(b"")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_version_is_read_back_whole_after_the_file_was_closed() {
+    let (_folder, path) = folder();
+    let registry = Registry::open(&path).await.unwrap();
+    assert_eq!(registry.record(version("a")).await.unwrap(), Version { number: 1, unchanged: false });
+    assert_eq!(registry.record(version("b")).await.unwrap(), Version { number: 2, unchanged: false });
+    registry.pool.close().await;
+    let registry = Registry::open(&path).await.unwrap();
+    assert_eq!(registry.version(1).await.unwrap(), Some(recorded(1, version("a"))));
+    assert_eq!(registry.latest().await.unwrap(), Some(recorded(2, version("b"))));
+    assert_eq!(registry.plugin(Digest::of(b"\0asm ratio")).await.unwrap().unwrap(), b"\0asm ratio");
+    let numbers: Vec<u64> = registry.history().await.unwrap().iter().map(|version| version.number).collect();
+    assert_eq!(numbers, [2, 1]);
+}
+
+#[tokio::test]
+async fn the_same_content_again_is_no_new_version() {
+    let registry = Registry::in_memory().await.unwrap();
+    registry.record(version("a")).await.unwrap();
+    let again = NewVersion { applied_by: "bob".to_owned(), ..version("a") };
+    assert_eq!(registry.record(again).await.unwrap(), Version { number: 1, unchanged: true });
+    assert_eq!(registry.history().await.unwrap()[0].applied_by, "ana@host");
+    registry.record(version("b")).await.unwrap();
+    let back = registry.record(version("a")).await.unwrap();
+    assert_eq!(back, Version { number: 3, unchanged: false }, "going back to older content is a version of its own");
+}
+
+#[tokio::test]
+async fn plugin_bytes_are_kept_once() {
+    let (_folder, path) = folder();
+    let registry = Registry::open(&path).await.unwrap();
+    registry.record(version("a")).await.unwrap();
+    registry.record(version("b")).await.unwrap();
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM plugins").fetch_one(&registry.pool).await.unwrap();
+    assert_eq!(count, 2);
+}
+
+#[tokio::test]
+async fn a_plugin_under_a_wrong_digest_is_not_recorded() {
+    let registry = Registry::in_memory().await.unwrap();
+    let mut new = version("a");
+    new.plugins[1].bytes.push(1);
+    let error = registry.record(new).await.unwrap_err();
+    assert_eq!(error.to_string(), "plugin bucket does not have the digest it was given with");
+    assert_eq!(registry.latest().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn damaged_plugin_bytes_are_found_and_healed_by_the_next_apply() {
+    let (_folder, path) = folder();
+    let registry = Registry::open(&path).await.unwrap();
+    registry.record(version("a")).await.unwrap();
+    tamper(&path, "UPDATE plugins SET bytes = x'00ff' WHERE hex(bytes) LIKE '%726174696F'").await;
+    for error in [
+        registry.latest().await.unwrap_err(),
+        registry.version(1).await.unwrap_err(),
+        registry.plugin(Digest::of(b"\0asm ratio")).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::Damaged { .. }), "{error}");
+        assert_eq!(error.kind(), ErrorKind::Internal);
+    }
+    assert!(registry.plugin(Digest::of(b"\0asm bucket")).await.unwrap().is_some());
+    registry.record(version("b")).await.unwrap();
+    assert_eq!(registry.version(1).await.unwrap(), Some(recorded(1, version("a"))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn versions_recorded_at_once_never_share_a_number() {
+    let (_folder, path) = folder();
+    let registries = [Registry::open(&path).await.unwrap(), Registry::open(&path).await.unwrap()];
+    let recording = registries.into_iter().enumerate().map(|(gateway, registry)| {
+        tokio::spawn(async move {
+            let mut numbers = Vec::new();
+            for round in 0..15 {
+                numbers.push(registry.record(version(&format!("{gateway} {round}"))).await.unwrap().number);
+            }
+            numbers
+        })
+    });
+    let mut numbers = Vec::new();
+    for recording in recording.collect::<Vec<_>>() {
+        numbers.extend(recording.await.unwrap());
+    }
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=30).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_file_can_be_opened_by_many_at_once() {
+    let (_folder, path) = folder();
+    let open = |path: PathBuf| tokio::spawn(async move { Registry::open(&path).await });
+    let opening: Vec<_> = (0..6).map(|_| open(path.clone())).collect();
+    for registry in opening {
+        assert_eq!(registry.await.unwrap().unwrap().latest().await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_version_is_refused() {
+    let (_folder, path) = folder();
+    drop(Registry::open(&path).await.unwrap());
+    tamper(&path, "PRAGMA user_version = 7").await;
+    let error = Registry::open(&path).await.unwrap_err();
+    assert!(matches!(error, Error::NewerFormat { format: 7, known: 1, .. }), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_a_registry_is_refused() {
+    let (folder, path) = folder();
+    std::fs::write(&path, "not a database, but long enough to look at. ".repeat(100)).unwrap();
+    let error = Registry::open(&path).await.unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    let other = folder.path().join("other.sqlite");
+    tamper(&other, "CREATE TABLE numbers (number INTEGER)").await;
+    let error = Registry::open(&other).await.unwrap_err();
+    assert!(error.to_string().contains("it is a database, but not one of Lockstep"), "{error}");
+    let error = Registry::open(&folder.path().join("missing/registry.sqlite")).await.unwrap_err();
+    assert!(matches!(error, Error::Open { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_registry_that_is_full_says_so_and_goes_on_when_there_is_room() {
+    let (_folder, path) = folder();
+    // The bound belongs to a connection, so there is one only.
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options);
+    let registry = Registry::over(pool, path.display().to_string()).await.unwrap();
+    registry.record(version("a")).await.unwrap();
+    let mut large = version("b");
+    large.plugins.push(plugin("large", &vec![7; 1 << 20]));
+    sqlx::raw_sql("PRAGMA max_page_count = 40").execute(&registry.pool).await.unwrap();
+    let error = registry.record(large.clone()).await.unwrap_err();
+    assert!(matches!(error, Error::Full { .. }), "{error}");
+    assert_eq!(registry.latest().await.unwrap().unwrap().number, 1);
+    let registry = Registry::open(&path).await.unwrap();
+    assert_eq!(registry.record(large).await.unwrap().number, 2);
+}
+
+#[tokio::test]
+async fn progress_goes_forward_and_ends_the_checkpoint() {
+    let registry = Registry::in_memory().await.unwrap();
+    assert_eq!(registry.progress("companies").await.unwrap(), None);
+    assert_eq!(registry.checkpoint("companies").await.unwrap(), None);
+    registry.set_checkpoint("companies", "{\"rows\":5}").await.unwrap();
+    registry.set_checkpoint("companies", "{\"rows\":9}").await.unwrap();
+    assert_eq!(registry.checkpoint("companies").await.unwrap().as_deref(), Some("{\"rows\":9}"));
+    assert_eq!(registry.progress("companies").await.unwrap(), None, "a sync that is not complete is no progress");
+    registry.set_progress("companies", 100).await.unwrap();
+    assert_eq!(registry.checkpoint("companies").await.unwrap(), None);
+    registry.set_progress("companies", 50).await.unwrap();
+    assert_eq!(registry.progress("companies").await.unwrap(), Some(100));
+    registry.set_progress("companies", 150).await.unwrap();
+    assert_eq!(registry.progress("companies").await.unwrap(), Some(150));
+    assert_eq!(registry.progress("people").await.unwrap(), None);
+    registry.set_checkpoint("companies", "x").await.unwrap();
+    registry.clear_checkpoint("companies").await.unwrap();
+    assert_eq!(registry.checkpoint("companies").await.unwrap(), None);
+    assert_eq!(registry.progress("companies").await.unwrap(), Some(150));
+}
+
+#[tokio::test]
+async fn runs_are_told_newest_first() {
+    let registry = Registry::in_memory().await.unwrap();
+    let runs = [
+        run("companies", 1, Outcome::Finished),
+        run("people", 2, Outcome::Failed("the disk is full".to_owned())),
+        run("companies", 3, Outcome::Finished),
+    ];
+    for run in &runs {
+        registry.record_run(run).await.unwrap();
+    }
+    let [first, second, third] = runs;
+    assert_eq!(registry.runs(None, 2).await.unwrap(), [third.clone(), second]);
+    assert_eq!(registry.runs(Some("companies"), 10).await.unwrap(), [third, first]);
+    assert_eq!(registry.runs(Some("unknown"), 10).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn old_runs_are_forgotten_by_view() {
+    let registry = Registry::in_memory().await.unwrap();
+    registry.record_run(&run("people", 0, Outcome::Finished)).await.unwrap();
+    for started_at in 1..=i64::from(SYNC_RUNS_KEPT) + 5 {
+        registry.record_run(&run("companies", started_at, Outcome::Finished)).await.unwrap();
+    }
+    let runs = registry.runs(Some("companies"), u32::MAX).await.unwrap();
+    assert_eq!(runs.len(), SYNC_RUNS_KEPT as usize);
+    assert_eq!(runs.last().unwrap().started_at, 6);
+    assert_eq!(registry.runs(Some("people"), 9).await.unwrap().len(), 1);
+}

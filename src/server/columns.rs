@@ -1,0 +1,86 @@
+//! The columns that a caller sends as Arrow, as a plan needs them: found by name, cast exactly, or refused.
+
+use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
+
+use crate::cast;
+use crate::catalog::Field;
+use crate::flow::Error;
+use crate::plan::{FeaturePlan, InputKind, PlanInput};
+
+/// The inputs of a plan out of `rows`, in the plan's order and types. Other columns are left aside.
+pub fn plan_inputs(plan: &FeaturePlan, rows: &RecordBatch) -> Result<Vec<ArrayRef>, Error> {
+    let input = |input: &PlanInput| match rows.column_by_name(&input.field.name) {
+        Some(column) => exactly(column, &input.field),
+        None => left_out(input, rows.num_rows()),
+    };
+    plan.inputs.iter().map(input).collect()
+}
+
+/// The column of an input that the caller did not send: nulls, where the input may be left out.
+pub fn left_out(input: &PlanInput, rows: usize) -> Result<ArrayRef, Error> {
+    let what = match input.kind {
+        InputKind::Request if input.field.nullable => return Ok(new_null_array(&input.field.dtype.arrow(), rows)),
+        InputKind::Request => "a request field",
+        InputKind::JoinKey => "a join key",
+    };
+    Err(Error::MissingColumn { column: input.field.name.clone(), what })
+}
+
+fn exactly(column: &ArrayRef, field: &Field) -> Result<ArrayRef, Error> {
+    cast::exactly(column, field.dtype).map_err(|error| Error::wrong_type(&field.name, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int16Array, StringArray};
+    use arrow::datatypes::DataType;
+
+    use super::*;
+    use crate::catalog::{DType, Scalar};
+
+    fn plan() -> FeaturePlan {
+        let input = |name: &str, scalar: Scalar, kind: InputKind, nullable: bool| PlanInput {
+            field: Field { nullable, ..Field::new(name, DType::One(scalar)) },
+            kind,
+        };
+        FeaturePlan {
+            service: None,
+            inputs: vec![
+                input("company", Scalar::String, InputKind::JoinKey, true),
+                input("hour", Scalar::Int64, InputKind::Request, false),
+                input("miles", Scalar::Float64, InputKind::Request, true),
+            ],
+            reads: Vec::new(),
+            derivations: Vec::new(),
+            outputs: Vec::new(),
+        }
+    }
+
+    fn inputs(columns: Vec<(&str, ArrayRef)>) -> Result<Vec<ArrayRef>, String> {
+        plan_inputs(&plan(), &RecordBatch::try_from_iter(columns).unwrap()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn columns_are_found_by_name_cast_and_filled() {
+        let company: ArrayRef = Arc::new(StringArray::from(vec!["a"]));
+        let hour: ArrayRef = Arc::new(Int16Array::from(vec![3]));
+        let inputs = inputs(vec![("label", Arc::clone(&hour)), ("hour", hour), ("company", company)]).unwrap();
+        let types: Vec<&DataType> = inputs.iter().map(|column| column.data_type()).collect();
+        assert_eq!(types, [&DataType::Utf8, &DataType::Int64, &DataType::Float64]);
+        assert_eq!(inputs[2].null_count(), 1);
+    }
+
+    #[test]
+    fn a_column_that_is_missing_or_of_another_kind_is_named() {
+        let text: ArrayRef = Arc::new(StringArray::from(vec!["3"]));
+        assert_eq!(
+            inputs(vec![("company", text.clone())]).unwrap_err(),
+            "column hour is missing; it holds a request field"
+        );
+        assert_eq!(inputs(vec![("hour", text.clone())]).unwrap_err(), "column company is missing; it holds a join key");
+        let error = inputs(vec![("company", text.clone()), ("hour", text)]).unwrap_err();
+        assert!(error.starts_with("column hour is string, it must be int64"), "{error}");
+    }
+}

@@ -1,0 +1,235 @@
+//! The JSON of tickets and of `CMD` descriptors: one shape for what a person can type, and what it means.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, ArrayRef};
+use arrow_flight::FlightDescriptor;
+use arrow_flight::flight_descriptor::DescriptorType;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::json::{json_column, length, parse_time};
+use crate::catalog::{FeatureRef, Selection};
+use crate::clock::Micros;
+use crate::flow::Error;
+use crate::flow::ingest::PushTo;
+use crate::flow::train::Options;
+use crate::plan::FeaturePlan;
+use crate::server::columns::left_out;
+
+/// What a ticket or a descriptor asks for.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Features for entities that are written down, or that follow as batches.
+    Read(Question),
+    /// A training set for labels that follow as batches (or stand in a file).
+    Train(Training),
+    /// The training set for labels that were uploaded before.
+    Fetch { upload: String },
+    /// Rows for a push source.
+    Push { source: String, to: PushTo },
+}
+
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) selection: Selection,
+    /// Columns by name, as written.
+    pub(super) entities: BTreeMap<String, Box<RawValue>>,
+    pub(super) as_of: Option<Micros>,
+    /// Adds the column `<feature>__status` for each feature.
+    pub(super) statuses: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Training {
+    pub(super) selection: Selection,
+    pub(super) time_column: Option<String>,
+    pub(super) options: Options,
+}
+
+impl Command {
+    /// Reads the JSON of a ticket or of a `CMD` descriptor.
+    pub(super) fn parse(json: &[u8]) -> Result<Self, Error> {
+        let written: Written = serde_json::from_slice(json).map_err(|error| {
+            Error::Invalid(format!(
+                "the ticket is not one ({error}); write for example {{\"service\": \"my_model\", \"entities\": {{\"user_id\": [1, 2]}}}}"
+            ))
+        })?;
+        written.command()
+    }
+
+    /// What a descriptor asks for: `CMD` holds JSON, `PATH` is `services/<name>`, `views/<name>` or `push/<source>`.
+    pub(super) fn of_descriptor(
+        descriptor: &FlightDescriptor,
+        view_features: impl FnOnce(&str) -> Option<Vec<FeatureRef>>,
+    ) -> Result<Self, Error> {
+        if descriptor.r#type() == DescriptorType::Cmd {
+            return Self::parse(&descriptor.cmd);
+        }
+        let path: Vec<&str> = descriptor.path.iter().map(String::as_str).collect();
+        match path[..] {
+            ["services", name] => {
+                Ok(Self::Read(Question::all(Selection::Service { name: name.to_owned(), full_feature_names: None })))
+            }
+            ["views", name] => {
+                // A view that is not there has one feature nobody asked for, so that planning names the view.
+                let refs = view_features(name).unwrap_or_else(|| vec![FeatureRef::new(name, "*")]);
+                Ok(Self::Read(Question::all(Selection::Features { refs, full_feature_names: false })))
+            }
+            ["push", source] => Ok(Self::Push { source: source.to_owned(), to: PushTo::OnlineAndOffline }),
+            _ => Err(Error::Invalid(format!(
+                "the path {path:?} leads nowhere; it is [\"services\", name], [\"views\", name] or [\"push\", source]"
+            ))),
+        }
+    }
+}
+
+impl Question {
+    fn all(selection: Selection) -> Self {
+        Self { selection, entities: BTreeMap::new(), as_of: None, statuses: false }
+    }
+
+    /// The entities as the inputs of `plan`, and the number of rows. Columns that the plan does not need are left aside.
+    pub(super) fn inputs(&self, plan: &FeaturePlan) -> Result<(Vec<ArrayRef>, usize), Error> {
+        let mut rows: Option<(usize, &str)> = None;
+        let mut written = Vec::with_capacity(plan.inputs.len());
+        for input in &plan.inputs {
+            let raw = self.entities.get_key_value(&input.field.name);
+            let column = raw.map(|(_, raw)| json_column(raw, &input.field)).transpose()?;
+            if let (Some((name, _)), Some(column)) = (raw, &column) {
+                let (expected, first) = *rows.get_or_insert((column.len(), name.as_str()));
+                if expected != column.len() {
+                    return Err(Error::Invalid(format!(
+                        "column {name} has {} rows, column {first} has {expected}; every column needs as many",
+                        column.len()
+                    )));
+                }
+            }
+            written.push(column);
+        }
+        // A plan without inputs answers as many equal rows as any column has.
+        let rows = rows.map(|(rows, _)| rows).or_else(|| self.entities.values().find_map(|raw| length(raw)));
+        let Some(rows) = rows else {
+            let names: Vec<_> = plan.inputs.iter().map(|input| input.field.name.as_str()).collect();
+            return Err(Error::Invalid(format!("entities has none of the columns it must have: {}", names.join(", "))));
+        };
+        let filled = written.into_iter().zip(&plan.inputs).map(|(column, input)| match column {
+            Some(column) => Ok(column),
+            None => left_out(input, rows),
+        });
+        Ok((filled.collect::<Result<_, _>>()?, rows))
+    }
+}
+
+/// The JSON as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    service: Option<String>,
+    features: Option<Vec<String>>,
+    full_feature_names: Option<bool>,
+    entities: Option<BTreeMap<String, Box<RawValue>>>,
+    as_of: Option<String>,
+    statuses: Option<bool>,
+    train: Option<WrittenTraining>,
+    training: Option<String>,
+    push: Option<String>,
+    to: Option<WrittenTo>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenTraining {
+    service: Option<String>,
+    features: Option<Vec<String>>,
+    full_feature_names: Option<bool>,
+    time_column: Option<String>,
+    #[serde(default)]
+    digest_column: bool,
+    labels: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WrittenTo {
+    Online,
+    Offline,
+    OnlineAndOffline,
+}
+
+impl Written {
+    fn command(self) -> Result<Command, Error> {
+        let asks = [self.train.is_some(), self.training.is_some(), self.push.is_some()];
+        let reads = self.service.is_some() || self.features.is_some();
+        if asks.iter().filter(|asked| **asked).count() + usize::from(reads) > 1 {
+            return Err(Error::Invalid(
+                "one ticket asks for one thing: a service or features, train, training, or push".to_owned(),
+            ));
+        }
+        if let Some(training) = self.train {
+            return training.command();
+        }
+        if let Some(upload) = self.training {
+            return Ok(Command::Fetch { upload });
+        }
+        if let Some(source) = self.push {
+            let to = match self.to {
+                Some(WrittenTo::Online) => PushTo::Online,
+                Some(WrittenTo::Offline) => PushTo::Offline,
+                Some(WrittenTo::OnlineAndOffline) | None => PushTo::OnlineAndOffline,
+            };
+            return Ok(Command::Push { source, to });
+        }
+        let as_of = self.as_of.map(|text| {
+            parse_time(&text)
+                .ok_or_else(|| Error::Invalid(format!("as_of {text:?} is not a time such as 2016-12-31T00:00:00Z")))
+        });
+        Ok(Command::Read(Question {
+            selection: selection(self.service, self.features, self.full_feature_names)?,
+            entities: self.entities.unwrap_or_default(),
+            as_of: as_of.transpose()?,
+            statuses: self.statuses.unwrap_or(false),
+        }))
+    }
+}
+
+impl WrittenTraining {
+    fn command(self) -> Result<Command, Error> {
+        if self.labels.is_some() {
+            return Err(Error::Invalid(
+                "labels cannot be read from a file here; upload them with DoPut or DoExchange, or use the train command"
+                    .to_owned(),
+            ));
+        }
+        Ok(Command::Train(Training {
+            selection: selection(self.service, self.features, self.full_feature_names)?,
+            time_column: self.time_column,
+            options: Options { digest_column: self.digest_column },
+        }))
+    }
+}
+
+fn selection(
+    service: Option<String>,
+    features: Option<Vec<String>>,
+    full_feature_names: Option<bool>,
+) -> Result<Selection, Error> {
+    match (service, features) {
+        (Some(name), None) => Ok(Selection::Service { name, full_feature_names }),
+        (None, Some(features)) => {
+            let refs = features.iter().map(|text| feature_ref(text)).collect::<Result<_, _>>()?;
+            Ok(Selection::Features { refs, full_feature_names: full_feature_names.unwrap_or(false) })
+        }
+        (Some(_), Some(_)) => Err(Error::Invalid("ask for a service or for features, not for both".to_owned())),
+        (None, None) => {
+            Err(Error::Invalid("nothing is asked for; name a service, or features as [\"view:feature\", …]".to_owned()))
+        }
+    }
+}
+
+fn feature_ref(text: &str) -> Result<FeatureRef, Error> {
+    match text.split_once(':') {
+        Some((view, feature)) => Ok(FeatureRef::new(view, feature)),
+        None => Err(Error::Invalid(format!("{text:?} is not a feature; write view:feature"))),
+    }
+}

@@ -1,0 +1,102 @@
+//! Training sets: labels come in, the features that were true at each label's time go out.
+//!
+//! In one call (`DoExchange`), or in two: `DoPut` keeps the labels and answers with a ticket, `DoGet` takes that ticket.
+//! The second way is for clients that cannot write and read in one call; its labels stay on this gateway, so both calls
+//! must reach the same one.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow_flight::PutResult;
+use bytes::Bytes;
+use serde_json::json;
+use tokio::time::{Instant, timeout_at};
+use tonic::Status;
+
+use super::command::Training;
+use super::frames::{self, Messages, beside};
+use super::incoming::Incoming;
+use super::status::{invalid, of_flow, refused};
+use super::uploads::{Room, Upload, Uploads};
+use crate::clock::Deadline;
+use crate::error::ErrorKind;
+use crate::flow;
+use crate::flow::train::{Labels, train};
+use crate::gateway::Gateway;
+use crate::limits::{FLIGHT_STREAM_BYTES_MAX, TRAIN_ROWS_MAX};
+
+/// Keeps the labels that come in and answers with the ticket for their training set: `{"training": "<id>"}`.
+pub(super) async fn upload(uploads: Arc<Uploads>, training: Training, incoming: Incoming) -> Result<PutResult, Status> {
+    let mut room = uploads.room();
+    let labels = read_labels(incoming, &mut room).await?;
+    let id = uploads.keep(Upload { training, labels, room })?;
+    Ok(PutResult { app_metadata: json!({ "training": id }).to_string().into() })
+}
+
+/// Makes the training set of an upload, which is forgotten.
+pub(super) async fn fetch(
+    gateway: &Gateway,
+    uploads: &Uploads,
+    id: &str,
+    deadline: Option<Deadline>,
+) -> Result<Messages, Status> {
+    let Upload { training, labels, room } = uploads.take(id)?;
+    let messages = make(gateway, training, labels, deadline).await;
+    drop(room);
+    messages
+}
+
+/// Makes the training set of the labels that come in.
+pub(super) async fn exchange(
+    gateway: Arc<Gateway>,
+    uploads: Arc<Uploads>,
+    training: Training,
+    incoming: Incoming,
+    deadline: Option<Deadline>,
+) -> Result<Messages, Status> {
+    let mut room = uploads.room();
+    let labels = read_labels(incoming, &mut room).await?;
+    make(&gateway, training, labels, deadline).await
+}
+
+async fn make(
+    gateway: &Gateway,
+    training: Training,
+    rows: RecordBatch,
+    deadline: Option<Deadline>,
+) -> Result<Messages, Status> {
+    let labels = Labels { rows, time_column: training.time_column };
+    let made = train(gateway, &training.selection, labels, training.options);
+    let set = match deadline {
+        None => made.await,
+        Some(deadline) => timeout_at(Instant::from_std(deadline.instant()), made)
+            .await
+            .unwrap_or(Err(flow::Error::Late("the training set was made"))),
+    };
+    Ok(frames::answer(set.map_err(of_flow)?, Bytes::new()))
+}
+
+/// All labels of a call as one frame.
+async fn read_labels(mut incoming: Incoming, room: &mut Room) -> Result<RecordBatch, Status> {
+    let mut batches = Vec::new();
+    let mut rows = 0;
+    while let Some(batch) = incoming.next().await? {
+        rows += batch.num_rows();
+        if rows > TRAIN_ROWS_MAX {
+            return Err(of_flow(flow::Error::TooManyRows { rows, max: TRAIN_ROWS_MAX }));
+        }
+        if incoming.bytes() > FLIGHT_STREAM_BYTES_MAX as u64 {
+            let why = format!("the labels take more than {FLIGHT_STREAM_BYTES_MAX} bytes; train from a file instead");
+            return Err(refused(ErrorKind::TooLarge, &why));
+        }
+        room.grow_to(incoming.bytes())?;
+        batches.push(batch);
+    }
+    let Some(schema) = incoming.schema().cloned() else {
+        return Err(invalid("no labels were sent; write at least a schema before the call is closed"));
+    };
+    let bytes = usize::try_from(incoming.bytes()).unwrap_or(usize::MAX);
+    let labels = beside(bytes, move || concat_batches(&schema, &batches)).await?;
+    labels.map_err(|error| invalid(&format!("the batches of labels are not one frame: {error}")))
+}

@@ -1,0 +1,289 @@
+//! The JSON that comes and goes, as types: what serde reads and writes is what `/openapi.json` describes.
+//!
+//! Bodies allow unknown fields, as Feast's server does; its clients send some that mean nothing here.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::limits::ARROW_COLUMNS_MAX;
+
+/// Columns of a body by name, in the order in which they came, not yet read.
+#[derive(Debug)]
+pub struct Columns<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+
+/// What a client asks of the online store.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct FeaturesRequest<'a> {
+    /// Join keys and request fields by name, one value per row; all of the same length.
+    #[serde(borrow)]
+    #[schemars(with = "BTreeMap<String, Vec<serde_json::Value>>")]
+    pub entities: Option<Columns<'a>>,
+    /// The features, as `view:feature`.
+    pub features: Option<Vec<String>>,
+    /// The feature service; it wins over `features`. On a route that names the service, neither is read.
+    pub feature_service: Option<String>,
+    /// Whether columns are named `view__feature`.
+    pub full_feature_names: Option<bool>,
+    /// Whether the answer lists the views that were read.
+    pub include_feature_view_version_metadata: Option<bool>,
+    /// The time that is asked about: RFC 3339, or epoch microseconds; now, if left out. Feast does not know it.
+    #[serde(borrow)]
+    #[schemars(with = "Option<Instant>")]
+    pub as_of: Option<&'a RawValue>,
+}
+
+/// A time as RFC 3339 text or as a number.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes what `values::json_instant` reads")]
+pub enum Instant {
+    Text(String),
+    Number(i64),
+}
+
+/// Rows for the views that read a push source.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct PushRequest<'a> {
+    pub push_source_name: Option<String>,
+    /// The columns of the source by name, one value per row.
+    #[serde(borrow)]
+    #[schemars(with = "BTreeMap<String, Vec<serde_json::Value>>")]
+    pub df: Option<Columns<'a>>,
+    /// Where the rows go; `online`, if left out.
+    pub to: Option<PushDestination>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PushDestination {
+    Online,
+    Offline,
+    OnlineAndOffline,
+}
+
+/// Rows for one feature view's online table.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct WriteRequest<'a> {
+    pub feature_view_name: Option<String>,
+    /// Join keys, features and the times of the source, by name; one value per row.
+    #[serde(borrow)]
+    #[schemars(with = "BTreeMap<String, Vec<serde_json::Value>>")]
+    pub df: Option<Columns<'a>>,
+}
+
+/// What to bring from the offline to the online store.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct MaterializeRequest {
+    /// The first event time, RFC 3339; UTC without a zone. Not read by the incremental route.
+    pub start_ts: Option<String>,
+    /// The last event time.
+    pub end_ts: Option<String>,
+    /// The views; all that are kept online, if left out.
+    pub feature_views: Option<Vec<String>>,
+    /// Takes everything up to now instead of a range.
+    #[serde(default)]
+    pub disable_event_timestamp: bool,
+    /// A version of a view, which this server does not keep; refused unless it is null.
+    pub version: Option<String>,
+}
+
+/// The answer of `/get-online-features`, as [`super::answer::feast`] writes it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(test), expect(dead_code, reason = "describes what `answer::feast` writes"))]
+pub struct OnlineAnswer {
+    pub metadata: OnlineMetadata,
+    /// One per name of `metadata.feature_names`: the join keys as they came, then the features as they were asked for.
+    pub results: Vec<OnlineColumn>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(test), expect(dead_code, reason = "describes what `answer::feast` writes"))]
+pub struct OnlineMetadata {
+    pub feature_names: Vec<String>,
+    pub feature_view_metadata: Option<Vec<ViewMetadata>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(test), expect(dead_code, reason = "describes what `answer::feast` writes"))]
+pub struct ViewMetadata {
+    pub name: String,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(test), expect(dead_code, reason = "describes what `answer::feast` writes"))]
+pub struct OnlineColumn {
+    pub values: Vec<serde_json::Value>,
+    /// `PRESENT`, `NULL_VALUE`, `NOT_FOUND` or `OUTSIDE_MAX_AGE`, by row.
+    pub statuses: Vec<String>,
+    /// When each value became true; the epoch for join keys, derived features and what was not found.
+    pub event_timestamps: Vec<String>,
+}
+
+/// The answer of the `/v1` look-ups, as [`super::answer::readable`] writes it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(test), expect(dead_code, reason = "describes what `answer::readable` writes"))]
+pub struct ReadableAnswer {
+    /// The service that was asked for, if one was.
+    pub service: Option<String>,
+    /// The applied version of the definitions.
+    pub version: u64,
+    /// The time that was asked about.
+    pub as_of: String,
+    /// One object per row: what came with the question, then the features.
+    pub features: Vec<serde_json::Map<String, serde_json::Value>>,
+    /// By feature and row; only features of which some value is not simply there.
+    pub statuses: Option<BTreeMap<String, Vec<String>>>,
+    /// By stored view and row: when what was found became true.
+    pub event_times: Option<BTreeMap<String, Vec<Option<String>>>>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct EntityList {
+    pub entities: Vec<EntityShown>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct EntityShown {
+    pub name: String,
+    pub join_keys: Vec<FieldShown>,
+    pub description: String,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct FieldShown {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub dtype: String,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ViewList {
+    pub feature_views: Vec<ViewShown>,
+}
+
+/// A feature view (`kind: feature`) or a derived view (`kind: derived`).
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ViewShown {
+    Feature {
+        name: String,
+        entities: Vec<String>,
+        join_keys: Vec<FieldShown>,
+        source: SourceShown,
+        /// How old a value may be and still be served; null for ever.
+        ttl_seconds: Option<f64>,
+        online: bool,
+        features: Vec<FieldShown>,
+        description: String,
+    },
+    Derived {
+        name: String,
+        transform: TransformShown,
+        /// Where it is computed: `request` or `sync`.
+        placement: &'static str,
+        freeze_at_event_time: bool,
+        inputs: Vec<InputShown>,
+        features: Vec<FieldShown>,
+        description: String,
+    },
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SourceShown {
+    pub name: String,
+    /// `parquet`, `sql` or `push`.
+    pub kind: &'static str,
+    pub event_time: String,
+    pub created_time: Option<String>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct TransformShown {
+    pub plugin: String,
+    pub version: String,
+    /// SHA-256 over the plugin's bytes, its parameters and its signature.
+    pub digest: String,
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
+    pub parameters: BTreeMap<String, crate::catalog::Parameter>,
+}
+
+/// One input column of a transform, and where it comes from: `view:feature` or `request:field`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct InputShown {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub dtype: String,
+    pub from: String,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ServiceList {
+    pub feature_services: Vec<ServiceShown>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ServiceShown {
+    pub name: String,
+    /// As `view:feature`.
+    pub features: Vec<String>,
+    pub full_feature_names: bool,
+    pub description: String,
+    /// What a question must bring along; only where one service is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Vec<NeededShown>>,
+    /// Why the service cannot be asked online, if it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_servable: Option<String>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct NeededShown {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub dtype: String,
+    /// `join_key` or `request`.
+    pub kind: &'static str,
+    pub required: bool,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Columns<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ColumnsVisitor)
+    }
+}
+
+struct ColumnsVisitor;
+
+/// A name that borrows where JSON wrote it without escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de> Visitor<'de> for ColumnsVisitor {
+    type Value = Columns<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of columns, each an array of values")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Columns<'de>, A::Error> {
+        let mut columns: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
+        while let Some((Name(name), values)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+            if columns.len() == ARROW_COLUMNS_MAX {
+                return Err(A::Error::custom(format_args!("more than {ARROW_COLUMNS_MAX} columns")));
+            }
+            columns.push((name, values));
+        }
+        Ok(Columns(columns))
+    }
+}
