@@ -70,6 +70,8 @@ pub enum Error {
     Incompatible(String),
     #[error("cannot listen on {address}: {source}; is another gateway running?")]
     Listen { address: SocketAddr, source: std::io::Error },
+    #[error("folder {folder} cannot be made: {source}")]
+    Folder { folder: PathBuf, source: std::io::Error },
     #[error("{path} does not fit in memory as one table: {detail}")]
     TooMuch { path: PathBuf, detail: String },
     #[error("the server stopped: {0}")]
@@ -88,7 +90,7 @@ impl Error {
             Self::Registry(source) => source.kind(),
             Self::NothingApplied | Self::Incompatible(_) | Self::Listen { .. } => ErrorKind::Conflict,
             Self::TooMuch { .. } => ErrorKind::TooLarge,
-            Self::Server(_) => ErrorKind::Unavailable,
+            Self::Server(_) | Self::Folder { .. } => ErrorKind::Unavailable,
         }
     }
 }
@@ -104,6 +106,7 @@ impl Project {
     }
 
     pub async fn registry(&self) -> Result<Registry, Error> {
+        make_folder_of(&self.config.registry)?;
         Ok(Registry::open(&self.config.registry).await?)
     }
 
@@ -185,7 +188,10 @@ impl Project {
 
     fn online_store(&self) -> Result<Arc<dyn OnlineStore>, Error> {
         Ok(match &self.config.online_store {
-            config::OnlineStore::Embedded { path } => Arc::new(EmbeddedStore::open(path)?),
+            config::OnlineStore::Embedded { path } => {
+                make_folder_of(path)?;
+                Arc::new(EmbeddedStore::open(path)?)
+            }
             config::OnlineStore::Memory => Arc::new(MemoryStore::default()),
         })
     }
@@ -222,12 +228,18 @@ fn build(
     transforms: &Transforms,
     columns: &BTreeMap<String, Result<SchemaRef, String>>,
 ) -> Result<(Catalog, Vec<Warning>), Error> {
-    let bind = |plugin: &PluginUse<'_>| -> Result<Arc<Transform>, String> {
-        let bytes = plugins.get(plugin.plugin).ok_or_else(|| format!("plugin {} is not there", plugin.plugin))?;
-        let (digest, _) = transforms.load(plugin.plugin, bytes).map_err(|error| crate::error::chain(&error))?;
-        transforms.bind(plugin.plugin, digest, plugin.parameters, plugin.outputs).map_err(|error| crate::error::chain(&error))
+    let bind = |plugin: &PluginUse| -> Result<Arc<Transform>, String> {
+        let bytes = plugins.get(&plugin.plugin).ok_or_else(|| format!("plugin {} is not there", plugin.plugin))?;
+        let (digest, _) = transforms.load(&plugin.plugin, bytes).map_err(|error| crate::error::chain(&error))?;
+        transforms.bind(&plugin.plugin, digest, &plugin.parameters, plugin.outputs.as_deref()).map_err(|error| crate::error::chain(&error))
     };
     Ok(catalog::build(definitions, &bind, &|source| columns.get(source).cloned())?)
+}
+
+/// The stores make their files, not the folders these lie in.
+fn make_folder_of(file: &Path) -> Result<(), Error> {
+    let Some(folder) = file.parent() else { return Ok(()) };
+    std::fs::create_dir_all(folder).map_err(|source| Error::Folder { folder: folder.to_owned(), source })
 }
 
 /// All rows of a Parquet file: labels, or rows to push.

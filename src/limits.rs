@@ -74,6 +74,16 @@ pub const PLUGIN_CALL_TIME_MAX: Duration = Duration::from_secs(2);
 pub const PLUGIN_CALLS_PER_INSTANCE_MAX: u32 = 10_000;
 /// Instances alive at once, over all plugins.
 pub const PLUGIN_INSTANCES_MAX: u32 = 256;
+/// Elements of one table of a plugin; Python's need about 6,000, JavaScript's 8,000.
+pub const PLUGIN_TABLE_ELEMENTS_MAX: usize = 20_000;
+/// Memory that a warm instance may gain before it is replaced: a frame each way and what is computed from them.
+pub const PLUGIN_MEMORY_GROWTH_BYTES_MAX: usize = 32 << 20;
+/// A plugin that starts with no more memory than this gets a fresh instance for each call.
+pub const PLUGIN_FRESH_MEMORY_BYTES_MAX: usize = 2 << 20;
+/// Bytes of all parameters of one transform: room for a look-up table, not for a model.
+pub const PLUGIN_PARAMETER_BYTES_MAX: usize = 1 << 20;
+/// One in so many calls of warm instances is run again on a fresh one, to see whether the plugin remembers.
+pub const PLUGIN_COMPARE_ONE_IN: u32 = 10_000;
 
 // The wires (docs/operations.md).
 

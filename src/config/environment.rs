@@ -1,4 +1,25 @@
-//! `${NAME}` in a value stands for an environment variable.
+//! What comes from the environment: who applies, how to log, and `${NAME}` in a value of `lockstep.yaml`.
+
+/// How `LOCKSTEP_LOG` and `LOCKSTEP_LOG_FORMAT` want the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Such as `info` or `lockstep::flow=debug`.
+    pub filter: Option<String>,
+    /// `LOCKSTEP_LOG_FORMAT=json`
+    pub json: bool,
+}
+
+pub fn log_settings() -> LogSettings {
+    LogSettings {
+        filter: std::env::var("LOCKSTEP_LOG").ok(),
+        json: std::env::var("LOCKSTEP_LOG_FORMAT").is_ok_and(|format| format == "json"),
+    }
+}
+
+/// The name of the user who runs this, for the registry's history.
+pub fn user() -> String {
+    ["LOCKSTEP_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_else(|| "unknown".to_owned())
+}
 
 /// `text` with every `${NAME}` replaced and every `$$` a dollar sign.
 pub(super) fn expand(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub use environment::{LogSettings, log_settings, user};
+
 use crate::catalog::DefinitionFile;
 use crate::document::{Document, Mistakes, Shape, schema_of};
 use crate::error::ErrorKind;

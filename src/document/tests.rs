@@ -301,3 +301,13 @@ fn the_nearest_word_is_suggested_only_if_it_is_near() {
     assert_eq!(nearest("Online", known), Some("online"));
     assert_eq!(nearest("company", known), None);
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "[-:{}\\[\\],&*!|>'\"# \n\ta-c0-9?%~<.]{0,120}") {
+        let shape = Shape::new(schema_of::<Menu>("urn:test:menu", "A menu"));
+        if let Ok(document) = Document::parse("menu.yaml", &text) {
+            let _ = document.read::<Menu>(&shape).map_err(|mistakes| mistakes.to_string());
+        }
+    }
+}

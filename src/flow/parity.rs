@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::serve::{Answer, Prepared, prepare, serve};
 use super::train::{Labels, Options, train};
 use super::{Error, Selection};
+use crate::cast::to_text;
 use crate::batch::{KeyBatch, record_batch, timestamps};
 use crate::catalog::{DType, Field, Scalar};
 use crate::clock::{Deadline, Micros};

@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 use super::{Error, OnlineStore, OnlineView, Read, Written, samples};
 use crate::batch::{FeatureRows, KeyBatch, StoredRows, timestamps};
-use crate::catalog::{DType, Field, Scalar};
+use crate::catalog::{DType, Digest, Field, Scalar};
 use crate::clock::Deadline;
 
 const INT: DType = DType::One(Scalar::Int64);
@@ -34,6 +34,7 @@ pub(crate) fn check(make: &dyn Fn() -> Arc<dyn OnlineStore>, cases: u32) {
         long_and_composite_keys_are_told_apart(&*make()).await;
         rows_of_an_older_view_are_read_by_name_and_type(&*make()).await;
         rows_of_other_join_keys_are_not_there(&*make()).await;
+        rows_of_another_transform_are_not_there(&*make()).await;
         a_batch_that_does_not_fit_its_view_changes_nothing(&*make()).await;
         after_the_deadline_nothing_is_done(&*make()).await;
         concurrent_writers_end_in_the_latest_state(make()).await;
@@ -264,6 +265,15 @@ async fn rows_of_other_join_keys_are_not_there(store: &dyn OnlineStore) {
     assert_eq!(write(store, &by_item, &lines(&[(Some(1), 3, None, Some(2))])).await, written(1, 0, 0));
     assert_eq!(values(store, &by_item, &[Some(1)]).await, [Some((3, Some(2)))]);
     assert_eq!(values(store, &by_user, &[Some(1)]).await, [None]);
+}
+
+async fn rows_of_another_transform_are_not_there(store: &dyn OnlineStore) {
+    let made_by = |digest: u8| Arc::new(OnlineView { digest: Some(Digest([digest; 32])), ..(*plain_view("made_by_another")).clone() });
+    let (before, now) = (made_by(1), made_by(2));
+    write(store, &before, &lines(&[(Some(1), 10, None, Some(1))])).await;
+    assert_eq!(values(store, &now, &[Some(1)]).await, [None]);
+    write(store, &now, &lines(&[(Some(1), 10, None, Some(2))])).await;
+    assert_eq!(values(store, &now, &[Some(1)]).await, [Some((10, Some(2)))]);
 }
 
 async fn a_batch_that_does_not_fit_its_view_changes_nothing(store: &dyn OnlineStore) {

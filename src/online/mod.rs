@@ -59,6 +59,8 @@ pub struct Written {
 /// - A row that was written when the view had other features is read by name and type: a feature it does not have is
 ///   null, and nothing is misread. A row that was written when the view had other join keys describes something else:
 ///   it is not there, and the next row with its key replaces it.
+/// - A row that another transform made (its `digest` is not the view's) is absent until it is written again: its values
+///   are not those of today's definitions.
 /// - `write` keeps, per key, the row with the later (event time, created time); an older row is counted, not written;
 ///   of two rows that tie, the one that comes later wins. A batch is written whole or not at all, and is durable when
 ///   the call returns.

@@ -1,6 +1,7 @@
 //! Where a feature comes from, down to the sources, and who uses it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 
 use serde::Serialize;
 
@@ -70,6 +71,45 @@ pub struct LineageSource {
     pub path: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
+}
+
+impl fmt::Display for Lineage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.feature)?;
+        for feature in &self.upstream {
+            write!(f, "\n  {feature}")?;
+        }
+        for source in &self.sources {
+            write!(f, "\nsource {} ({})", source.name, source.kind)?;
+            if let Some(path) = &source.path {
+                write!(f, " {path}")?;
+            }
+            for line in source.query.iter().flat_map(|query| query.trim_end().lines()) {
+                write!(f, "\n  {line}")?;
+            }
+        }
+        match self.services.is_empty() {
+            true => write!(f, "\nused by no service"),
+            false => write!(f, "\nused by {}", self.services.join(", ")),
+        }
+    }
+}
+
+impl fmt::Display for LineageFeature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{} {}", self.view, self.feature, self.dtype)?;
+        match &self.from {
+            Origin::Source { source } => write!(f, " from source {source}"),
+            Origin::Transform { plugin, version, digest, inputs, .. } => {
+                write!(f, " from plugin {plugin} {version} (digest {})", &digest[..digest.len().min(12)])?;
+                for input in inputs {
+                    let from = input.feature.as_deref().or(input.request_field.as_deref()).unwrap_or("nothing");
+                    write!(f, "\n    {} ← {from}", input.input)?;
+                }
+                Ok(())
+            }
+        }
+    }
 }
 
 /// The lineage of a feature; `None` if there is no such feature.

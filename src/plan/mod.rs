@@ -87,7 +87,8 @@ pub struct Derivation {
     pub inputs: Vec<ColumnRef>,
     pub as_of: AsOf,
     /// When not empty: in a row in which none of these reads found anything, every output is null. Empty for a
-    /// transform that reads a request field, which has something to say without any stored row.
+    /// transform that reads a request field, which has something to say without any stored row; unless it is frozen at
+    /// the event time of a row, which then must be there.
     pub needs_any_of: Vec<usize>,
 }
 

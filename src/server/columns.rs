@@ -1,6 +1,6 @@
 //! The columns that a caller sends as Arrow, as a plan needs them: found by name, cast exactly, or refused.
 
-use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
+use arrow::array::{ArrayRef, RecordBatch, new_null_array};
 
 use crate::cast;
 use crate::catalog::Field;
@@ -9,21 +9,26 @@ use crate::plan::{FeaturePlan, InputKind, PlanInput};
 
 /// The inputs of a plan out of `rows`, in the plan's order and types. Other columns are left aside.
 pub fn plan_inputs(plan: &FeaturePlan, rows: &RecordBatch) -> Result<Vec<ArrayRef>, Error> {
-    let input = |input: &PlanInput| match rows.column_by_name(&input.field.name) {
-        Some(column) => exactly(column, &input.field),
-        None => left_out(input, rows.num_rows()),
+    let input = |input: &PlanInput| {
+        let column = rows.column_by_name(&input.field.name).map(|column| exactly(column, &input.field));
+        complete(input, column.transpose()?, rows.num_rows())
     };
     plan.inputs.iter().map(input).collect()
 }
 
-/// The column of an input that the caller did not send: nulls, where the input may be left out.
-pub fn left_out(input: &PlanInput, rows: usize) -> Result<ArrayRef, Error> {
-    let what = match input.kind {
-        InputKind::Request if input.field.nullable => return Ok(new_null_array(&input.field.dtype.arrow(), rows)),
-        InputKind::Request => "a request field",
-        InputKind::JoinKey => "a join key",
-    };
-    Err(Error::MissingColumn { column: input.field.name.clone(), what })
+/// The column of an input: as it came, or nulls if it did not and may be left out.
+pub fn complete(input: &PlanInput, column: Option<ArrayRef>, rows: usize) -> Result<ArrayRef, Error> {
+    let Field { name, dtype, nullable } = &input.field;
+    match (column, input.kind) {
+        (Some(column), InputKind::Request) if !nullable && column.null_count() > 0 => {
+            let row = (0..rows).find(|row| column.is_null(*row)).unwrap_or_default();
+            Err(Error::Invalid(format!("row {row} has no value for request field {name}, which must have one")))
+        }
+        (Some(column), _) => Ok(column),
+        (None, InputKind::Request) if *nullable => Ok(new_null_array(&dtype.arrow(), rows)),
+        (None, InputKind::Request) => Err(Error::MissingColumn { column: name.clone(), what: "a request field" }),
+        (None, InputKind::JoinKey) => Err(Error::MissingColumn { column: name.clone(), what: "a join key" }),
+    }
 }
 
 fn exactly(column: &ArrayRef, field: &Field) -> Result<ArrayRef, Error> {

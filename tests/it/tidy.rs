@@ -48,7 +48,8 @@ fn check_absent(folders: &[&str], words: &[&str]) {
         assert!(!files.is_empty(), "{folder} has no files: correct this rule");
         for (path, text) in files.into_iter().filter(|(path, _)| !is_test(path)) {
             let code = code(&text);
-            found.extend(words.iter().filter(|word| code.contains(*word)).map(|word| format!("{path} contains {word}")));
+            found
+                .extend(words.iter().filter(|word| code.contains(*word)).map(|word| format!("{path} contains {word}")));
         }
     }
     assert!(found.is_empty(), "{found:#?}");
@@ -66,21 +67,39 @@ fn check_only(word: &str, allowed: &[&str]) {
 
 #[test]
 fn flows_name_no_adapter_and_no_wire() {
-    check_absent(&["src/flow"], &["embedded", "memory::", "parquet::", "crate::server", "crate::app", "crate::cli", "crate::config"]);
+    check_absent(
+        &["src/flow"],
+        &["embedded", "memory::", "parquet::", "crate::server", "crate::app", "crate::cli", "crate::config"],
+    );
 }
 
 #[test]
 fn the_server_names_no_port_and_no_adapter() {
-    let ports = ["crate::online", "crate::offline", "crate::events", "crate::vectors", "crate::registry", "crate::app", "crate::cli", "crate::config"];
+    let ports = [
+        "crate::online",
+        "crate::offline",
+        "crate::events",
+        "crate::vectors",
+        "crate::registry",
+        "crate::app",
+        "crate::cli",
+        "crate::config",
+    ];
     check_absent(&["src/server"], &ports);
 }
 
 #[test]
 fn no_adapter_names_another_adapter() {
-    check_absent(&["src/online/embedded", "src/online/memory.rs"], &["crate::offline", "crate::registry", "crate::flow", "crate::server"]);
+    check_absent(
+        &["src/online/embedded", "src/online/memory.rs"],
+        &["crate::offline", "crate::registry", "crate::flow", "crate::server"],
+    );
     check_absent(&["src/offline"], &["crate::online", "crate::registry", "crate::flow", "crate::server"]);
     check_absent(&["src/registry"], &["crate::online", "crate::offline", "crate::flow", "crate::server"]);
-    check_absent(&["src/transform"], &["crate::online", "crate::offline", "crate::registry", "crate::flow", "crate::server", "crate::plan"]);
+    check_absent(
+        &["src/transform"],
+        &["crate::online", "crate::offline", "crate::registry", "crate::flow", "crate::server", "crate::plan"],
+    );
 }
 
 #[test]
@@ -125,7 +144,9 @@ fn a_file_is_at_most_500_lines_and_begins_with_what_it_is_for() {
 fn nothing_is_left_undone_or_silenced() {
     let words = ["todo!(", "unimplemented!(", "dbg!(", "TODO", "FIXME", "#[ignore", "thread::sleep", "time::sleep("];
     let mut found = Vec::new();
-    for (path, text) in ["src", "tests", "benches"].into_iter().flat_map(rust_files).filter(|(path, _)| path != "tests/it/tidy.rs") {
+    for (path, text) in
+        ["src", "tests", "benches"].into_iter().flat_map(rust_files).filter(|(path, _)| path != "tests/it/tidy.rs")
+    {
         let sleeps_allowed = path.starts_with("benches/");
         for word in words.iter().filter(|word| !(sleeps_allowed && word.contains("sleep"))) {
             if text.contains(word) {
@@ -151,7 +172,20 @@ fn code_that_answers_strangers_does_not_unwrap() {
 #[test]
 fn the_lock_file_has_one_version_of_each_heavy_crate() {
     let lock = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).expect("Cargo.lock");
-    for name in ["arrow", "arrow-array", "arrow-flight", "arrow-ipc", "axum", "datafusion", "hyper", "parquet", "prost", "tokio", "tonic", "wasmtime"] {
+    for name in [
+        "arrow",
+        "arrow-array",
+        "arrow-flight",
+        "arrow-ipc",
+        "axum",
+        "datafusion",
+        "hyper",
+        "parquet",
+        "prost",
+        "tokio",
+        "tonic",
+        "wasmtime",
+    ] {
         let versions = lock.matches(&format!("name = \"{name}\"\n")).count();
         assert_eq!(versions, 1, "{name} is in Cargo.lock {versions} times");
     }

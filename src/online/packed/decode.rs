@@ -20,6 +20,8 @@ pub(crate) struct RowsDecoder<'a> {
     view: &'a OnlineView,
     /// Positions in `view.features`.
     wanted: &'a [usize],
+    /// Of the view's transform; a row that another transform made is not there for the view of today.
+    digest_prefix: Option<[u8; 8]>,
     event_times: Vec<Option<i64>>,
     columns: Vec<Column<'a>>,
     /// Bytes of all rows so far: a bound for the positions in every column, which Arrow counts as i32.
@@ -64,7 +66,15 @@ impl<'a> RowsDecoder<'a> {
     /// `rows` is how many rows are expected.
     pub fn new(view: &'a OnlineView, wanted: &'a [usize], rows: usize) -> Self {
         let columns = wanted.iter().map(|&feature| Column::new(&view.features[feature], rows)).collect();
-        Self { view, wanted, event_times: Vec::with_capacity(rows), columns, bytes: 0, plans: Vec::new() }
+        Self {
+            view,
+            wanted,
+            digest_prefix: view.digest.map(|digest| digest.prefix()),
+            event_times: Vec::with_capacity(rows),
+            columns,
+            bytes: 0,
+            plans: Vec::new(),
+        }
     }
 
     /// The id of the row's schema, when the decoder has not learned it yet.
@@ -118,7 +128,7 @@ impl<'a> RowsDecoder<'a> {
         };
         let plan = &self.plans[plan];
         let heap = plan.layout.check(row)?;
-        if !plan.describes_entities {
+        if !plan.describes_entities || header.digest_prefix != self.digest_prefix {
             self.push_absent();
             return Ok(());
         }

@@ -57,7 +57,7 @@ fn what_comes_and_goes_is_told() {
 }
 
 #[test]
-fn what_changes_is_told_and_whether_someone_is_hurt() {
+fn what_changes_is_told() {
     check_compare(
         &taxi(),
         &edited(&[
@@ -97,6 +97,10 @@ fn what_changes_is_told_and_whether_someone_is_hurt() {
             changed: feature service tip_model_v1: company_stats:loaded_at added
             changed: feature service tip_model_v1: company_stats:trip_count added"#]],
     );
+}
+
+#[test]
+fn what_hurts_someone_is_incompatible() {
     check_compare(
         &taxi(),
         &edited(&[

@@ -5,12 +5,12 @@ use serde::Deserialize;
 use serde_json::json;
 use tonic::Status;
 
-use super::json::parse_time;
 use super::status::{invalid, of_flow, refused};
 use crate::clock::Micros;
 use crate::error::ErrorKind;
 use crate::flow::sync::{Range, sync};
 use crate::gateway::Gateway;
+use crate::server::http::values::{Times, instant};
 
 /// The actions there are.
 pub(super) fn list() -> [ActionType; 3] {
@@ -64,7 +64,8 @@ impl Sync {
     /// What is new since the last sync, unless more is asked for.
     fn range(&self, now: Micros) -> Result<Range, Status> {
         let time = |text: &String| {
-            parse_time(text).ok_or_else(|| invalid(&format!("{text:?} is not a time such as 2016-12-31T00:00:00Z")))
+            instant(text, Times::Micros)
+                .ok_or_else(|| invalid(&format!("{text:?} is not a time such as 2016-12-31T00:00:00Z")))
         };
         let until = self.until.as_ref().map(time).transpose()?;
         match (self.full, &self.from, until) {

@@ -8,14 +8,15 @@ use arrow_flight::flight_descriptor::DescriptorType;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::json::{json_column, length, parse_time};
 use crate::catalog::{FeatureRef, Selection};
 use crate::clock::Micros;
 use crate::flow::Error;
 use crate::flow::ingest::PushTo;
 use crate::flow::train::Options;
+use crate::limits::SERVE_ROWS_MAX;
 use crate::plan::FeaturePlan;
-use crate::server::columns::left_out;
+use crate::server::columns::complete;
+use crate::server::http::values::{Refused, Times, json_column, json_instant, json_length};
 
 /// What a ticket or a descriptor asks for.
 #[derive(Debug)]
@@ -95,7 +96,11 @@ impl Question {
         let mut written = Vec::with_capacity(plan.inputs.len());
         for input in &plan.inputs {
             let raw = self.entities.get_key_value(&input.field.name);
-            let column = raw.map(|(_, raw)| json_column(raw, &input.field)).transpose()?;
+            let column = raw.map(|(name, raw)| {
+                let column = json_column(raw.get(), input.field.dtype, Times::Micros, SERVE_ROWS_MAX);
+                column.map_err(|refused| refuse(name, &refused))
+            });
+            let column = column.transpose()?;
             if let (Some((name, _)), Some(column)) = (raw, &column) {
                 let (expected, first) = *rows.get_or_insert((column.len(), name.as_str()));
                 if expected != column.len() {
@@ -108,16 +113,21 @@ impl Question {
             written.push(column);
         }
         // A plan without inputs answers as many equal rows as any column has.
-        let rows = rows.map(|(rows, _)| rows).or_else(|| self.entities.values().find_map(|raw| length(raw)));
+        let rows =
+            rows.map(|(rows, _)| rows).or_else(|| self.entities.values().find_map(|raw| json_length(raw.get()).ok()));
         let Some(rows) = rows else {
             let names: Vec<_> = plan.inputs.iter().map(|input| input.field.name.as_str()).collect();
             return Err(Error::Invalid(format!("entities has none of the columns it must have: {}", names.join(", "))));
         };
-        let filled = written.into_iter().zip(&plan.inputs).map(|(column, input)| match column {
-            Some(column) => Ok(column),
-            None => left_out(input, rows),
-        });
-        Ok((filled.collect::<Result<_, _>>()?, rows))
+        let inputs = plan.inputs.iter().zip(written).map(|(input, column)| complete(input, column, rows));
+        Ok((inputs.collect::<Result<_, _>>()?, rows))
+    }
+}
+
+fn refuse(name: &str, refused: &Refused) -> Error {
+    match refused {
+        Refused::TooLong { max } => Error::TooManyRows { rows: max + 1, max: *max },
+        Refused::NotAnArray | Refused::Value { .. } => Error::Invalid(format!("column {name}: {refused}")),
     }
 }
 
@@ -129,7 +139,7 @@ struct Written {
     features: Option<Vec<String>>,
     full_feature_names: Option<bool>,
     entities: Option<BTreeMap<String, Box<RawValue>>>,
-    as_of: Option<String>,
+    as_of: Option<Box<RawValue>>,
     statuses: Option<bool>,
     train: Option<WrittenTraining>,
     training: Option<String>,
@@ -180,9 +190,9 @@ impl Written {
             };
             return Ok(Command::Push { source, to });
         }
-        let as_of = self.as_of.map(|text| {
-            parse_time(&text)
-                .ok_or_else(|| Error::Invalid(format!("as_of {text:?} is not a time such as 2016-12-31T00:00:00Z")))
+        let as_of = self.as_of.map(|written| {
+            let not_a_time = || Error::Invalid(format!("as_of {written} is not a time such as 2016-12-31T00:00:00Z"));
+            json_instant(written.get(), Times::Micros).ok_or_else(not_a_time)
         });
         Ok(Command::Read(Question {
             selection: selection(self.service, self.features, self.full_feature_names)?,

@@ -23,7 +23,6 @@ mod command;
 mod frames;
 mod incoming;
 mod info;
-mod json;
 mod push;
 mod read;
 mod status;
@@ -50,12 +49,12 @@ use self::status::{caller_timeout, deadline, invalid, of_flow};
 use self::uploads::Uploads;
 use crate::clock::Deadline;
 use crate::gateway::Gateway;
-use crate::limits::{ARROW_MESSAGE_BYTES_MAX, FLIGHT_MESSAGE_BYTES_MAX, SERVE_DEADLINE};
+use crate::limits::{ARROW_MESSAGE_BYTES_MAX, FLIGHT_MESSAGE_BYTES_MAX};
 
 type Outgoing<T> = Result<Response<BoxStream<'static, Result<T, Status>>>, Status>;
 
 /// The Flight service, to be served by an accept loop that speaks HTTP/2.
-pub fn router(gateway: Arc<Gateway>) -> axum::Router {
+pub fn routes(gateway: Arc<Gateway>) -> axum::Router {
     let service = FlightServiceServer::new(Flight { gateway, uploads: Arc::default() })
         .max_decoding_message_size(FLIGHT_MESSAGE_BYTES_MAX)
         // One row can be longer than the message we aim at; what decoders of ours accept is sent.
@@ -101,7 +100,9 @@ impl FlightService for Flight {
     async fn do_get(&self, request: Request<Ticket>) -> Outgoing<FlightData> {
         let metadata = request.metadata();
         let messages = match Command::parse(&request.get_ref().ticket).map_err(of_flow)? {
-            Command::Read(question) => read::get(&self.gateway, &question, deadline(metadata, SERVE_DEADLINE)).await?,
+            Command::Read(question) => {
+                read::get(&self.gateway, &question, deadline(metadata, self.gateway.serve_deadline)).await?
+            }
             Command::Fetch { upload } => {
                 training::fetch(&self.gateway, &self.uploads, &upload, whole_deadline(metadata)).await?
             }

@@ -13,6 +13,7 @@ use crate::error::ErrorKind;
 use crate::flow::ingest::{PushTo, ingest};
 use crate::gateway::Gateway;
 use crate::limits::WRITE_DEADLINE;
+use crate::metrics::Flow;
 
 /// Stores one batch after the other. A batch that is answered is stored; the first that is refused ends the call.
 pub(super) fn push(
@@ -29,6 +30,7 @@ pub(super) fn push(
             let deadline = deadline.map_or(Deadline::after(WRITE_DEADLINE), |whole| whole.at_most(WRITE_DEADLINE));
             let ingested = ingest(&gateway, &source, &rows?, to, deadline).await;
             let ingested = ingested.map_err(|error| in_batch(number, &of_flow(error)))?;
+            gateway.metrics.rows(Flow::Ingest, ingested.rows);
             let counts = serde_json::to_vec(&ingested).map_err(|error| {
                 refused(ErrorKind::Internal, &format!("the counts of a push could not be written: {error}"))
             })?;

@@ -20,14 +20,16 @@ use crate::error::ErrorKind;
 use crate::flow;
 use crate::flow::serve::{Answer, AnswerColumn, Prepared, digests, prepare, serve};
 use crate::gateway::Gateway;
-use crate::limits::{EXCHANGE_IN_FLIGHT_MAX, FLIGHT_MESSAGE_BYTES_MAX, SERVE_DEADLINE};
+use crate::limits::{EXCHANGE_IN_FLIGHT_MAX, FLIGHT_MESSAGE_BYTES_MAX};
 use crate::server::columns::plan_inputs;
+use crate::server::observe_answer;
 
 /// Answers a question whose entities are written down.
 pub(super) async fn get(gateway: &Gateway, question: &Question, deadline: Deadline) -> Result<Messages, Status> {
     let prepared = prepare(gateway, &question.selection).map_err(of_flow)?;
     let (inputs, rows) = question.inputs(&prepared.plan).map_err(of_flow)?;
     let answer = serve(gateway, prepared, inputs, rows, question.as_of, deadline).await.map_err(of_flow)?;
+    observe_answer(&gateway.metrics, &answer);
     let provenance = provenance(&answer);
     Ok(frames::answer(batch(&answer, question.statuses), provenance))
 }
@@ -66,10 +68,12 @@ pub(super) fn exchange(
             let answer = async {
                 let prepared = prepared?;
                 let inputs = plan_inputs(&prepared.plan, &entities)?;
-                let deadline = deadline.map_or(Deadline::after(SERVE_DEADLINE), |whole| whole.at_most(SERVE_DEADLINE));
+                let deadline = deadline
+                    .map_or(Deadline::after(gateway.serve_deadline), |whole| whole.at_most(gateway.serve_deadline));
                 serve(&gateway, prepared, inputs, entities.num_rows(), question.as_of, deadline).await
             };
             let answer = answer.await.map_err(|error| in_batch(number, &of_flow(error)))?;
+            observe_answer(&gateway.metrics, &answer);
             Ok((number, answer))
         }
     });

@@ -45,9 +45,9 @@ pub(super) fn in_batch(number: usize, status: &Status) -> Status {
     Status::new(status.code(), format!("batch {number}: {}", status.message()))
 }
 
-/// The deadline a caller set with `grpc-timeout`, or `default`.
-pub(super) fn deadline(metadata: &MetadataMap, default: Duration) -> Deadline {
-    Deadline::after(caller_timeout(metadata).unwrap_or(default))
+/// When the answer is owed: what the caller says in `grpc-timeout`, and `longest` at most.
+pub(super) fn deadline(metadata: &MetadataMap, longest: Duration) -> Deadline {
+    Deadline::after(caller_timeout(metadata).map_or(longest, |timeout| timeout.min(longest)))
 }
 
 /// What the caller wants to wait at most, when it says so: up to eight digits and a unit.
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_caller_may_wait_shorter_or_longer_than_the_default() {
+    fn a_callers_timeout_is_read_in_every_unit() {
         let timeout = |text: &str| {
             let mut metadata = MetadataMap::new();
             metadata.insert("grpc-timeout", text.parse().unwrap());

@@ -25,6 +25,7 @@ use crate::flow;
 use crate::flow::train::{Labels, train};
 use crate::gateway::Gateway;
 use crate::limits::{FLIGHT_STREAM_BYTES_MAX, TRAIN_ROWS_MAX};
+use crate::metrics::Flow;
 
 /// Keeps the labels that come in and answers with the ticket for their training set: `{"training": "<id>"}`.
 pub(super) async fn upload(uploads: Arc<Uploads>, training: Training, incoming: Incoming) -> Result<PutResult, Status> {
@@ -74,7 +75,9 @@ async fn make(
             .await
             .unwrap_or(Err(flow::Error::Late("the training set was made"))),
     };
-    Ok(frames::answer(set.map_err(of_flow)?, Bytes::new()))
+    let set = set.map_err(of_flow)?;
+    gateway.metrics.rows(Flow::Train, set.num_rows() as u64);
+    Ok(frames::answer(set, Bytes::new()))
 }
 
 /// All labels of a call as one frame.

