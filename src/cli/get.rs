@@ -16,8 +16,8 @@ use crate::flow::serve::{Answer, prepare, serve};
 use crate::plan::{FeaturePlan, InputKind};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  lockstep get tip_model_v1 company='Flash Cab' area=8 hour=9 payment_type=Cash planned_miles=2.5\n  \
-lockstep get company_stats:avg_fare_30d company='Flash Cab' --as-of 2016-12-31\n\nWhile a gateway runs on the same embedded store, ask it over HTTP.")]
+#[command(after_help = "Examples:\n  lockstep get tip_model_v1 company='Choice Taxi Association' area=8 hour=9 payment_type=Cash planned_miles=2.5\n  \
+lockstep get company_stats:avg_fare_30d company='Choice Taxi Association' --as-of 2016-12-31\n\nWhile a gateway runs on the same embedded store, ask it over HTTP.")]
 pub(super) struct Arguments {
     /// A feature service, or features as `view:feature`, and then the values that identify the row, as `name=value`
     #[arg(required = true)]

@@ -121,12 +121,12 @@ async fn prove(gateway: &Gateway, as_of: Micros) -> Result<Outcome, Failure> {
 }
 
 fn http_path() -> String {
-    format!("/v1/services/{SERVICE}/features?company=Flash%20Cab&area=8&hour=18&payment_type=Credit%20Card&planned_miles=2.5&as_of={AS_OF}")
+    format!("/v1/services/{SERVICE}/features?company=Choice%20Taxi%20Association&area=8&hour=18&payment_type=Credit%20Card&planned_miles=2.5&as_of={AS_OF}")
 }
 
 fn flight_ticket() -> String {
     format!(
-        r#"{{"service": "{SERVICE}", "as_of": "{AS_OF}", "entities": {{"company": ["Flash Cab"], "area": [8], "hour": [18], "payment_type": ["Credit Card"], "planned_miles": [2.5]}}}}"#
+        r#"{{"service": "{SERVICE}", "as_of": "{AS_OF}", "entities": {{"company": ["Choice Taxi Association"], "area": [8], "hour": [18], "payment_type": ["Credit Card"], "planned_miles": [2.5]}}}}"#
     )
 }
 

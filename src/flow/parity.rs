@@ -47,7 +47,7 @@ pub struct DifferingCell {
     pub trained: String,
 }
 
-/// Serves `sample` entities of a service, makes the training rows as of the same moment, and compares the bits.
+/// Serves `sample` rows of a service's entities (with several kinds of entities, in changing combinations), makes the training rows as of the same moment, and compares the bits.
 ///
 /// `as_of` is the moment asked about; `None` takes the newest event time that serving knows of the sample, so that data
 /// that ended long ago is compared while its ttl still holds.
@@ -81,10 +81,9 @@ async fn sampled_inputs(gateway: &Gateway, prepared: &Prepared, sample: usize) -
             keys.entry(*input).or_insert(column);
         }
     }
-    let rows = keys.values().map(|column| column.len()).max().unwrap_or(sample);
     let input = |(position, input): (usize, &PlanInput)| match keys.get(&position) {
-        Some(column) if !column.is_empty() => repeated(column, rows),
-        _ => Ok(made_up(&input.field, rows)),
+        Some(column) if !column.is_empty() => repeated(column, sample),
+        _ => Ok(made_up(&input.field, sample)),
     };
     prepared.plan.inputs.iter().enumerate().map(input).collect()
 }
