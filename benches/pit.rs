@@ -58,7 +58,13 @@ pub fn run() -> Result<()> {
         let wall = Spread::of(rounds.iter().map(|seconds| seconds.wall));
         let rate = Spread::of(rounds.iter().map(|seconds| LABELS as f64 / seconds.cpu / 1e3));
         let ratio = Spread::of(rounds.iter().zip(&measured[0]).map(|(theirs, ours)| theirs.cpu / ours.cpu));
-        let row = vec![name.to_owned(), format!("{cpu:.3}"), format!("{wall:.3}"), format!("{rate:.0}"), format!("{ratio:.2}")];
+        let row = vec![
+            name.to_owned(),
+            format!("{cpu:.3}"),
+            format!("{wall:.3}"),
+            format!("{rate:.0}"),
+            format!("{ratio:.2}"),
+        ];
         let result = json!({
             "what": name, "labels": LABELS, "history": HISTORY, "features": FEATURES, "keys": KEYS, "rounds": rounds,
             "cpu_seconds": cpu, "wall_seconds": wall, "thousand_labels_per_cpu_second": rate, "cpu_against_ours": ratio,
@@ -104,7 +110,11 @@ async fn project() -> Result<Project> {
 fn label_frame(labels: &RecordBatch) -> Result<RecordBatch> {
     let number = Arc::new(Int64Array::from_iter_values(0..labels.num_rows() as i64));
     let [keys, times] = [labels.column(0), labels.column(1)];
-    let columns = [("label_id", number as _, false), (JOIN_KEY, Arc::clone(keys), true), ("event_timestamp", Arc::clone(times), true)];
+    let columns = [
+        ("label_id", number as _, false),
+        (JOIN_KEY, Arc::clone(keys), true),
+        ("event_timestamp", Arc::clone(times), true),
+    ];
     Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
 }
 

@@ -91,8 +91,16 @@ fn project() -> Result<Project> {
 
 async fn table(project: &Project, pinning: Pinning) -> Result<()> {
     let header = [
-        "what", "load", "requests a second", "p50 µs", "p99 µs", "p99.9 µs", "CPU-µs a request", "CPU-ns a value",
-        "M values a CPU-second", "slip p99 µs",
+        "what",
+        "load",
+        "requests a second",
+        "p50 µs",
+        "p99 µs",
+        "p99.9 µs",
+        "CPU-µs a request",
+        "CPU-ns a value",
+        "M values a CPU-second",
+        "slip p99 µs",
     ];
     let mut table = Table::new(pinning.table, &header);
     pin(std::process::id(), pinning.generator)?;
@@ -154,7 +162,10 @@ async fn measure(gateway: &Gateway, case: &Arc<Case>, table: &mut Table) -> Resu
     let busy = run.gateway_cpu / run.seconds;
     let saturated = Level::of(&[run])?;
     let load = format!("saturation ({:.0} % CPU)", busy * 100.0);
-    table.push(saturated.row(case, &load), saturated.result(case, json!({"closed_loop": true, "gateway_cpus_busy": busy})))?;
+    table.push(
+        saturated.row(case, &load),
+        saturated.result(case, json!({"closed_loop": true, "gateway_cpus_busy": busy})),
+    )?;
 
     let mut runs: [Vec<Run>; LEVELS.len()] = Default::default();
     for _ in 0..ROUNDS {

@@ -7,10 +7,10 @@ use lockstep::flow::sync::{Range, sync};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
+use crate::Result;
 use crate::measure::{Seconds, Spread, Stopwatch, runtime};
 use crate::report::Table;
 use crate::synthetic::{DAY, Project, rows, write_parquet};
-use crate::Result;
 
 const ENTITIES: i64 = 100_000;
 const FEATURES: usize = 20;
@@ -32,7 +32,8 @@ const DERIVED: &str = "derived_views:
 ";
 
 pub fn run() -> Result<()> {
-    let header = ["what", "rows", "features", "rows a second", "M values a CPU-second", "CPU-µs a row", "store, bytes a row"];
+    let header =
+        ["what", "rows", "features", "rows a second", "M values a CPU-second", "CPU-µs a row", "store, bytes a row"];
     let mut table = Table::new("sync", &header);
     let runtime = runtime()?;
     let plain = runtime.block_on(project(""))?;

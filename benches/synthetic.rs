@@ -47,7 +47,8 @@ impl Project {
             plugins.display()
         );
         fs::write(folder.path().join("lockstep.yaml"), config)?;
-        let definitions = format!("entities:\n  - {{name: customer, join_keys: [{{name: {JOIN_KEY}, type: int64}}]}}\n");
+        let definitions =
+            format!("entities:\n  - {{name: customer, join_keys: [{{name: {JOIN_KEY}, type: int64}}]}}\n");
         Ok(Self { folder, definitions, now: Clock::default().now() })
     }
 
@@ -69,7 +70,8 @@ impl Project {
         }
         text.push_str("feature_views:\n");
         for (view, features) in views {
-            let _ = writeln!(text, "  - name: {view}\n    entities: [customer]\n    source: {view}_rows\n    ttl: {ttl}");
+            let _ =
+                writeln!(text, "  - name: {view}\n    entities: [customer]\n    source: {view}_rows\n    ttl: {ttl}");
             text.push_str("    features:\n");
             for feature in features.clone() {
                 let _ = writeln!(text, "      - {{name: f_{feature}, type: float64}}");

@@ -14,10 +14,10 @@ use lockstep::transform::{Reuse, Settings, Transforms};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::Result;
 use crate::measure::{Spread, repeat};
 use crate::report::{Table, root};
 use crate::synthetic::{Random, value};
-use crate::Result;
 
 const ROWS: [usize; 4] = [1, 100, 1_000, 8_192];
 const ROUNDS: usize = 7;
@@ -36,7 +36,13 @@ struct Kernel {
 
 pub fn run() -> Result<()> {
     let header = [
-        "plugin", "rows", "warm µs a call", "fresh µs a call", "native µs a call", "warm ÷ native", "warm ns a value",
+        "plugin",
+        "rows",
+        "warm µs a call",
+        "fresh µs a call",
+        "native µs a call",
+        "warm ÷ native",
+        "warm ns a value",
         "native ns a value",
     ];
     let mut table = Table::new("transform", &header);
@@ -132,9 +138,8 @@ fn names(rows: usize) -> ArrayRef {
 fn measure(bound: &[(&Transforms, Arc<Transform>)], kernel: &Kernel, rows: usize, table: &mut Table) -> Result<()> {
     let columns = (kernel.columns)(rows).into_iter().map(|(name, column)| (name, column, true));
     let input = RecordBatch::try_from_iter_with_nullable(columns)?;
-    let apply = |(stage, transform): &(&Transforms, Arc<Transform>)| {
-        stage.apply(transform, &input, Deadline::after(DEADLINE))
-    };
+    let apply =
+        |(stage, transform): &(&Transforms, Arc<Transform>)| stage.apply(transform, &input, Deadline::after(DEADLINE));
     let twin = (kernel.native)(&input);
     for stage in bound {
         compare(apply(stage)?.rows.columns(), &twin, kernel.exact)?;

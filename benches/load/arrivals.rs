@@ -52,7 +52,14 @@ pub enum Answer {
 impl Run {
     fn new() -> Result<Self> {
         let histogram = || Histogram::new_with_bounds(1, NANOSECONDS_MAX, DIGITS);
-        Ok(Self { latency: histogram()?, slip: histogram()?, requests: 0, answers: Vec::new(), seconds: 0.0, gateway_cpu: 0.0 })
+        Ok(Self {
+            latency: histogram()?,
+            slip: histogram()?,
+            requests: 0,
+            answers: Vec::new(),
+            seconds: 0.0,
+            gateway_cpu: 0.0,
+        })
     }
 
     pub fn requests_a_second(&self) -> f64 {

@@ -99,11 +99,8 @@ impl Case {
     pub async fn of(service: Service, wire: Wire, rows: usize, keys: Vec<Vec<i64>>) -> Result<Self> {
         let mut messages = exchange_messages(service, &keys).await?.into_iter();
         let opening = messages.next().ok_or("no schema was encoded")?;
-        let question = |(keys, entities): (Vec<i64>, FlightData)| Question {
-            body: body(service, wire, &keys),
-            keys,
-            entities,
-        };
+        let question =
+            |(keys, entities): (Vec<i64>, FlightData)| Question { body: body(service, wire, &keys), keys, entities };
         let questions: Vec<Question> = keys.into_iter().zip(messages).map(question).collect();
         Ok(Self { service, wire, rows, questions, opening })
     }
