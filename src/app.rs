@@ -4,6 +4,7 @@
 //! what the registry recorded (`gateway`), so what was applied is what runs.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,8 +55,6 @@ pub enum Error {
     Config(#[from] config::Error),
     #[error(transparent)]
     Mistakes(#[from] Mistakes),
-    #[error("plugin {plugin}: there is no {path}; build it, or correct the name")]
-    NoPlugin { plugin: String, path: PathBuf },
     #[error(transparent)]
     Transform(#[from] transform::Error),
     #[error(transparent)]
@@ -68,10 +67,10 @@ pub enum Error {
     NothingApplied,
     #[error("these changes break what is in use:\n{0}\napply them with --allow-incompatible if that is meant")]
     Incompatible(String),
-    #[error("cannot listen on {address}: {source}; is another gateway running?")]
-    Listen { address: SocketAddr, source: std::io::Error },
-    #[error("folder {folder} cannot be made: {source}")]
-    Folder { folder: PathBuf, source: std::io::Error },
+    #[error("cannot listen on {address}; is another gateway running?")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("folder {folder} cannot be made")]
+    Folder { folder: PathBuf, source: io::Error },
     #[error("{path} does not fit in memory as one table: {detail}")]
     TooMuch { path: PathBuf, detail: String },
     #[error("the server stopped: {0}")]
@@ -83,7 +82,6 @@ impl Error {
         match self {
             Self::Config(source) => source.kind(),
             Self::Mistakes(source) => source.kind(),
-            Self::NoPlugin { .. } => ErrorKind::NotFound,
             Self::Transform(source) => source.kind(),
             Self::Online(source) => source.kind(),
             Self::Offline(source) => source.kind(),
@@ -114,7 +112,7 @@ impl Project {
     pub async fn plan(&self) -> Result<Planned, Error> {
         let files = config::definition_files(&self.config.folder)?;
         let definitions = Definitions::parse(&self.config.project, &files)?;
-        let plugins = self.read_plugins(&definitions)?;
+        let plugins = self.read_plugins(&definitions);
         let transforms = self.transforms()?;
         let columns = self.source_columns(&definitions).await;
         let (catalog, warnings) = build(&definitions, &plugins, &transforms, &columns)?;
@@ -123,12 +121,14 @@ impl Project {
             None => Catalog::empty(&self.config.project),
         };
         let changes = plan::compare(&before, &catalog);
+        let plugins = plugins.into_iter().filter_map(|(name, bytes)| Some((name, bytes.ok()?))).collect();
         Ok(Planned { catalog, changes, warnings, files, plugins })
     }
 
     /// Records planned definitions as the next version.
     pub async fn apply(&self, planned: &Planned, allow_incompatible: bool) -> Result<Version, Error> {
-        let breaking: Vec<String> = planned.changes.iter().filter(|change| change.is_incompatible()).map(ToString::to_string).collect();
+        let breaking: Vec<String> =
+            planned.changes.iter().filter(|change| change.is_incompatible()).map(ToString::to_string).collect();
         if !breaking.is_empty() && !allow_incompatible {
             return Err(Error::Incompatible(breaking.join("\n")));
         }
@@ -142,7 +142,11 @@ impl Project {
             catalog_hash: planned.catalog.hash(),
             applied_by: config::user(),
             applied_at: Clock::default().now(),
-            definitions: planned.files.iter().map(|file| registry::DefinitionFile { name: file.path.clone(), text: file.text.clone() }).collect(),
+            definitions: planned
+                .files
+                .iter()
+                .map(|file| registry::DefinitionFile { name: file.path.clone(), text: file.text.clone() })
+                .collect(),
             plugins: plugins.collect(),
             summary: planned.changes.iter().map(ToString::to_string).collect(),
         };
@@ -161,23 +165,25 @@ impl Project {
         let applied = self.load_applied(&registry, &transforms).await?;
         let offline = ParquetStore::new(self.config.folder.clone());
         offline.define(applied.catalog.sources.clone());
+        let transforms = Arc::new(transforms);
         Ok(Arc::new(Gateway {
             applied: ArcSwap::from_pointee(applied),
             online: self.online_store()?,
             offline: Arc::new(offline),
-            transforms: Arc::new(transforms),
+            metrics: Metrics::of(&transforms),
+            transforms,
             registry,
             clock: Clock::default(),
-            metrics: Metrics::default(),
             serve_deadline: self.config.serve_deadline,
         }))
     }
 
     async fn load_applied(&self, registry: &Registry, transforms: &Transforms) -> Result<Applied, Error> {
         let recorded = registry.latest().await?.ok_or(Error::NothingApplied)?;
-        let files: Vec<DefinitionFile> = recorded.definitions.into_iter().map(|file| DefinitionFile { path: file.name, text: file.text }).collect();
+        let files: Vec<DefinitionFile> =
+            recorded.definitions.into_iter().map(|file| DefinitionFile { path: file.name, text: file.text }).collect();
         let definitions = Definitions::parse(&recorded.project, &files)?;
-        let plugins = recorded.plugins.into_iter().map(|plugin| (plugin.name, plugin.bytes)).collect();
+        let plugins = recorded.plugins.into_iter().map(|plugin| (plugin.name, Ok(plugin.bytes))).collect();
         let (catalog, _) = build(&definitions, &plugins, transforms, &BTreeMap::new())?;
         Ok(Applied::new(catalog, recorded.number))
     }
@@ -196,24 +202,28 @@ impl Project {
         })
     }
 
-    fn read_plugins(&self, definitions: &Definitions) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    fn read_plugins(&self, definitions: &Definitions) -> Plugins {
         let read = |plugin: String| {
             let path = self.plugin_path(&plugin);
-            match std::fs::read(&path) {
-                Ok(bytes) => Ok((plugin, bytes)),
-                Err(_) => Err(Error::NoPlugin { plugin, path }),
-            }
+            let bytes = std::fs::read(&path).map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => format!("there is no {}; build it, or correct the name", path.display()),
+                _ => format!("{} cannot be read: {error}", path.display()),
+            });
+            (plugin, bytes)
         };
         definitions.plugins().into_iter().map(read).collect()
     }
 
     /// The columns of each source, or why they cannot be read; a push source without rows has none yet.
     async fn source_columns(&self, definitions: &Definitions) -> BTreeMap<String, Result<SchemaRef, String>> {
-        let sources: BTreeMap<String, Source> = definitions.sources().into_iter().map(|source| (source.name.clone(), source)).collect();
+        let sources: BTreeMap<String, Source> =
+            definitions.sources().into_iter().map(|source| (source.name.clone(), source)).collect();
         let offline = ParquetStore::new(self.config.folder.clone());
         offline.define(sources.clone());
         let mut columns = BTreeMap::new();
-        for (name, source) in sources.iter().filter(|(_, source)| !matches!(source.kind, catalog::SourceKind::Push { .. })) {
+        for (name, source) in
+            sources.iter().filter(|(_, source)| !matches!(source.kind, catalog::SourceKind::Push { .. }))
+        {
             let schema = offline.schema(source).await.map_err(|error| crate::error::chain(&error));
             columns.insert(name.clone(), schema);
         }
@@ -221,17 +231,23 @@ impl Project {
     }
 }
 
+/// The bytes of the plugins that definitions name, or why there are none.
+type Plugins = BTreeMap<String, Result<Vec<u8>, String>>;
+
 /// Definitions, plugin bytes and source columns become a catalog, or all mistakes.
 fn build(
     definitions: &Definitions,
-    plugins: &BTreeMap<String, Vec<u8>>,
+    plugins: &Plugins,
     transforms: &Transforms,
     columns: &BTreeMap<String, Result<SchemaRef, String>>,
 ) -> Result<(Catalog, Vec<Warning>), Error> {
     let bind = |plugin: &PluginUse| -> Result<Arc<Transform>, String> {
         let bytes = plugins.get(&plugin.plugin).ok_or_else(|| format!("plugin {} is not there", plugin.plugin))?;
+        let bytes = bytes.as_ref().map_err(String::clone)?;
         let (digest, _) = transforms.load(&plugin.plugin, bytes).map_err(|error| crate::error::chain(&error))?;
-        transforms.bind(&plugin.plugin, digest, &plugin.parameters, plugin.outputs.as_deref()).map_err(|error| crate::error::chain(&error))
+        transforms
+            .bind(&plugin.plugin, digest, &plugin.parameters, plugin.outputs.as_deref())
+            .map_err(|error| crate::error::chain(&error))
     };
     Ok(catalog::build(definitions, &bind, &|source| columns.get(source).cloned())?)
 }
@@ -245,12 +261,14 @@ fn make_folder_of(file: &Path) -> Result<(), Error> {
 /// All rows of a Parquet file: labels, or rows to push.
 pub fn read_rows(path: &Path) -> Result<RecordBatch, Error> {
     let file = offline::read_parquet(path)?;
-    concat_batches(&file.schema, &file.batches).map_err(|error| Error::TooMuch { path: path.to_owned(), detail: error.to_string() })
+    concat_batches(&file.schema, &file.batches)
+        .map_err(|error| Error::TooMuch { path: path.to_owned(), detail: error.to_string() })
 }
 
 /// Writes a training set as Parquet, whole or not at all, with its provenance as file metadata.
 pub fn write_training_set(path: &Path, set: &RecordBatch) -> Result<(), Error> {
-    let metadata: Vec<(String, String)> = set.schema_ref().metadata().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let metadata: Vec<(String, String)> =
+        set.schema_ref().metadata().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     Ok(offline::write_parquet(path, set.schema_ref(), std::slice::from_ref(set), &metadata)?)
 }
 

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, Date32Array, Float32Array, Float64Array, Int64Array, ListArray,
-    StringArray, TimestampMicrosecondArray, new_null_array,
+    Array, ArrayRef, AsArray, BinaryArray, Date32Array, Float32Array, Float64Array, Int64Array, ListArray, StringArray,
+    TimestampMicrosecondArray, new_null_array,
 };
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{

@@ -32,6 +32,7 @@ pub async fn flight_get(address: SocketAddr, ticket: &str) -> Result<RecordBatch
     let mut client = FlightClient::new(channel);
     let stream = client.do_get(Ticket::new(ticket.to_owned())).await.map_err(|error| failed(&error))?;
     let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(|error| failed(&error))?;
-    let schema = batches.first().map(RecordBatch::schema).ok_or_else(|| format!("Flight on {address}: no batch came"))?;
+    let schema =
+        batches.first().map(RecordBatch::schema).ok_or_else(|| format!("Flight on {address}: no batch came"))?;
     concat_batches(&schema, &batches).map_err(|error| failed(&error))
 }

@@ -46,6 +46,8 @@ pub struct Applied {
 pub struct Planned {
     pub plan: Arc<FeaturePlan>,
     pub schema: SchemaRef,
+    /// The transforms behind the answers, as `view=digest` with the first 12 digits, comma-separated.
+    pub transforms: Arc<str>,
 }
 
 impl Applied {

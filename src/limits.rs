@@ -21,6 +21,8 @@ pub const SERVE_DEADLINE: Duration = Duration::from_secs(5);
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 /// Time one write of a sync batch may take.
 pub const SYNC_WRITE_DEADLINE: Duration = Duration::from_secs(300);
+/// Views whose histories are joined to labels at the same time.
+pub const JOINS_AT_ONCE: usize = 4;
 /// Time one training set may take.
 pub const TRAIN_DEADLINE: Duration = Duration::from_secs(3_600);
 /// Time each side of a parity check may take, and how many differing cells it shows.

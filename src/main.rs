@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use lockstep::cli::{Cli, Outcome, run};
+use lockstep::cli::{Cli, Outcome, note, run};
 use lockstep::{config, telemetry};
 
 fn main() -> ExitCode {
@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: cannot start threads: {error}");
+            note(format!("error: cannot start threads: {error}"));
             return ExitCode::from(9);
         }
     };
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Found) => ExitCode::from(1),
         Err(failure) => {
-            eprintln!("error: {}", failure.text);
+            note(format!("error: {}", failure.text));
             let (_, _, code) = failure.kind.codes();
             ExitCode::from(code)
         }

@@ -1,17 +1,21 @@
 //! Every metric of the gateway, in one struct. Labels come from closed sets, never from a request: routes are those of
 //! the route table, views those of the catalog.
 
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, text};
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::error::ErrorKind;
 use crate::flow::sync::Synced;
+use crate::transform::{FaultKind, Transforms};
 
 /// Upper ends of the latency buckets, in seconds: fine where serving lives, coarse where sync and training do.
 const SECONDS_BUCKETS: [f64; 14] =
@@ -35,9 +39,6 @@ pub struct Metrics {
     rows: Family<FlowLabel, Counter>,
     view_rows: Family<ViewStatusLabels, Counter>,
     sync_rows: Family<SyncLabels, Counter>,
-    transform_faults: Family<KindLabel, Counter>,
-    /// Sampled calls that gave other bytes when they were run again on a fresh instance.
-    pub transform_impure: Counter,
     connections: Family<ListenerLabel, Gauge>,
 }
 
@@ -88,8 +89,6 @@ impl Default for Metrics {
             rows: Family::default(),
             view_rows: Family::default(),
             sync_rows: Family::default(),
-            transform_faults: Family::default(),
-            transform_impure: Counter::default(),
             connections: Family::default(),
         };
         metrics.register();
@@ -97,7 +96,54 @@ impl Default for Metrics {
     }
 }
 
+/// The transform stage counts for itself; this prints its counters whenever somebody looks.
+#[derive(Debug)]
+struct TransformStage(Arc<Transforms>);
+
+impl Collector for TransformStage {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let stats = self.0.stats();
+        let counters = [
+            ("transform_calls", "Calls of plugins, one for each chunk of rows", &stats.calls),
+            ("transform_rows", "Rows that plugins computed", &stats.rows),
+            ("transform_row_errors", "Rows that plugins refused", &stats.row_errors),
+            ("transform_fuel", "Fuel that plugins burned", &stats.fuel),
+            ("transform_instances_created", "Plugin instances made", &stats.instances_created),
+            (
+                "transform_instances_recycled",
+                "Warm plugin instances replaced for their age or memory",
+                &stats.instances_recycled,
+            ),
+            ("transform_compared", "Sampled plugin calls that were run again on a fresh instance", &stats.compared),
+            (
+                "transform_impure",
+                "Of these, calls that gave other bytes; anything above zero is an alarm",
+                &stats.impure,
+            ),
+        ];
+        for (name, help, value) in counters {
+            let counter = ConstCounter::new(value.load(Ordering::Relaxed));
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        let help = "Plugin calls that failed, by kind";
+        let kind = ConstCounter::new(0_u64).metric_type();
+        let mut faults = encoder.encode_descriptor("transform_faults", help, None, kind)?;
+        for kind in FaultKind::ALL {
+            let counter = ConstCounter::new(stats.faults(kind));
+            counter.encode(faults.encode_family(&KindLabel { kind: kind.name() })?)?;
+        }
+        Ok(())
+    }
+}
+
 impl Metrics {
+    /// The metrics of a gateway that computes with `transforms`.
+    pub fn of(transforms: &Arc<Transforms>) -> Self {
+        let mut metrics = Self::default();
+        metrics.registry.register_collector(Box::new(TransformStage(Arc::clone(transforms))));
+        metrics
+    }
+
     fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register("requests", "Requests answered, by route and status", self.requests.clone());
@@ -105,12 +151,6 @@ impl Metrics {
         registry.register("rows", "Rows that went through a flow", self.rows.clone());
         registry.register("feature_status", "Rows looked up, by view and status", self.view_rows.clone());
         registry.register("sync_rows", "Rows meant for the online store, by view and outcome", self.sync_rows.clone());
-        registry.register("transform_faults", "Plugin calls that failed, by kind", self.transform_faults.clone());
-        registry.register(
-            "transform_impure",
-            "Sampled plugin calls that gave other bytes when run again; anything above zero is an alarm",
-            self.transform_impure.clone(),
-        );
         registry.register("connections", "Open connections, by listener", self.connections.clone());
     }
 
@@ -148,10 +188,6 @@ impl Metrics {
         self.rows(Flow::Sync, synced.rows_read);
     }
 
-    pub fn transform_fault(&self, kind: ErrorKind) {
-        self.transform_faults.get_or_create(&KindLabel { kind: kind.name() }).inc();
-    }
-
     /// The gauge of one listener's open connections.
     pub fn connections(&self, listener: &'static str) -> Gauge {
         self.connections.get_or_create_owned(&ListenerLabel { listener })
@@ -176,8 +212,6 @@ mod tests {
         metrics.rows(Flow::Serve, 7);
         metrics.view_rows("rides", "not_found", 2);
         metrics.count_sync(&Synced { view: "rides".into(), rows_read: 9, rows_older: 4, ..Synced::default() });
-        metrics.transform_fault(ErrorKind::PluginFault);
-        metrics.transform_impure.inc();
         metrics.connections("http").inc();
         let text = metrics.encode();
         for line in [
@@ -188,8 +222,6 @@ mod tests {
             "lockstep_rows_total{flow=\"sync\"} 9",
             "lockstep_feature_status_total{view=\"rides\",status=\"not_found\"} 2",
             "lockstep_sync_rows_total{view=\"rides\",outcome=\"older\"} 4",
-            "lockstep_transform_faults_total{kind=\"plugin_fault\"} 1",
-            "lockstep_transform_impure_total 1",
             "lockstep_connections{listener=\"http\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");

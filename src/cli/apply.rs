@@ -1,9 +1,10 @@
 //! `lockstep apply`: the definitions become a new version in the registry.
 
 use clap::Args;
+use serde::Serialize;
 
-use super::plan::print_changes;
-use super::{Context, Failure, Outcome};
+use super::plan::Changes;
+use super::{Context, Failure, Outcome, output};
 use crate::app::Project;
 
 #[derive(Debug, Args)]
@@ -14,14 +15,28 @@ pub(super) struct Arguments {
     allow_incompatible: bool,
 }
 
+#[derive(Serialize)]
+struct Shown<'a> {
+    version: u64,
+    /// What is written was applied already.
+    unchanged: bool,
+    #[serde(flatten)]
+    changes: Changes<'a>,
+}
+
 pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Outcome, Failure> {
     let project = Project::open(&context.project)?;
     let planned = project.plan().await?;
-    print_changes(context.format, &planned)?;
     let applied = project.apply(&planned, arguments.allow_incompatible).await?;
-    match applied.unchanged {
-        true => eprintln!("nothing to apply: version {} is what is written", applied.number),
-        false => eprintln!("applied as version {}; a running gateway takes it up when it starts again", applied.number),
-    }
+    let shown = Shown { version: applied.number, unchanged: applied.unchanged, changes: Changes::of(&planned) };
+    output::print(context.format, &shown, |shown| match shown.unchanged {
+        true => {
+            format!("{}nothing to apply: version {} is what is written", shown.changes.warning_lines(), shown.version)
+        }
+        false => format!(
+            "{}\napplied as version {}; a running gateway takes it up when it starts again",
+            shown.changes, shown.version
+        ),
+    })?;
     Ok(Outcome::Done)
 }

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 
-use super::{Failure, Outcome};
+use super::{Context, Failure, Outcome, output};
 use crate::error::ErrorKind;
 
 #[derive(Debug, Args)]
@@ -50,25 +51,50 @@ const MINIMAL: Files = &[
     ("features/features.yaml", include_bytes!("../../examples/minimal/features/features.yaml")),
 ];
 
-pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+#[derive(Serialize)]
+struct Made {
+    folder: PathBuf,
+    files: Vec<&'static str>,
+}
+
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Outcome, Failure> {
     write(&arguments.dir, arguments.example)?;
-    println!("made {}; next: lockstep -C {} apply", arguments.dir.display(), arguments.dir.display());
+    let files = files(arguments.example).iter().map(|(path, _)| *path).collect();
+    let made = Made { folder: arguments.dir.clone(), files };
+    output::print(context.format, &made, |made| {
+        let folder = made.folder.display();
+        format!("made {} in {folder}\nnext: lockstep -C {folder} apply", made.files.join(", "))
+    })?;
     Ok(Outcome::Done)
 }
 
-/// Writes the example; a folder that has a project already is left alone.
+/// Writes the example; a folder that has one of its files already is left alone.
 pub(super) fn write(dir: &Path, example: Example) -> Result<(), Failure> {
-    if dir.join("lockstep.yaml").exists() {
-        return Err(Failure { kind: ErrorKind::Conflict, text: format!("{} has a lockstep.yaml already", dir.display()) });
+    let files = files(example);
+    if let Some((path, _)) = files.iter().find(|(path, _)| dir.join(path).exists()) {
+        let text = format!("{} has a {path} already; nothing was written", dir.display());
+        return Err(Failure { kind: ErrorKind::Conflict, text });
     }
-    let files = match example {
-        Example::Minimal => MINIMAL,
-        Example::ChicagoTaxi => CHICAGO_TAXI,
-    };
     for (path, content) in files {
         let path = dir.join(path);
-        std::fs::create_dir_all(path.parent().unwrap_or(dir))?;
-        std::fs::write(path, content)?;
+        write_file(&path, content).map_err(|error| Failure {
+            kind: ErrorKind::Unavailable,
+            text: format!("{} cannot be written: {error}", path.display()),
+        })?;
     }
     Ok(())
+}
+
+fn files(example: Example) -> Files {
+    match example {
+        Example::Minimal => MINIMAL,
+        Example::ChicagoTaxi => CHICAGO_TAXI,
+    }
+}
+
+fn write_file(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(path, content)
 }

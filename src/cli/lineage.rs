@@ -4,6 +4,8 @@ use clap::Args;
 
 use super::{Context, Failure, Outcome, output};
 use crate::app::Project;
+use crate::catalog::Catalog;
+use crate::document::did_you_mean;
 use crate::error::ErrorKind;
 
 #[derive(Debug, Args)]
@@ -18,10 +20,17 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Outc
         return Err(Failure::invalid(format!("{:?} is not a feature; write it as view:feature", arguments.feature)));
     };
     let catalog = Project::open(&context.project)?.applied_catalog().await?.catalog;
-    let lineage = crate::plan::lineage(&catalog, view, feature).ok_or_else(|| Failure {
-        kind: ErrorKind::NotFound,
-        text: format!("{view}:{feature} is not among the applied features"),
-    })?;
+    let lineage = crate::plan::lineage(&catalog, view, feature).ok_or_else(|| unknown(&catalog, &arguments.feature))?;
     output::print(context.format, &lineage, ToString::to_string)?;
     Ok(Outcome::Done)
+}
+
+fn unknown(catalog: &Catalog, feature: &str) -> Failure {
+    let known: Vec<String> = catalog
+        .views
+        .values()
+        .flat_map(|view| view.features().iter().map(|known| format!("{}:{}", view.name(), known.name)))
+        .collect();
+    let meant = did_you_mean(feature, known.iter().map(String::as_str));
+    Failure { kind: ErrorKind::NotFound, text: format!("{feature} is not among the applied features{meant}") }
 }

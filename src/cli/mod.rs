@@ -22,19 +22,24 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, chain};
+use crate::{app, config};
+
+const GLOBAL: &str = "Options of every command";
 
 /// A feature gateway: one WebAssembly transform for sync, ingest, serving and training.
 #[derive(Debug, Parser)]
-#[command(name = "lockstep", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done · 1 a check found something (parity, plan) · 2 invalid input · 3 not found · \
-4 conflict · 5 too large · 6 a plugin failed · 7 exhausted · 8 too late · 9 unavailable · 10 internal")]
+#[command(name = "lockstep", version, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit codes: 0 done · 1 a check found something (parity, plan) · 2 invalid input · 3 not found · \
+4 conflict · 5 too large · 6 a plugin failed · 7 exhausted · 8 too late · 9 unavailable · 10 internal"
+)]
 pub struct Cli {
     /// The folder with `lockstep.yaml`
-    #[arg(long, short = 'C', global = true, default_value = ".", env = "LOCKSTEP_PROJECT")]
+    #[arg(long, short = 'C', global = true, default_value = ".", env = "LOCKSTEP_PROJECT", help_heading = GLOBAL)]
     project: PathBuf,
-    /// How results are printed
-    #[arg(long, short, global = true, value_enum, default_value_t = Format::Table)]
+    /// How results are printed: for people or for programs
+    #[arg(long, short, global = true, value_enum, default_value_t = Format::Table, help_heading = GLOBAL)]
     output: Format,
     #[command(subcommand)]
     command: Command,
@@ -42,9 +47,7 @@ pub struct Cli {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people
     Table,
-    /// For programs
     Json,
 }
 
@@ -55,6 +58,7 @@ enum Command {
     /// Write a new project
     Init(init::Arguments),
     /// Show what `apply` would change, and everything that is wrong
+    #[command(after_help = "Example: lockstep plan\n\nExits with 1 when a change breaks something that is in use.")]
     Plan,
     /// Record the definitions in the registry
     Apply(apply::Arguments),
@@ -65,6 +69,7 @@ enum Command {
     /// Bring offline rows to the online store
     Sync(sync::Arguments),
     /// Answer requests over HTTP and Arrow Flight
+    #[command(after_help = "Example: lockstep -C my_project serve")]
     Serve,
     /// Look features up
     Get(get::Arguments),
@@ -82,6 +87,8 @@ enum Command {
     /// Print a completion script for a shell
     Completions(completions::Arguments),
 }
+
+pub use output::note;
 
 /// How a command ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,14 +116,13 @@ macro_rules! failure_from {
     ($($error:ty),+ $(,)?) => {
         $(impl From<$error> for Failure {
             fn from(error: $error) -> Self {
-                Self { kind: error.kind(), text: crate::error::chain(&error) }
+                Self { kind: error.kind(), text: chain(&error) }
             }
         })+
     };
 }
 
 failure_from!(
-    crate::app::Error,
     crate::flow::Error,
     crate::offline::Error,
     crate::plan::Error,
@@ -124,9 +130,18 @@ failure_from!(
     crate::transform::Error,
 );
 
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
-        Self { kind: ErrorKind::Unavailable, text: error.to_string() }
+impl From<app::Error> for Failure {
+    fn from(error: app::Error) -> Self {
+        let text = match &error {
+            // Each mistake begins with its place, so that editors and terminals can follow it.
+            app::Error::Mistakes(mistakes) | app::Error::Config(config::Error::Mistakes(mistakes))
+                if mistakes.as_slice().len() > 1 =>
+            {
+                format!("{} mistakes\n{mistakes}", mistakes.as_slice().len())
+            }
+            error => chain(error),
+        };
+        Self { kind: error.kind(), text }
     }
 }
 
@@ -134,8 +149,8 @@ impl From<std::io::Error> for Failure {
 pub async fn run(cli: Cli) -> Result<Outcome, Failure> {
     let context = Context { project: cli.project, format: cli.output };
     match cli.command {
-        Command::Quickstart(arguments) => quickstart::run(arguments).await,
-        Command::Init(arguments) => init::run(&arguments),
+        Command::Quickstart(arguments) => quickstart::run(&context, arguments).await,
+        Command::Init(arguments) => init::run(&context, &arguments),
         Command::Plan => plan::run(&context).await,
         Command::Apply(arguments) => apply::run(&context, &arguments).await,
         Command::History(arguments) => history::run(&context, &arguments).await,

@@ -14,7 +14,9 @@ use crate::transform::{Settings, Transforms};
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Check a plugin and show its signature, digest and size
-    #[command(after_help = "Examples:\n  lockstep plugin inspect taxi_company\n  lockstep plugin inspect plugins/built/taxi_company.wasm")]
+    #[command(
+        after_help = "Examples:\n  lockstep plugin inspect taxi_company\n  lockstep plugin inspect plugins/built/taxi_company.wasm"
+    )]
     Inspect {
         /// A `.wasm` file, or the name of a plugin of the project
         plugin: PathBuf,
@@ -47,24 +49,35 @@ struct Column {
 pub(super) fn run(context: &Context, command: &Command) -> Result<Outcome, Failure> {
     let Command::Inspect { plugin } = command;
     let path = path_of(context, plugin)?;
-    let bytes = std::fs::read(&path).map_err(|error| Failure { kind: ErrorKind::NotFound, text: format!("{}: {error}", path.display()) })?;
+    let bytes = std::fs::read(&path).map_err(|error| Failure {
+        kind: ErrorKind::Unavailable,
+        text: format!("{} cannot be read: {error}", path.display()),
+    })?;
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let (digest, signature) = Transforms::start(Settings::default())?.load(&name, &bytes)?;
     output::print(context.format, &inspected(&signature, digest.to_string(), bytes.len()), show)?;
     Ok(Outcome::Done)
 }
 
-/// A name without `.wasm` is a plugin of the project.
+/// A word that is no path is the name of a plugin of the project.
 fn path_of(context: &Context, plugin: &Path) -> Result<PathBuf, Failure> {
-    if plugin.extension().is_some_and(|extension| extension == "wasm") {
-        return Ok(plugin.to_owned());
+    let is_path = plugin.extension().is_some() || plugin.components().count() > 1;
+    let path = match is_path {
+        true => plugin.to_owned(),
+        false => Project::open(&context.project)?.plugin_path(&plugin.to_string_lossy()),
+    };
+    match path.is_file() {
+        true => Ok(path),
+        false => Err(Failure { kind: ErrorKind::NotFound, text: format!("there is no file {}", path.display()) }),
     }
-    Ok(Project::open(&context.project)?.plugin_path(&plugin.to_string_lossy()))
 }
 
 fn inspected(signature: &Signature, digest: String, bytes: usize) -> Inspected {
     let columns = |fields: &[Field]| {
-        fields.iter().map(|field| Column { name: field.name.clone(), dtype: field.dtype.to_string(), nullable: field.nullable }).collect()
+        fields
+            .iter()
+            .map(|field| Column { name: field.name.clone(), dtype: field.dtype.to_string(), nullable: field.nullable })
+            .collect()
     };
     let parameter = |parameter: &crate::catalog::ParameterSpec| Column {
         name: parameter.name.clone(),
@@ -99,7 +112,12 @@ fn show(plugin: &Inspected) -> String {
         "{} {}  ·  {} bytes  ·  imports nothing  ·  time {}  ·  nulls {}\n{}\nsha256 {}\n",
         plugin.name, plugin.version, plugin.bytes, plugin.time, plugin.nulls, plugin.doc, plugin.digest
     );
-    let rows = [("feature", &plugin.features), ("request", &plugin.request), ("parameter", &plugin.parameters), ("output", &plugin.outputs)];
+    let rows = [
+        ("feature", &plugin.features),
+        ("request", &plugin.request),
+        ("parameter", &plugin.parameters),
+        ("output", &plugin.outputs),
+    ];
     let rows = rows.iter().flat_map(|(role, columns)| {
         columns.iter().map(|column| {
             let nullable = if column.nullable { "yes" } else { "no" };

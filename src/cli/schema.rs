@@ -2,10 +2,12 @@
 
 use clap::{Args, ValueEnum};
 
-use super::{Failure, Outcome};
+use super::{Failure, Outcome, output};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: lockstep schema definitions > .vscode/lockstep.schema.json")]
+#[command(
+    after_help = "Examples:\n  lockstep schema > .vscode/lockstep.schema.json\n  lockstep schema project > .vscode/lockstep-project.schema.json"
+)]
 pub(super) struct Arguments {
     /// Which file's schema
     #[arg(value_enum, default_value_t = Kind::Definitions)]
@@ -26,6 +28,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         Kind::Project => crate::config::schema(),
     };
     let text = serde_json::to_string_pretty(&schema).map_err(|error| Failure::invalid(error.to_string()))?;
-    println!("{text}");
+    output::say(text)?;
     Ok(Outcome::Done)
 }

@@ -9,17 +9,19 @@ use crate::flow::sync::{Progress, Range, Synced, sync, syncable_views};
 use crate::gateway::Gateway;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  lockstep sync\n  lockstep sync company_stats --incremental\n  lockstep sync --from 2016-01-01 --until 2016-12-31")]
+#[command(
+    after_help = "Examples:\n  lockstep sync\n  lockstep sync company_stats --incremental\n  lockstep sync --from 2016-01-01 --until 2016-12-31"
+)]
 pub(super) struct Arguments {
     /// The feature views; all of them if none is named
     views: Vec<String>,
     /// Only what is new since the last sync
     #[arg(long, conflicts_with_all = ["from", "until"])]
     incremental: bool,
-    /// The first event time to read
-    #[arg(long, value_parser = time::parse, requires = "until")]
+    /// The first event time to read, such as 2016-01-01 or 2016-01-01T08:00:00Z
+    #[arg(long, value_parser = time::parse)]
     from: Option<Micros>,
-    /// The last event time to read
+    /// The last event time to read; now if not given
     #[arg(long, value_parser = time::parse, requires = "from")]
     until: Option<Micros>,
 }
@@ -27,7 +29,7 @@ pub(super) struct Arguments {
 pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Outcome, Failure> {
     let gateway = Project::open(&context.project)?.gateway().await?;
     let range = match (arguments.from, arguments.until) {
-        (Some(from), Some(until)) => Range::Between { from, until },
+        (Some(from), until) => Range::Between { from, until: until.unwrap_or_else(|| gateway.clock.now()) },
         _ if arguments.incremental => Range::Incremental { until: gateway.clock.now() },
         _ => Range::Full,
     };
@@ -42,15 +44,17 @@ pub(super) async fn sync_views(gateway: &Gateway, views: &[String], range: Range
     let mut all = Vec::with_capacity(views.len());
     for view in views {
         let bar = output::progress(view);
-        let tell = |progress: Progress| bar.set_message(format!("{} rows read, {} written", progress.rows_read, progress.rows_written));
+        let tell = |progress: Progress| {
+            bar.set_message(format!("{} rows read, {} written", progress.rows_read, progress.rows_written))
+        };
         let synced = sync(gateway, view, range, &tell).await;
         bar.finish_and_clear();
         let synced = synced?;
         if synced.rows_in_future > 0 {
-            eprintln!(
+            output::note(format!(
                 "warning: {} rows of {view} are from after this machine's clock and were left out; is the clock right?",
                 synced.rows_in_future
-            );
+            ));
         }
         all.push(synced);
     }
@@ -59,6 +63,9 @@ pub(super) async fn sync_views(gateway: &Gateway, views: &[String], range: Range
 
 /// A line for each view.
 pub(super) fn report(synced: &[Synced]) -> String {
+    if synced.is_empty() {
+        return "no feature view is online, so there is nothing to sync".to_owned();
+    }
     let row = |view: &Synced| {
         vec![
             view.view.clone(),

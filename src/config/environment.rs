@@ -18,7 +18,10 @@ pub fn log_settings() -> LogSettings {
 
 /// The name of the user who runs this, for the registry's history.
 pub fn user() -> String {
-    ["LOCKSTEP_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_else(|| "unknown".to_owned())
+    ["LOCKSTEP_USER", "USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok())
+        .unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// `text` with every `${NAME}` replaced and every `$$` a dollar sign.

@@ -65,6 +65,12 @@ pub struct Listen {
     pub admin: SocketAddr,
 }
 
+impl Listen {
+    pub fn all_mut(&mut self) -> [&mut SocketAddr; 3] {
+        [&mut self.http, &mut self.flight, &mut self.admin]
+    }
+}
+
 /// Why a project's files cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

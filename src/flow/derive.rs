@@ -8,8 +8,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::kernels::zip::zip;
 
 use super::Error;
-use crate::batch::{StoredRows, null_where_not, record_batch};
-use crate::catalog::{DType, Field, TimeUse};
+use crate::batch::{StoredRows, null_where_not};
 use crate::clock::Deadline;
 use crate::gateway::Gateway;
 use crate::limits::DERIVE_INLINE_ROWS_MAX;
@@ -62,11 +61,20 @@ pub(super) async fn derive(
         return Ok(working);
     }
     let (transforms, derivations) = (Arc::clone(&gateway.transforms), derivations.to_vec());
-    let computing = tokio::task::spawn_blocking(move || {
+    off_the_async_threads(async move {
         compute(&transforms, &derivations, &mut working, deadline)?;
         Ok(working)
-    });
-    computing.await.map_err(|error| Error::Stopped(error.to_string()))?
+    })
+    .await
+}
+
+/// Runs work that keeps a processor busy (decoding files, joining, calling plugins) where it holds up no request.
+pub(super) async fn off_the_async_threads<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let runtime = tokio::runtime::Handle::current();
+    let working = tokio::task::spawn_blocking(move || runtime.block_on(work));
+    working.await.map_err(|error| Error::Stopped(error.to_string()))?
 }
 
 fn compute(
@@ -91,20 +99,13 @@ fn compute_one(
     working: &Working,
     deadline: Deadline,
 ) -> Result<Vec<ArrayRef>, Error> {
-    let signature = &derivation.transform.signature;
-    let mut fields = Vec::with_capacity(derivation.inputs.len() + 1);
     let mut columns = Vec::with_capacity(derivation.inputs.len() + 1);
-    if signature.time == TimeUse::AsOf {
-        fields.push(Field { name: "as_of".to_owned(), dtype: DType::TIMESTAMP, nullable: false });
+    if derivation.as_of != AsOf::Unused {
         columns.push(as_of(derivation, working)?);
     }
-    for (field, column) in signature.features.iter().chain(&signature.request).zip(&derivation.inputs) {
-        fields.push(Field { nullable: true, ..field.clone() });
-        columns.push(Arc::clone(working.column(*column)));
-    }
-    let input = record_batch(&fields, columns, working.rows);
+    columns.extend(derivation.inputs.iter().map(|column| Arc::clone(working.column(*column))));
     let applied = transforms
-        .apply(&derivation.transform, &input, deadline)
+        .apply(&derivation.transform, &columns, working.rows, deadline)
         .map_err(|source| Error::Transform { view: derivation.view.name.clone(), source })?;
     let outputs = applied.rows.columns();
     if derivation.needs_any_of.is_empty() {

@@ -134,7 +134,6 @@ async fn write_view(
     deadline: Deadline,
 ) -> Result<(), Error> {
     let plan = plan::storing(catalog, &view.name)?;
-    refuse_null_keys(view, &rows)?;
     let written = store(gateway, &plan, rows, deadline).await?;
     ingested.rows_older += written.older;
     ingested.views.push(view.name.clone());
@@ -142,9 +141,11 @@ async fn write_view(
     Ok(())
 }
 
-fn refuse_null_keys(view: &FeatureView, rows: &FeatureRows) -> Result<(), Error> {
-    for (field, column) in view.join_keys.iter().zip(&rows.keys) {
-        if let Some(row) = (0..column.len()).find(|row| column.is_null(*row)) {
+/// No one could ever ask for such a row. Refused before anything is written, the history included.
+fn refuse_null_keys(columns: &[(Field, ArrayRef)], views: &[&Arc<FeatureView>]) -> Result<(), Error> {
+    for (field, column) in columns {
+        let is_key = views.iter().any(|view| view.join_keys.iter().any(|key| key.name == field.name));
+        if is_key && let Some(row) = (0..column.len()).find(|row| column.is_null(*row)) {
             return Err(Error::NullJoinKey { join_key: field.name.clone(), row });
         }
     }
@@ -201,12 +202,11 @@ impl Pushed {
                 None if is_key => Err(Error::MissingColumn { column: field.name, what: "a join key" }),
                 None => Ok((field.clone(), new_null_array(&field.dtype.arrow(), rows.num_rows()))),
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
+        refuse_null_keys(&columns, views)?;
         let event_time = event_times(gateway, source, rows)?;
         let created_time = match created_column(source, rows) {
-            Some(column) => {
-                cast::to_times(column).map_err(|error| Error::wrong_type("created", error))?
-            }
+            Some(column) => cast::to_times(column).map_err(|error| Error::wrong_type("created", error))?,
             None if source.created_time.is_some() => timestamps(vec![Some(gateway.clock.now()); rows.num_rows()]),
             None => timestamps(vec![None; rows.num_rows()]),
         };
@@ -268,8 +268,7 @@ fn event_times(gateway: &Gateway, source: &Source, rows: &RecordBatch) -> Result
         rows.column_by_name(&source.event_time).or_else(|| rows.column_by_name(FEAST_EVENT_TIME)).ok_or_else(|| {
             Error::MissingColumn { column: source.event_time.clone(), what: "the time at which each row became true" }
         })?;
-    let times =
-        cast::to_times(column).map_err(|error| Error::wrong_type(&source.event_time, error))?;
+    let times = cast::to_times(column).map_err(|error| Error::wrong_type(&source.event_time, error))?;
     let latest = gateway.clock.now().saturating_add(micros(EVENT_TIME_AHEAD_MAX));
     for row in 0..times.len() {
         if times.is_null(row) {
@@ -287,12 +286,11 @@ fn event_times(gateway: &Gateway, source: &Source, rows: &RecordBatch) -> Result
     Ok(times)
 }
 
+/// Of a source without a created time there is none: its history would not keep it, and so training could not break ties
+/// by it.
 fn created_column<'a>(source: &Source, rows: &'a RecordBatch) -> Option<&'a ArrayRef> {
-    source
-        .created_time
-        .as_deref()
-        .and_then(|name| rows.column_by_name(name))
-        .or_else(|| rows.column_by_name(FEAST_CREATED_TIME))
+    let name = source.created_time.as_deref()?;
+    rows.column_by_name(name).or_else(|| rows.column_by_name(FEAST_CREATED_TIME))
 }
 
 /// A column of the caller's, as the type it must have.

@@ -41,11 +41,11 @@ pub enum Error {
     NoLabelTime(String),
     #[error("the deadline passed while {0}")]
     Late(&'static str),
-    #[error("reading from the online store")]
+    #[error(transparent)]
     Online(#[from] online::Error),
-    #[error("reading or writing offline data")]
+    #[error(transparent)]
     Offline(#[from] offline::Error),
-    #[error("joining labels to history")]
+    #[error(transparent)]
     PointInTime(#[from] pit::Error),
     #[error("computing derived view {view}")]
     Transform {
@@ -53,7 +53,7 @@ pub enum Error {
         #[source]
         source: transform::Error,
     },
-    #[error("the registry")]
+    #[error(transparent)]
     Registry(#[from] registry::Error),
     #[error("a stage of ours stopped: {0}")]
     Stopped(String),

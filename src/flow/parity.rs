@@ -9,11 +9,11 @@ use arrow::compute::{SortOptions, take};
 use futures::StreamExt;
 use serde::Serialize;
 
-use super::serve::{Answer, Prepared, prepare, serve};
+use super::serve::{Answer, Prepared, prepare, read_stored, serve};
 use super::train::{Labels, Options, train};
 use super::{Error, Selection};
-use crate::cast::to_text;
 use crate::batch::{KeyBatch, record_batch, timestamps};
+use crate::cast::to_text;
 use crate::catalog::{DType, Field, Scalar};
 use crate::clock::{Deadline, Micros};
 use crate::gateway::Gateway;
@@ -83,6 +83,8 @@ async fn sampled_inputs(gateway: &Gateway, prepared: &Prepared, sample: usize) -
     }
     let input = |(position, input): (usize, &PlanInput)| match keys.get(&position) {
         Some(column) if !column.is_empty() => repeated(column, sample),
+        // A key without a history is asked for too: both sides must say that nothing is known of it.
+        _ if input.kind == InputKind::JoinKey => Ok(made_up(&Field { nullable: false, ..input.field.clone() }, sample)),
         _ => Ok(made_up(&input.field, sample)),
     };
     prepared.plan.inputs.iter().enumerate().map(input).collect()
@@ -171,10 +173,9 @@ async fn newest_served(
     rows: usize,
 ) -> Result<Micros, Error> {
     let now = gateway.clock.now();
-    let answer =
-        serve(gateway, prepared.clone(), inputs.to_vec(), rows, Some(now), Deadline::after(PARITY_DEADLINE)).await?;
-    let newest = answer.columns.iter().filter_map(|column| arrow::compute::max(&column.rows.event_time)).max();
-    Ok(newest.unwrap_or(now))
+    let stored = read_stored(gateway, &prepared.plan, inputs, rows, Deadline::after(PARITY_DEADLINE)).await?;
+    let newest = stored.iter().filter_map(|found| arrow::compute::max(&found.event_time)).max();
+    Ok(newest.unwrap_or(now).min(now))
 }
 
 fn labels(plan: &FeaturePlan, inputs: &[ArrayRef], rows: usize, as_of: Micros) -> Labels {

@@ -25,6 +25,8 @@ pub struct Prepared {
     /// The schema of [`Answer::batch`]: join keys, then features; its metadata says with which definitions and
     /// transforms the answer is made (`lockstep.version`, `lockstep.service`, `lockstep.digest.<view>`).
     pub schema: SchemaRef,
+    /// The transforms behind the answer, as `view=digest` with the first 12 digits, comma-separated.
+    pub transforms: Arc<str>,
 }
 
 /// What a cell of an answer is, in Feast's words and numbers.
@@ -94,7 +96,7 @@ pub fn prepare(gateway: &Gateway, selection: &Selection) -> Result<Prepared, Err
         None => {
             let plan = plan::serving(&applied.catalog, selection)?;
             let schema = answer_schema(&plan, applied.version);
-            let planned = Planned { plan: Arc::new(plan), schema };
+            let planned = Planned { schema, transforms: shown_digests(&plan), plan: Arc::new(plan) };
             let mut plans = applied.plans.lock().expect("no one panics while planning");
             if plans.len() < PLANS_KEPT_MAX {
                 plans.insert(selection.clone(), planned.clone());
@@ -102,7 +104,7 @@ pub fn prepare(gateway: &Gateway, selection: &Selection) -> Result<Prepared, Err
             planned
         }
     };
-    Ok(Prepared { applied, plan: planned.plan, schema: planned.schema })
+    Ok(Prepared { applied, plan: planned.plan, schema: planned.schema, transforms: planned.transforms })
 }
 
 /// Answers a prepared question. `inputs` are in the order and of the types of `plan.inputs`; a request field that the
@@ -145,7 +147,7 @@ fn check(plan: &FeaturePlan, inputs: &[ArrayRef], rows: usize) -> Result<(), Err
 }
 
 /// Asks the online store for every stored view of the plan at once.
-async fn read_stored(
+pub(super) async fn read_stored(
     gateway: &Gateway,
     plan: &FeaturePlan,
     inputs: &[ArrayRef],
@@ -256,6 +258,11 @@ pub fn digests(plan: &FeaturePlan) -> Vec<(String, String)> {
     let mut digests: Vec<_> = now.chain(stored).collect();
     digests.sort();
     digests
+}
+
+fn shown_digests(plan: &FeaturePlan) -> Arc<str> {
+    let shown = |(view, digest): (String, String)| format!("{view}={}", &digest[..12]);
+    digests(plan).into_iter().map(shown).collect::<Vec<_>>().join(",").into()
 }
 
 fn answer_schema(plan: &FeaturePlan, version: u64) -> SchemaRef {

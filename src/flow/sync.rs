@@ -1,5 +1,6 @@
 //! Offline rows become online rows: the newest row of each key, and what is derived of it at sync.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
@@ -7,15 +8,16 @@ use arrow::datatypes::TimestampMicrosecondType;
 use futures::StreamExt;
 
 use super::Error;
+use super::derive::off_the_async_threads;
 use super::serve::micros;
 use super::store::store;
 use crate::batch::{FeatureRows, KeyBatch};
-use crate::catalog::{Catalog, View};
+use crate::catalog::{Catalog, FeatureView, View};
 use crate::clock::{Deadline, Micros};
 use crate::error::chain;
 use crate::gateway::Gateway;
 use crate::limits::{SYNC_BATCH_ROWS, SYNC_WRITE_DEADLINE};
-use crate::offline::Scan;
+use crate::offline::{Rows, Scan};
 use crate::pit::Newest;
 use crate::plan::{self, StorePlan};
 use crate::registry::{self, SyncRun};
@@ -84,7 +86,7 @@ pub async fn sync(
     gateway.metrics.count_sync(&synced);
     gateway.registry.record_run(&recorded(&synced, range, started_at, &outcome)).await?;
     outcome?;
-    gateway.registry.set_progress(view, window.1).await?;
+    gateway.registry.set_progress(view, window.until).await?;
     Ok(synced)
 }
 
@@ -98,26 +100,39 @@ pub fn syncable_views(gateway: &Gateway) -> Vec<String> {
     applied.catalog.views.values().filter_map(online).collect()
 }
 
-/// The first and last event time to read; both inclusive.
-async fn window(gateway: &Gateway, plan: &StorePlan, range: Range) -> Result<(Option<Micros>, Micros), Error> {
-    match range {
-        Range::Full => Ok((None, gateway.clock.now())),
+/// The event times to read; both ends inclusive.
+#[derive(Clone, Copy)]
+struct Window {
+    from: Option<Micros>,
+    until: Micros,
+    /// What the scan is told. One that reaches the present asks for everything, so that it can say how many rows are
+    /// from the future.
+    scan_until: Option<Micros>,
+}
+
+async fn window(gateway: &Gateway, plan: &StorePlan, range: Range) -> Result<Window, Error> {
+    let now = gateway.clock.now();
+    let (from, until) = match range {
+        Range::Full => (None, now),
         Range::Between { from, until } if from >= until => {
-            Err(Error::Invalid("the range is empty: its start must be before its end".to_owned()))
+            return Err(Error::Invalid("the range is empty: its start must be before its end".to_owned()));
         }
-        Range::Between { from, until } => Ok((Some(from), until)),
+        Range::Between { from, until } => (Some(from), until),
         Range::Incremental { until } => {
             let begin = plan.view.ttl.map(|ttl| until.saturating_sub(micros(ttl)));
-            Ok((gateway.registry.progress(&plan.view.name).await?.or(begin), until))
+            (gateway.registry.progress(&plan.view.name).await?.or(begin), until)
         }
-    }
+    };
+    // A range that reaches beyond the clock ends there, like a full sync.
+    let reaches_now = range == Range::Full || until > now;
+    Ok(Window { from, until: until.min(now), scan_until: (!reaches_now).then_some(until) })
 }
 
 async fn run(
     gateway: &Gateway,
     catalog: &Catalog,
     plan: &StorePlan,
-    window: (Option<Micros>, Micros),
+    window: Window,
     synced: &mut Synced,
     tell: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<(), Error> {
@@ -125,7 +140,8 @@ async fn run(
     synced.rows_latest = newest.len() as u64;
     for from in (0..newest.len()).step_by(SYNC_BATCH_ROWS) {
         let rows = newest.rows(from, SYNC_BATCH_ROWS).map_err(|error| Error::Stopped(error.to_string()))?;
-        let written = store(gateway, plan, feature_rows(plan, &rows), Deadline::after(SYNC_WRITE_DEADLINE)).await?;
+        let written =
+            store(gateway, plan, feature_rows(&plan.view, &rows), Deadline::after(SYNC_WRITE_DEADLINE)).await?;
         synced.rows_written += written.written;
         synced.rows_older += written.older;
         tell(Progress { rows_read: synced.rows_read, rows_written: synced.rows_written });
@@ -133,31 +149,58 @@ async fn run(
     Ok(())
 }
 
+/// The rows that count, read a batch at a time off the async threads.
 async fn read_newest(
     gateway: &Gateway,
     catalog: &Catalog,
     plan: &StorePlan,
-    (from, until): (Option<Micros>, Micros),
+    window: Window,
     synced: &mut Synced,
     tell: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Newest, Error> {
     let columns = plan.view.join_keys.iter().chain(&plan.view.features).cloned().collect();
-    let scan = Scan { columns, from, until: None };
-    let mut batches = gateway.offline.scan(&catalog.sources[&plan.view.source], &scan).await?;
-    let mut newest = Newest::default();
-    while let Some(batch) = batches.next().await {
-        let (batch, in_future) = not_after(batch?, until);
-        synced.rows_in_future += in_future;
-        synced.rows_read += batch.num_rows() as u64;
-        let rows = feature_rows(plan, &batch);
-        let keys = KeyBatch::encode(&plan.view.join_keys, &rows.keys, rows.rows());
-        synced.rows_without_key += (0..keys.rows()).filter(|row| keys.is_null(*row)).count() as u64;
-        newest
-            .push(batch, &keys, &rows.event_time, &rows.created_time)
-            .map_err(|error| Error::Stopped(error.to_string()))?;
+    let scan = Scan { columns, from: window.from, until: window.scan_until };
+    let batches = gateway.offline.scan(&catalog.sources[&plan.view.source], &scan).await?;
+    let mut reading = Reading { batches, newest: Newest::default(), view: Arc::clone(&plan.view), until: window.until };
+    loop {
+        let (read, then) = off_the_async_threads(reading.next()).await?;
+        reading = then;
+        let Some(read) = read else { return Ok(reading.newest) };
+        synced.rows_read += read.rows;
+        synced.rows_without_key += read.without_key;
+        synced.rows_in_future += read.after;
         tell(Progress { rows_read: synced.rows_read, rows_written: 0 });
     }
-    Ok(newest)
+}
+
+/// A scan under way.
+struct Reading {
+    batches: Rows,
+    newest: Newest,
+    view: Arc<FeatureView>,
+    until: Micros,
+}
+
+/// What one batch of a scan brought.
+struct BatchRead {
+    rows: u64,
+    without_key: u64,
+    after: u64,
+}
+
+impl Reading {
+    async fn next(mut self) -> Result<(Option<BatchRead>, Self), Error> {
+        let Some(batch) = self.batches.next().await else { return Ok((None, self)) };
+        let (batch, after) = not_after(batch?, self.until);
+        let rows = feature_rows(&self.view, &batch);
+        let keys = KeyBatch::encode(&self.view.join_keys, &rows.keys, rows.rows());
+        let without_key = (0..keys.rows()).filter(|row| keys.is_null(*row)).count() as u64;
+        let read = BatchRead { rows: batch.num_rows() as u64, without_key, after };
+        self.newest
+            .push(batch, &keys, &rows.event_time, &rows.created_time)
+            .map_err(|error| Error::Stopped(error.to_string()))?;
+        Ok((Some(read), self))
+    }
 }
 
 /// The rows up to `until`, and how many there are after it.
@@ -173,9 +216,9 @@ fn not_after(batch: RecordBatch, until: Micros) -> (RecordBatch, u64) {
 }
 
 /// A batch of a scan, by what its columns are.
-fn feature_rows(plan: &StorePlan, batch: &RecordBatch) -> FeatureRows {
-    let keys = plan.view.join_keys.len();
-    let features = plan.view.features.len();
+fn feature_rows(view: &FeatureView, batch: &RecordBatch) -> FeatureRows {
+    let keys = view.join_keys.len();
+    let features = view.features.len();
     let times = |column: usize| batch.column(column).as_primitive::<TimestampMicrosecondType>().clone();
     FeatureRows {
         keys: batch.columns()[..keys].to_vec(),

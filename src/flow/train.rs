@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch, RecordBatchOptions, StringArray,
@@ -9,19 +10,19 @@ use arrow::array::{
 };
 use arrow::compute::{max, min};
 use arrow::datatypes::{DataType, Field as ArrowField, Int32Type, Schema, TimestampMicrosecondType};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 
-use super::derive::{Working, derive};
+use super::derive::{Working, derive, off_the_async_threads};
 use super::ingest::taken;
 use super::serve::{digests, encode_keys, micros, provenance};
 use super::{Error, Selection};
 use crate::batch::{KeyBatch, StoredRows};
 use crate::cast;
-use crate::catalog::{Catalog, Field};
-use crate::clock::{Deadline, Micros};
+use crate::catalog::{Catalog, Field, Source};
+use crate::clock::Deadline;
 use crate::gateway::Gateway;
-use crate::limits::{TRAIN_DEADLINE, TRAIN_ROWS_MAX};
-use crate::offline::Scan;
+use crate::limits::{JOINS_AT_ONCE, TRAIN_DEADLINE, TRAIN_ROWS_MAX};
+use crate::offline::{OfflineStore, Scan};
 use crate::pit::PointInTime;
 use crate::plan::{self, FeaturePlan, InputKind, PlanRead};
 
@@ -64,11 +65,12 @@ pub async fn train(
     let times = label_times(&labels)?;
     let inputs = label_inputs(&plan, &labels.rows)?;
 
-    let mut stored = Vec::with_capacity(plan.reads.len());
+    let mut joins = Vec::with_capacity(plan.reads.len());
     for read in &plan.reads {
-        let keys = encode_keys(read, &inputs, rows);
-        stored.push(join(gateway, &applied.catalog, read, &keys, &times).await?);
+        let history = History::of(gateway, &applied.catalog, read);
+        joins.push(off_the_async_threads(join(history, encode_keys(read, &inputs, rows), times.clone())));
     }
+    let stored = stream::iter(joins).buffered(JOINS_AT_ONCE).try_collect().await?;
 
     let working = Working { rows, as_of: Arc::new(times), inputs, stored, derived: Vec::new() };
     let working = derive(gateway, &plan.derivations, working, deadline).await?;
@@ -120,30 +122,44 @@ fn label_inputs(plan: &FeaturePlan, labels: &RecordBatch) -> Result<Vec<ArrayRef
         .collect()
 }
 
+/// Where the rows of one read are, and what is wanted of them.
+struct History {
+    offline: Arc<dyn OfflineStore>,
+    source: Source,
+    join_keys: Vec<Field>,
+    features: Vec<Field>,
+    ttl: Option<Duration>,
+}
+
+impl History {
+    fn of(gateway: &Gateway, catalog: &Catalog, read: &PlanRead) -> Self {
+        Self {
+            offline: Arc::clone(&gateway.offline),
+            source: catalog.sources[&read.view.source].clone(),
+            join_keys: read.view.join_keys.clone(),
+            features: read.columns.iter().map(|column| read.online.features[*column].clone()).collect(),
+            ttl: read.ttl,
+        }
+    }
+}
+
 /// The history of one view, joined to the labels.
-async fn join(
-    gateway: &Gateway,
-    catalog: &Catalog,
-    read: &PlanRead,
-    keys: &KeyBatch,
-    times: &TimestampMicrosecondArray,
-) -> Result<StoredRows, Error> {
-    let features: Vec<Field> = read.columns.iter().map(|column| read.online.features[*column].clone()).collect();
-    let ttl: Option<Micros> = read.ttl.map(micros);
-    let (Some(first), Some(last)) = (min(times), max(times)) else {
+async fn join(history: History, keys: KeyBatch, times: TimestampMicrosecondArray) -> Result<StoredRows, Error> {
+    let History { offline, source, join_keys, features, ttl } = history;
+    let (Some(first), Some(last)) = (min(&times), max(&times)) else {
         return Ok(StoredRows::absent(&features, 0));
     };
-    let columns = read.view.join_keys.iter().chain(&features).cloned().collect();
-    let scan = Scan { columns, from: ttl.map(|ttl| first.saturating_sub(ttl)), until: Some(last) };
-    let mut batches = gateway.offline.scan(&catalog.sources[&read.view.source], &scan).await?;
-    let mut join = PointInTime::new(features, keys, times, read.ttl);
-    let key_count = read.view.join_keys.len();
+    let columns = join_keys.iter().chain(&features).cloned().collect();
+    let scan = Scan { columns, from: ttl.map(|ttl| first.saturating_sub(micros(ttl))), until: Some(last) };
+    let mut batches = offline.scan(&source, &scan).await?;
+    let mut join = PointInTime::new(features, &keys, &times, ttl);
     while let Some(batch) = batches.next().await {
         let batch = batch?;
         let (event_time, created_time) = (batch.num_columns() - 2, batch.num_columns() - 1);
-        let time = |column: usize| batch.column(column).as_primitive::<TimestampMicrosecondType>().clone();
-        let row_keys = KeyBatch::encode(&read.view.join_keys, &batch.columns()[..key_count], batch.num_rows());
-        join.push(&row_keys, &time(event_time), &time(created_time), &batch.columns()[key_count..event_time])?;
+        let time = |column: usize| batch.column(column).as_primitive::<TimestampMicrosecondType>();
+        let (key_columns, columns) = batch.columns()[..event_time].split_at(join_keys.len());
+        let row_keys = KeyBatch::encode(&join_keys, key_columns, batch.num_rows());
+        join.push(&row_keys, time(event_time), time(created_time), columns)?;
     }
     Ok(join.finish()?)
 }
@@ -169,6 +185,11 @@ fn assemble(
         columns.push(Arc::clone(working.column(output.column)));
     }
     if options.digest_column {
+        if !names.insert(DIGEST_COLUMN.to_owned()) {
+            return Err(Error::Invalid(format!(
+                "the label frame already has a column {DIGEST_COLUMN}; rename it, or leave the digests out"
+            )));
+        }
         let made_with =
             digests(plan).iter().map(|(view, digest)| format!("{view}={digest}")).collect::<Vec<_>>().join(",");
         let keys = Int32Array::from(vec![0; working.rows]);

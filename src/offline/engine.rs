@@ -90,7 +90,7 @@ impl Opened {
         if let Some(range) = answer.coarse_range() {
             frame = frame.filter(range).map_err(|error| failed(&source, &error))?;
         }
-        let columns: Vec<_> = answer.read().iter().map(|name| ident(name)).collect();
+        let columns: Vec<_> = answer.read().iter().map(ident).collect();
         let frame = frame.select(columns).map_err(|error| failed(&source, &error))?;
         let batches = frame.execute_stream().await.map_err(|error| failed(&source, &error))?;
         let reading = Arc::new((source, files));

@@ -9,9 +9,9 @@ use datafusion::object_store::{self, ObjectMeta};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
 use super::Error;
-use crate::cast::type_name;
 use super::merge::Merged;
 use super::panics::without_panic;
+use crate::cast::type_name;
 
 /// The files that a scan of one source reads, in this order.
 #[derive(Debug)]

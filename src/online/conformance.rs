@@ -268,7 +268,9 @@ async fn rows_of_other_join_keys_are_not_there(store: &dyn OnlineStore) {
 }
 
 async fn rows_of_another_transform_are_not_there(store: &dyn OnlineStore) {
-    let made_by = |digest: u8| Arc::new(OnlineView { digest: Some(Digest([digest; 32])), ..(*plain_view("made_by_another")).clone() });
+    let made_by = |digest: u8| {
+        Arc::new(OnlineView { digest: Some(Digest([digest; 32])), ..(*plain_view("made_by_another")).clone() })
+    };
     let (before, now) = (made_by(1), made_by(2));
     write(store, &before, &lines(&[(Some(1), 10, None, Some(1))])).await;
     assert_eq!(values(store, &now, &[Some(1)]).await, [None]);

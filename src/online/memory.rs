@@ -116,7 +116,8 @@ fn check(view: &OnlineView, rows: &FeatureRows) -> Result<(), Error> {
 
 fn answer(table: &Table, read: &Read<'_>) -> StoredRows {
     let keys = read.keys;
-    let is_of_today = |stored: &&Row| stored.describes_entities_of(read.view) && stored.batch.view.digest == read.view.digest;
+    let is_of_today =
+        |stored: &&Row| stored.describes_entities_of(read.view) && stored.batch.view.digest == read.view.digest;
     let find = |row: usize| table.get(keys.get(row)).filter(is_of_today);
     let found: Vec<Option<&Row>> =
         (0..keys.rows()).map(|row| if keys.is_null(row) { None } else { find(row) }).collect();

@@ -79,7 +79,7 @@ pub enum Error {
     #[error("the online store did not answer before the deadline")]
     Late,
     #[error(
-        "the online store has no room left ({detail}); free disk space and run the command again, it goes on where it stopped"
+        "the online store has no room left ({detail}); free disk space and run the command again; what is written stays"
     )]
     Full { detail: String },
     #[error("a stored row of {view} is damaged: {detail}; sync {view} again to replace it")]

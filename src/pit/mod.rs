@@ -45,7 +45,7 @@ pub struct PointInTime {
 /// Why the matched rows could not be put together.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("gathering feature {feature} for the labels: {source}")]
+    #[error("gathering feature {feature} for the labels")]
     Gather { feature: String, source: ArrowError },
 }
 

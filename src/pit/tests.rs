@@ -6,8 +6,8 @@ use arrow::datatypes::Int64Type;
 use proptest::prelude::*;
 
 use super::*;
-use crate::catalog::{DType, Scalar};
 use crate::cast;
+use crate::catalog::{DType, Scalar};
 use crate::offline::read_parquet;
 
 const KEY: DType = DType::One(Scalar::Int64);

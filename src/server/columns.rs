@@ -1,9 +1,9 @@
 //! The columns that a caller sends as Arrow, as a plan needs them: found by name, cast exactly, or refused.
 
-use arrow::array::{ArrayRef, RecordBatch, new_null_array};
+use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 
-use crate::cast;
-use crate::catalog::Field;
+use crate::cast::{self, CastError};
+use crate::catalog::{DType, Field};
 use crate::flow::Error;
 use crate::plan::{FeaturePlan, InputKind, PlanInput};
 
@@ -32,14 +32,38 @@ pub fn complete(input: &PlanInput, column: Option<ArrayRef>, rows: usize) -> Res
 }
 
 fn exactly(column: &ArrayRef, field: &Field) -> Result<ArrayRef, Error> {
-    cast::exactly(column, field.dtype).map_err(|error| Error::wrong_type(&field.name, error))
+    cast::exactly(column, field.dtype).map_err(|error| {
+        let detail = match first_refused_row(column, field.dtype) {
+            Some(row) => format!("row {row}: {}", error.detail),
+            None => error.detail,
+        };
+        Error::wrong_type(&field.name, CastError { detail, ..error })
+    })
+}
+
+/// The first row that cannot be cast; nothing where no row could be. Halves the column, since a cast of the rows before
+/// the first refused one succeeds.
+fn first_refused_row(column: &ArrayRef, dtype: DType) -> Option<usize> {
+    let fits = |rows: usize| cast::exactly(&column.slice(0, rows), dtype).is_ok();
+    if !fits(0) {
+        return None;
+    }
+    let (mut fitting, mut refused) = (0, column.len());
+    while refused - fitting > 1 {
+        let middle = fitting + (refused - fitting) / 2;
+        match fits(middle) {
+            true => fitting = middle,
+            false => refused = middle,
+        }
+    }
+    Some(fitting)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Int16Array, StringArray};
+    use arrow::array::{Float64Array, Int16Array, StringArray};
     use arrow::datatypes::DataType;
 
     use super::*;
@@ -87,5 +111,16 @@ mod tests {
         assert_eq!(inputs(vec![("hour", text.clone())]).unwrap_err(), "column company is missing; it holds a join key");
         let error = inputs(vec![("company", text.clone()), ("hour", text)]).unwrap_err();
         assert!(error.starts_with("column hour is string, it must be int64"), "{error}");
+    }
+
+    #[test]
+    fn the_first_value_that_does_not_fit_is_named_by_its_row() {
+        let company: ArrayRef = Arc::new(StringArray::from(vec!["a"; 100]));
+        for wrong in [0, 1, 42, 99] {
+            let hours = (0..100).map(|row| if row < wrong { 3.0 } else { 3.5 });
+            let hour: ArrayRef = Arc::new(Float64Array::from_iter_values(hours));
+            let error = inputs(vec![("company", Arc::clone(&company)), ("hour", hour)]).unwrap_err();
+            assert!(error.contains(&format!(": row {wrong}: 3.5 is not a whole number")), "{error}");
+        }
     }
 }

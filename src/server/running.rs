@@ -23,7 +23,7 @@ pub struct Listeners {
     pub admin: TcpListener,
 }
 
-/// The running listeners. Dropping it tells all of them to drain.
+/// The running listeners. Dropping it ends the wires at once.
 #[derive(Debug)]
 pub struct Running {
     phase: watch::Sender<Phase>,

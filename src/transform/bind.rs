@@ -58,7 +58,7 @@ pub fn bind(
 pub fn start(stage: &Transforms, plugin: &Plugin, binding: &Binding) -> Result<(Instance, Bound), Error> {
     let slot = stage.slot()?;
     let budget = || Budget::new(&stage.settings, 0, Deadline::after(stage.settings.call_time_max));
-    let at_fault = |fault: Fault| stage.fault(&plugin.name, fault);
+    let at_fault = |fault: Fault| Error::Fault { plugin: plugin.name.clone(), fault };
     let mut instance = Instance::start(stage, &plugin.pre, slot, budget()).map_err(at_fault)?;
     match instance.bind(binding, budget()).map_err(at_fault)? {
         Ok(bound) => Ok((instance, bound)),

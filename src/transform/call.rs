@@ -44,13 +44,19 @@ struct Call<'a> {
     fuel: u64,
 }
 
-pub fn apply(stage: &Transforms, pool: &Pool, rows: &RecordBatch, deadline: Deadline) -> Result<Applied, Error> {
-    check_inputs(pool, rows)?;
-    let mut call = Call { stage, pool, inputs: rows.columns(), deadline, refusals: Refusals::default(), fuel: 0 };
+pub fn apply(
+    stage: &Transforms,
+    pool: &Pool,
+    inputs: &[ArrayRef],
+    rows: usize,
+    deadline: Deadline,
+) -> Result<Applied, Error> {
+    check_inputs(pool, inputs, rows)?;
+    let mut call = Call { stage, pool, inputs, deadline, refusals: Refusals::default(), fuel: 0 };
     let rows_max = rows_max(pool);
     let (mut parts, mut start, mut wanted) = (Vec::new(), 0, rows_max);
-    while start < rows.num_rows() {
-        let end = rows.num_rows().min(start + wanted);
+    while start < rows {
+        let end = rows.min(start + wanted);
         match call.rows(start..end) {
             Ok(columns) => {
                 parts.push(columns);
@@ -60,37 +66,42 @@ pub fn apply(stage: &Transforms, pool: &Pool, rows: &RecordBatch, deadline: Dead
             Err(Stopped::TooLarge(error) | Stopped::Failed(error)) => return Err(error),
         }
     }
-    let columns = joined(pool, parts, rows.num_rows())?;
-    stats::add(&stage.stats.row_errors, call.refusals.count as u64);
-    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    let columns = joined(pool, parts, rows)?;
+    if call.refusals.count > 0 {
+        stats::add(&stage.stats.row_errors, call.refusals.count as u64);
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
     let rows = RecordBatch::try_new_with_options(pool.schema.clone(), columns, &options);
-    let rows = rows.map_err(|error| stage.fault(pool.name(), Fault::BadOutput(error.to_string())))?;
+    let rows = rows
+        .map_err(|error| Error::Fault { plugin: pool.name().to_owned(), fault: Fault::BadOutput(error.to_string()) })?;
     Ok(Applied { rows, errors: call.refusals.kept, error_count: call.refusals.count, fuel: call.fuel })
 }
 
 impl Call<'_> {
-    /// One call of a guest; its outputs.
+    /// One call of a guest; its outputs. The instance goes back to the pool only after an answer without a fault.
     fn rows(&mut self, rows: Range<usize>) -> Result<Vec<ArrayRef>, Stopped> {
         let (pool, stage) = (self.pool, self.stage);
-        let applied = FRAME.with_borrow_mut(|frame| {
+        let (applied, instance) = FRAME.with_borrow_mut(|frame| {
             frame::write(&pool.inputs, self.inputs, rows.clone(), FRAME_BYTES_MAX, frame)
                 .map_err(|refused| self.not_writable(refused, rows.start))?;
             self.guest(frame, rows.len())
         })?;
-        let kept = self.kept(rows.clone());
-        let kept = self.refusals.add(&applied.errors, rows.clone(), kept);
-        let kept = kept.map_err(|fault| self.failed(fault))?;
         if applied.frame.len() > FRAME_BYTES_MAX {
             return Err(self.failed(Fault::OutputTooLarge { max: FRAME_BYTES_MAX }));
         }
+        let kept = self.kept(rows.clone());
+        let kept = self.refusals.add(&applied.errors, rows.clone(), kept).map_err(|fault| self.failed(fault))?;
         let columns = frame::read(&pool.outputs, applied.frame, rows.len(), kept.as_ref());
         let columns = columns.map_err(|bad| self.failed(bad.into()))?;
+        if let Some(instance) = instance {
+            pool.give_back(stage, instance);
+        }
         stats::add(&stage.stats.rows, rows.len() as u64);
         Ok(columns)
     }
 
-    /// Has a guest answer a frame. An instance comes back to the pool only after an answer without a fault.
-    fn guest(&mut self, frame: &[u8], rows: usize) -> Result<wit::Applied, Stopped> {
+    /// Has a guest answer a frame.
+    fn guest(&mut self, frame: &[u8], rows: usize) -> Result<(wit::Applied, Option<Instance>), Stopped> {
         let (pool, stage) = (self.pool, self.stage);
         if self.deadline.has_passed() {
             return Err(Stopped::Failed(Error::Late { plugin: pool.name().to_owned() }));
@@ -102,11 +113,10 @@ impl Call<'_> {
         stats::add(&stage.stats.fuel, fuel);
         let calls = stage.stats.calls.fetch_add(1, Ordering::Relaxed) + 1;
         let one_in = u64::from(stage.settings.compare_one_in);
-        if pool.is_warm() && one_in > 0 && calls.is_multiple_of(one_in) {
-            return self.compared(frame, budget, applied, instance);
+        match pool.is_warm() && one_in > 0 && calls.is_multiple_of(one_in) {
+            true => self.compared(frame, budget, applied, instance),
+            false => Ok((applied, Some(instance))),
         }
-        pool.give_back(stage, instance);
-        Ok(applied)
     }
 
     /// Runs the call again on a fresh instance. Where the answers differ the warm instance has remembered something: it
@@ -117,22 +127,23 @@ impl Call<'_> {
         budget: Budget,
         warm: wit::Applied,
         instance: Instance,
-    ) -> Result<wit::Applied, Stopped> {
+    ) -> Result<(wit::Applied, Option<Instance>), Stopped> {
         let (pool, stage) = (self.pool, self.stage);
-        // Without a free slot the comparison waits for a later call.
-        let Ok(mut fresh) = pool.fresh(stage) else {
-            pool.give_back(stage, instance);
-            return Ok(warm);
+        // Without a free slot, or without the time for a second run, the comparison waits for a later call.
+        let Ok(mut fresh) = pool.fresh(stage) else { return Ok((warm, Some(instance))) };
+        let answer = match fresh.apply(frame, budget) {
+            Ok((answer, _)) => answer,
+            Err(Fault::Deadline { .. }) => return Ok((warm, Some(instance))),
+            Err(fault) => return Err(self.failed(fault)),
         };
-        let (answer, _) = fresh.apply(frame, budget).map_err(|fault| self.failed(fault))?;
         stats::add(&stage.stats.compared, 1);
         if answer == warm {
-            pool.give_back(stage, instance);
-            return Ok(warm);
+            return Ok((warm, Some(instance)));
         }
         stats::add(&stage.stats.impure, 1);
-        error!(plugin = pool.name(), digest = %pool.transform.digest, "a plugin is impure: an instance that has served calls answers differently from a fresh one");
-        Ok(answer)
+        let digest = pool.transform.digest;
+        error!(plugin = pool.name(), %digest, "a plugin is impure: a used instance answers otherwise than a fresh one");
+        Ok((answer, None))
     }
 
     /// The rows whose outputs are not null for certain: nulls propagate, and a column that takes no null has none.
@@ -154,7 +165,7 @@ impl Call<'_> {
 
     fn failed(&self, fault: Fault) -> Stopped {
         let is_too_large = matches!(fault, Fault::OutputTooLarge { .. });
-        let error = self.stage.fault(self.pool.name(), fault);
+        let error = Error::Fault { plugin: self.pool.name().to_owned(), fault };
         if is_too_large { Stopped::TooLarge(error) } else { Stopped::Failed(error) }
     }
 
@@ -177,12 +188,15 @@ fn rows_max(pool: &Pool) -> usize {
     (FRAME_BYTES_MAX / 2).checked_div(row_bytes).map_or(FRAME_ROWS_MAX, |rows| rows.clamp(1, FRAME_ROWS_MAX))
 }
 
-fn check_inputs(pool: &Pool, rows: &RecordBatch) -> Result<(), Error> {
+fn check_inputs(pool: &Pool, columns: &[ArrayRef], rows: usize) -> Result<(), Error> {
     let wrong = |detail| Error::WrongInput { plugin: pool.name().to_owned(), detail };
-    if rows.num_columns() != pool.inputs.len() {
-        return Err(wrong(format!("{} columns instead of {}", rows.num_columns(), pool.inputs.len())));
+    if columns.len() != pool.inputs.len() {
+        return Err(wrong(format!("{} columns instead of {}", columns.len(), pool.inputs.len())));
     }
-    for (column, array) in pool.inputs.iter().zip(rows.columns()) {
+    for (column, array) in pool.inputs.iter().zip(columns) {
+        if array.len() != rows {
+            return Err(wrong(format!("{} has {} rows instead of {rows}", column.field.name, array.len())));
+        }
         if !column.fits(array.data_type()) {
             let (name, dtype, is) = (&column.field.name, column.field.dtype, array.data_type());
             return Err(wrong(format!("{name} is {is}, the plugin reads {dtype}")));

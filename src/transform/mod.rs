@@ -37,7 +37,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use wasmtime::Engine;
 
 use crate::catalog::{Digest, Parameter, Signature, Transform};
@@ -150,7 +150,7 @@ impl Transforms {
         if let Some(loaded) = plugins.get(&digest) {
             return Ok((digest, loaded.signature.clone()));
         }
-        let loaded = plugin::load(self, plugin, digest, component)?;
+        let loaded = plugin::load(self, plugin, digest, component).inspect_err(|error| self.count_fault(error))?;
         let signature = loaded.signature.clone();
         plugins.insert(digest, Arc::new(loaded));
         Ok((digest, signature))
@@ -166,7 +166,7 @@ impl Transforms {
     ) -> Result<Arc<Transform>, Error> {
         let loaded = self.plugins.lock().unwrap_or_else(PoisonError::into_inner).get(&component).cloned();
         let loaded = loaded.ok_or_else(|| Error::NotLoaded { plugin: plugin.to_owned(), component })?;
-        let bound = bind::bind(self, &loaded, parameters, outputs)?;
+        let bound = bind::bind(self, &loaded, parameters, outputs).inspect_err(|error| self.count_fault(error))?;
         let transform = Arc::clone(&bound.transform);
         if !self.pools.load().contains_key(&transform.digest) {
             let bound = Arc::new(bound);
@@ -179,14 +179,20 @@ impl Transforms {
         Ok(transform)
     }
 
-    /// Applies a transform to a batch of any length. The batch has the transform's input columns in its order.
-    /// Computes on the calling thread.
-    pub fn apply(&self, transform: &Transform, rows: &RecordBatch, deadline: Deadline) -> Result<Applied, Error> {
+    /// Applies a transform to any number of rows. `columns` are the transform's input columns, in its order and of its
+    /// types. Computes on the calling thread.
+    pub fn apply(
+        &self,
+        transform: &Transform,
+        columns: &[ArrayRef],
+        rows: usize,
+        deadline: Deadline,
+    ) -> Result<Applied, Error> {
         let pools = self.pools.load();
         let Some(pool) = pools.get(&transform.digest) else {
             return Err(Error::NotLoaded { plugin: transform.plugin.clone(), component: transform.component });
         };
-        call::apply(self, pool, rows, deadline)
+        call::apply(self, pool, columns, rows, deadline).inspect_err(|error| self.count_fault(error))
     }
 
     /// What was counted so far.
@@ -206,10 +212,10 @@ impl Transforms {
         self.slots.take().or_else(made_room).ok_or(Error::Exhausted { max: self.settings.instances_max })
     }
 
-    /// A fault of a plugin as an error, counted.
-    fn fault(&self, plugin: &str, fault: Fault) -> Error {
-        self.stats.count_fault(&fault);
-        Error::Fault { plugin: plugin.to_owned(), fault }
+    fn count_fault(&self, error: &Error) {
+        if let Error::Fault { fault, .. } = error {
+            self.stats.count_fault(fault);
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use super::{Error, Reuse, Transforms, cache, signature, stats};
 
 /// A core module begins with its version 1, a component with its own version and layer.
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+const WEB_ASSEMBLY: &[u8] = b"\0asm";
 
 /// A plugin whose bytes are compiled and whose signature is known; instances are made of it.
 pub struct Plugin {
@@ -31,6 +32,10 @@ pub fn load(stage: &Transforms, name: &str, digest: Digest, bytes: &[u8]) -> Res
     if bytes.len() > COMPONENT_BYTES_MAX {
         let (bytes, max) = (bytes.len(), COMPONENT_BYTES_MAX);
         return Err(Error::ComponentTooLarge { plugin: name.to_owned(), bytes, max });
+    }
+    if !bytes.starts_with(WEB_ASSEMBLY) {
+        let detail = "the file is no WebAssembly".to_owned();
+        return Err(Error::NotAComponent { plugin: name.to_owned(), detail });
     }
     if bytes.starts_with(CORE_MODULE) {
         let detail =
@@ -54,11 +59,11 @@ pub fn load(stage: &Transforms, name: &str, digest: Digest, bytes: &[u8]) -> Res
     // A plugin that says different things on different days cannot be relied on: ask one instance twice, and another.
     let mut first = start(stage, name, &pre)?;
     let described = describe(stage, name, &mut first)?;
-    for other in [describe(stage, name, &mut first)?, describe(stage, name, &mut start(stage, name, &pre)?)?] {
-        if other != described {
-            let detail = "it describes itself differently when asked again".to_owned();
-            return Err(Error::LyingSignature { plugin: name.to_owned(), detail });
-        }
+    let again = describe(stage, name, &mut first)?;
+    drop(first);
+    if again != described || describe(stage, name, &mut start(stage, name, &pre)?)? != described {
+        let detail = "it describes itself differently when asked again".to_owned();
+        return Err(Error::LyingSignature { plugin: name.to_owned(), detail });
     }
     let signature =
         signature::check(&described).map_err(|detail| Error::BadSignature { plugin: name.to_owned(), detail })?;
@@ -68,12 +73,12 @@ pub fn load(stage: &Transforms, name: &str, digest: Digest, bytes: &[u8]) -> Res
 fn start(stage: &Transforms, name: &str, pre: &TransformPluginPre<Usage>) -> Result<Instance, Error> {
     let slot = stage.slot()?;
     let budget = Budget::new(&stage.settings, 0, Deadline::after(stage.settings.call_time_max));
-    Instance::start(stage, pre, slot, budget).map_err(|fault| stage.fault(name, fault))
+    Instance::start(stage, pre, slot, budget).map_err(|fault| Error::Fault { plugin: name.to_owned(), fault })
 }
 
 fn describe(stage: &Transforms, name: &str, instance: &mut Instance) -> Result<Descriptor, Error> {
     let budget = Budget::new(&stage.settings, 0, Deadline::after(stage.settings.call_time_max));
-    instance.describe(budget).map_err(|fault| stage.fault(name, fault))
+    instance.describe(budget).map_err(|fault| Error::Fault { plugin: name.to_owned(), fault })
 }
 
 /// From the cache, or compiled and put there.

@@ -71,7 +71,7 @@ impl Pool {
         let (instance, bound) = bind::start(stage, &self.plugin, &self.binding)?;
         match bound == self.bound {
             true => Ok(instance),
-            false => Err(stage.fault(self.name(), Fault::Rebound)),
+            false => Err(Error::Fault { plugin: self.name().to_owned(), fault: Fault::Rebound }),
         }
     }
 

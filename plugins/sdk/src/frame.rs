@@ -59,7 +59,8 @@ impl Descriptor {
     pub fn of(frame: &[u8], column: usize) -> Result<Self, Failure> {
         let start = HEADER_BYTES + column * DESCRIPTOR_BYTES;
         let bytes = frame.get(start..start + DESCRIPTOR_BYTES).ok_or_else(|| bad("it ends within its descriptors"))?;
-        let word = |place: usize| u32::from_le_bytes([bytes[place], bytes[place + 1], bytes[place + 2], bytes[place + 3]]);
+        let word =
+            |place: usize| u32::from_le_bytes([bytes[place], bytes[place + 1], bytes[place + 2], bytes[place + 3]]);
         Ok(Self {
             tag: bytes[0],
             has_validity: bytes[1] & HAS_VALIDITY != 0,

@@ -73,7 +73,8 @@ pub fn bind<T: Transform>(binding: Binding) -> Result<Bound, BindError> {
         .map(|column| Output { wanted: binding.outputs.contains(&column.name), column })
         .collect();
 
-    let wanted: Vec<Column> = outputs.iter().filter(|output| output.wanted).map(|output| output.column.clone()).collect();
+    let wanted: Vec<Column> =
+        outputs.iter().filter(|output| output.wanted).map(|output| output.column.clone()).collect();
     let mut bound = Bound { inputs: fields(&inputs), outputs: fields(&wanted) };
     if signature.as_of {
         bound.inputs[0].nullable = false;

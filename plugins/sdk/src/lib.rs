@@ -31,9 +31,11 @@ pub mod glue;
 mod outputs;
 mod rows;
 mod signature;
+#[cfg(test)]
+mod tests;
 
 pub use outputs::Outputs;
-pub use rows::{Bools, Embeddings, Fixed, Items, Lists, Rows, Texts};
+pub use rows::{BoolLists, Bools, Embeddings, Fixed, FixedValue, Items, Lists, Pick, Rows, Texts};
 pub use signature::{Column, Parameters, Refusal, Signature, Type, Value};
 
 /// What the WIT world generates; `export!` needs it to be public.

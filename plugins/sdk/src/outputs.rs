@@ -113,26 +113,41 @@ impl<'a> Outputs<'a> {
         })
     }
 
-    pub fn float64_lists(&mut self, name: &str, mut value: impl FnMut(usize) -> Option<Vec<f64>>) -> Result<(), Failure> {
-        self.varying(name, Type::Float64List, |frame, row| {
+    /// Lists of numbers, or of times as `i64`.
+    pub fn lists<T: FixedValue>(
+        &mut self,
+        name: &str,
+        mut value: impl FnMut(usize) -> Option<Vec<T>>,
+    ) -> Result<(), Failure> {
+        let kind = self.kind().filter(|kind| T::LISTS.contains(kind)).ok_or_else(|| self.out_of_order(name))?;
+        self.varying(name, kind, |frame, row| {
             let items = value(row)?;
-            items.iter().for_each(|item| frame.extend_from_slice(&item.to_le_bytes()));
+            let start = frame.len();
+            frame.resize(start + items.len() * T::WIDTH, 0);
+            for (item, place) in items.iter().zip(frame[start..].chunks_exact_mut(T::WIDTH)) {
+                item.write(place);
+            }
             Some(items.len())
         })
     }
 
-    pub fn int64_lists(&mut self, name: &str, mut value: impl FnMut(usize) -> Option<Vec<i64>>) -> Result<(), Failure> {
-        self.varying(name, Type::Int64List, |frame, row| {
-            let items = value(row)?;
-            items.iter().for_each(|item| frame.extend_from_slice(&item.to_le_bytes()));
-            Some(items.len())
+    pub fn bool_lists(&mut self, name: &str, mut value: impl FnMut(usize) -> Option<Vec<bool>>) -> Result<(), Failure> {
+        let rows: Vec<Option<Vec<bool>>> = (0..self.rows).map(&mut value).collect();
+        let mut items = rows.iter().flatten().flatten();
+        let (mut bits, last) = (Bits::default(), self.rows.saturating_sub(1));
+        self.varying(name, Type::BoolList, |frame, row| {
+            let length = rows[row].as_ref().map(Vec::len);
+            items.by_ref().take(length.unwrap_or(0)).for_each(|item| bits.push(frame, *item));
+            if row == last {
+                std::mem::take(&mut bits).end(frame);
+            }
+            length
         })
     }
 
     /// A row's items must be exactly as many as the output declares.
     pub fn embeddings(&mut self, name: &str, mut value: impl FnMut(usize) -> Option<Vec<f32>>) -> Result<(), Failure> {
-        let declared = self.declared.get(self.passed).map(|output| output.column.kind);
-        let Some(Type::Embedding(width)) = declared else { return Err(self.out_of_order(name)) };
+        let Some(Type::Embedding(width)) = self.kind() else { return Err(self.out_of_order(name)) };
         let Some(mut column) = self.begin(name, Type::Embedding(width))? else { return Ok(()) };
         let start = self.align();
         let mut nulls = Nulls::default();
@@ -141,7 +156,10 @@ impl<'a> Outputs<'a> {
             nulls.note(row, items.is_some());
             let items = items.unwrap_or_else(|| vec![0.0; width as usize]);
             if items.len() != width as usize {
-                return Err(Failure::Failed(format!("output {name} has {width} items in each row, not {}", items.len())));
+                return Err(Failure::Failed(format!(
+                    "output {name} has {width} items in each row, not {}",
+                    items.len()
+                )));
             }
             items.iter().for_each(|item| self.frame.extend_from_slice(&item.to_le_bytes()));
         }
@@ -193,6 +211,11 @@ impl<'a> Outputs<'a> {
         self.end(column, nulls)
     }
 
+    /// The type of the next output.
+    fn kind(&self) -> Option<Type> {
+        self.declared.get(self.passed).map(|output| output.column.kind)
+    }
+
     /// The next output, which must be `name`; `None` if the binding does not want it.
     fn begin(&mut self, name: &str, kind: Type) -> Result<Option<Descriptor>, Failure> {
         let Some(declared) = self.declared.get(self.passed) else { return Err(self.out_of_order(name)) };
@@ -235,7 +258,9 @@ impl<'a> Outputs<'a> {
 
     fn out_of_order(&self, name: &str) -> Failure {
         let next = self.declared.get(self.passed).map(|output| (&output.column.name, output.column.kind));
-        Failure::Failed(format!("output {name} was written where `describe` has {next:?}; write them in its order and types"))
+        Failure::Failed(format!(
+            "output {name} was written where `describe` has {next:?}; write them in its order and types"
+        ))
     }
 }
 

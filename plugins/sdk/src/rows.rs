@@ -33,14 +33,17 @@ impl Pick for usize {
 /// A value of fixed width.
 pub trait FixedValue: Copy {
     const WIDTH: usize;
+    /// The lists that can have such items.
+    const LISTS: &'static [Type];
     fn read(bytes: &[u8]) -> Self;
     fn write(self, bytes: &mut [u8]);
 }
 
 macro_rules! fixed_value {
-    ($($native:ty),*) => { $(
+    ($($native:ty: $lists:expr),*) => { $(
         impl FixedValue for $native {
             const WIDTH: usize = size_of::<$native>();
+            const LISTS: &'static [Type] = &$lists;
             fn read(bytes: &[u8]) -> Self {
                 let mut value = [0; size_of::<$native>()];
                 value.copy_from_slice(bytes);
@@ -52,7 +55,12 @@ macro_rules! fixed_value {
         }
     )* };
 }
-fixed_value!(i32, i64, f32, f64);
+fixed_value!(
+    i32: [Type::Int32List],
+    i64: [Type::Int64List, Type::TimestampList],
+    f32: [Type::Float32List],
+    f64: [Type::Float64List]
+);
 
 /// A column of numbers, times or dates.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +91,14 @@ pub struct Lists<'a, T> {
     offsets: &'a [u8],
     values: &'a [u8],
     native: PhantomData<T>,
+}
+
+/// A column of lists of bools.
+#[derive(Clone, Copy, Debug)]
+pub struct BoolLists<'a> {
+    validity: Option<&'a [u8]>,
+    offsets: &'a [u8],
+    values: &'a [u8],
 }
 
 /// A column of lists that all have one length.
@@ -140,25 +156,40 @@ impl<'a> Rows<'a> {
     }
 
     pub fn bools(&self, column: impl Pick) -> Result<Bools<'a>, Failure> {
-        let (descriptor, _) = self.column(column, &[Type::Bool])?;
+        let descriptor = self.column(column, &[Type::Bool])?;
         let values = frame::buffer(self.frame, descriptor.values, self.rows.div_ceil(8))?;
         Ok(Bools { validity: self.validity(&descriptor)?, values })
     }
 
-    /// Strings or bytes; [`Texts::get`] is for strings.
     pub fn strings(&self, column: impl Pick) -> Result<Texts<'a>, Failure> {
-        let (descriptor, _) = self.column(column, &[Type::String, Type::Bytes])?;
-        let (offsets, items) = self.offsets(&descriptor)?;
-        let values = frame::buffer(self.frame, descriptor.values, items)?;
-        Ok(Texts { validity: self.validity(&descriptor)?, offsets, values })
+        self.texts(column, Type::String)
     }
 
-    /// Lists of numbers or times.
-    pub fn lists<T: FixedValue>(&self, column: impl Pick, kind: Type) -> Result<Lists<'a, T>, Failure> {
-        let (descriptor, _) = self.column(column, &[kind])?;
+    /// Bytes are read with [`Texts::bytes`].
+    pub fn bytes(&self, column: impl Pick) -> Result<Texts<'a>, Failure> {
+        self.texts(column, Type::Bytes)
+    }
+
+    /// Lists of numbers, or of times as `i64`.
+    pub fn lists<T: FixedValue>(&self, column: impl Pick) -> Result<Lists<'a, T>, Failure> {
+        let descriptor = self.column(column, T::LISTS)?;
         let (offsets, items) = self.offsets(&descriptor)?;
         let values = frame::buffer(self.frame, descriptor.values, items.saturating_mul(T::WIDTH))?;
         Ok(Lists { validity: self.validity(&descriptor)?, offsets, values, native: PhantomData })
+    }
+
+    pub fn bool_lists(&self, column: impl Pick) -> Result<BoolLists<'a>, Failure> {
+        let descriptor = self.column(column, &[Type::BoolList])?;
+        let (offsets, items) = self.offsets(&descriptor)?;
+        let values = frame::buffer(self.frame, descriptor.values, items.div_ceil(8))?;
+        Ok(BoolLists { validity: self.validity(&descriptor)?, offsets, values })
+    }
+
+    fn texts(&self, column: impl Pick, kind: Type) -> Result<Texts<'a>, Failure> {
+        let descriptor = self.column(column, &[kind])?;
+        let (offsets, items) = self.offsets(&descriptor)?;
+        let values = frame::buffer(self.frame, descriptor.values, items)?;
+        Ok(Texts { validity: self.validity(&descriptor)?, offsets, values })
     }
 
     pub fn embeddings(&self, column: impl Pick) -> Result<Embeddings<'a>, Failure> {
@@ -166,21 +197,22 @@ impl<'a> Rows<'a> {
         let Type::Embedding(width) = self.columns[position].kind else {
             return Err(Failure::Failed(format!("input {} is not an embedding", self.columns[position].name)));
         };
-        let (descriptor, _) = self.column(position, &[Type::Embedding(width)])?;
+        let descriptor = self.column(position, &[Type::Embedding(width)])?;
         let width = width as usize;
         let values = frame::buffer(self.frame, descriptor.values, self.rows.saturating_mul(width * 4))?;
         Ok(Embeddings { validity: self.validity(&descriptor)?, values, width })
     }
 
     fn fixed<T: FixedValue>(&self, column: impl Pick, kinds: &[Type]) -> Result<Fixed<'a, T>, Failure> {
-        let (descriptor, _) = self.column(column, kinds)?;
+        let descriptor = self.column(column, kinds)?;
         let values = frame::buffer(self.frame, descriptor.values, self.rows.saturating_mul(T::WIDTH))?;
         Ok(Fixed { validity: self.validity(&descriptor)?, values, native: PhantomData })
     }
 
-    fn column(&self, column: impl Pick, kinds: &[Type]) -> Result<(Descriptor, Type), Failure> {
+    fn column(&self, column: impl Pick, kinds: &[Type]) -> Result<Descriptor, Failure> {
         let position = column.find(self.columns);
-        let position = position.ok_or_else(|| Failure::Failed("an input is read that `describe` does not name".into()))?;
+        let position =
+            position.ok_or_else(|| Failure::Failed("an input is read that `describe` does not name".into()))?;
         let declared = &self.columns[position];
         if !kinds.contains(&declared.kind) {
             return Err(Failure::Failed(format!("input {} is {:?}, not {kinds:?}", declared.name, declared.kind)));
@@ -189,7 +221,7 @@ impl<'a> Rows<'a> {
         if descriptor.tag != declared.kind.tag() {
             return Err(bad("a column has another type than was agreed on"));
         }
-        Ok((descriptor, declared.kind))
+        Ok(descriptor)
     }
 
     fn validity(&self, descriptor: &Descriptor) -> Result<Option<&'a [u8]>, Failure> {
@@ -249,6 +281,13 @@ impl<'a, T: FixedValue> Lists<'a, T> {
         let (start, end) = range(self.offsets, row);
         let items = || Items { values: &self.values[start * T::WIDTH..end * T::WIDTH], native: PhantomData };
         is_valid(self.validity, row).then(items)
+    }
+}
+
+impl BoolLists<'_> {
+    pub fn get(&self, row: usize) -> Option<Vec<bool>> {
+        let (start, end) = range(self.offsets, row);
+        is_valid(self.validity, row).then(|| (start..end).map(|item| bit(self.values, item)).collect())
     }
 }
 

@@ -36,7 +36,8 @@ impl Transform for TaxiCompany {
 /// `"2733 - 74600 Benny Jona, Inc."` becomes `"benny jona"`.
 fn clean(name: &str) -> String {
     let lower = name.to_lowercase();
-    let plain: String = without_licence(lower.trim()).chars().filter(|&c| c.is_alphanumeric() || c.is_whitespace()).collect();
+    let plain: String =
+        without_licence(lower.trim()).chars().filter(|&c| c.is_alphanumeric() || c.is_whitespace()).collect();
     let mut words: Vec<&str> = plain.split_whitespace().collect();
     while let Some("inc" | "corp" | "co") = words.last().copied() {
         words.pop();

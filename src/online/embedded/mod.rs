@@ -318,7 +318,7 @@ fn keep_schema(schemas: &mut Table<'_, u64, &'static str>, batch: &WriteBatch<'_
 }
 
 fn look_at(deadline: Deadline, count: usize) -> Result<(), Error> {
-    if count % KEYS_PER_LOOK == 0 && deadline.has_passed() { Err(Error::Late) } else { Ok(()) }
+    if count.is_multiple_of(KEYS_PER_LOOK) && deadline.has_passed() { Err(Error::Late) } else { Ok(()) }
 }
 
 fn table_name(view: &OnlineView) -> String {

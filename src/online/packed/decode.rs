@@ -292,7 +292,7 @@ impl Scalars {
                 }
             }
             Self::Fixed { width, bytes } => {
-                if items.len() % *width != 0 {
+                if !items.len().is_multiple_of(*width) {
                     return Err("a list ends within an item");
                 }
                 bytes.extend_from_slice(items);

@@ -86,7 +86,8 @@ impl Command {
 }
 
 impl Question {
-    fn all(selection: Selection) -> Self {
+    /// The question without its entities.
+    pub(super) fn all(selection: Selection) -> Self {
         Self { selection, entities: BTreeMap::new(), as_of: None, statuses: false }
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tonic::Status;
 
 use super::command::Question;
-use super::read::answer_schema;
+use super::read::{answer_schema, written_time};
 use super::status::{invalid, of_flow, refused};
 use crate::catalog::{Catalog, FeatureRef, Selection};
 use crate::error::ErrorKind;
@@ -31,12 +31,9 @@ pub(super) fn list(gateway: &Gateway, part: &[u8]) -> Result<Vec<FlightInfo>, St
     });
     let mut infos = Vec::new();
     for (kind, name, selection) in services.chain(views).filter(|(_, name, _)| name.contains(part)) {
+        let descriptor = FlightDescriptor::new_path(vec![kind.to_owned(), name.clone()]);
         match prepare(gateway, &selection) {
-            Ok(prepared) => {
-                let descriptor = FlightDescriptor::new_path(vec![kind.to_owned(), name.clone()]);
-                let ticket = template(&selection, &prepared);
-                infos.push(describe(descriptor, ticket, &prepared, false)?);
-            }
+            Ok(prepared) => infos.push(describe(descriptor, &Question::all(selection), &prepared)?),
             // A view for training only has no answer to describe.
             Err(error) if error.kind() == ErrorKind::Conflict => {}
             Err(error) => return Err(of_flow(error)),
@@ -45,15 +42,10 @@ pub(super) fn list(gateway: &Gateway, part: &[u8]) -> Result<Vec<FlightInfo>, St
     Ok(infos)
 }
 
-/// One question: the columns of its answer, what must come with it, and its ticket. A command that is written out is
-/// its own ticket.
+/// One question: the columns of its answer, what must come with it, and its ticket.
 pub(super) fn info(gateway: &Gateway, descriptor: FlightDescriptor, question: &Question) -> Result<FlightInfo, Status> {
     let prepared = prepare(gateway, &question.selection).map_err(of_flow)?;
-    let ticket = match question.entities.is_empty() {
-        true => template(&question.selection, &prepared).into(),
-        false => descriptor.cmd.clone(),
-    };
-    describe(descriptor, ticket, &prepared, question.statuses)
+    describe(descriptor, question, &prepared)
 }
 
 /// The columns of the answer to a question.
@@ -69,18 +61,17 @@ pub(super) fn view_features(catalog: &Catalog, view: &str) -> Option<Vec<Feature
     Some(view.features().iter().map(|feature| FeatureRef::new(view.name(), &feature.name)).collect())
 }
 
-fn describe(
-    descriptor: FlightDescriptor,
-    ticket: impl Into<bytes::Bytes>,
-    prepared: &Prepared,
-    statuses: bool,
-) -> Result<FlightInfo, Status> {
-    let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket));
+fn describe(descriptor: FlightDescriptor, question: &Question, prepared: &Prepared) -> Result<FlightInfo, Status> {
+    // A command with its entities is its own ticket.
+    let ticket = match question.entities.is_empty() {
+        true => Ticket::new(template(question, prepared)),
+        false => Ticket::new(descriptor.cmd.clone()),
+    };
     let info = FlightInfo::new()
-        .try_with_schema(&answer_schema(prepared, statuses))
+        .try_with_schema(&answer_schema(prepared, question.statuses))
         .map_err(|error| not_written(&error))?
         .with_descriptor(descriptor)
-        .with_endpoint(endpoint)
+        .with_endpoint(FlightEndpoint::new().with_ticket(ticket))
         .with_app_metadata(needs(prepared).to_string());
     Ok(info)
 }
@@ -110,9 +101,9 @@ fn needs(prepared: &Prepared) -> Value {
 }
 
 /// A ticket whose entities are to be filled in. As it stands it is answered with no rows.
-fn template(selection: &Selection, prepared: &Prepared) -> String {
+fn template(question: &Question, prepared: &Prepared) -> String {
     let mut ticket = Map::new();
-    match selection {
+    match &question.selection {
         Selection::Service { name, full_feature_names } => {
             ticket.insert("service".to_owned(), json!(name));
             if let Some(full) = full_feature_names {
@@ -123,6 +114,12 @@ fn template(selection: &Selection, prepared: &Prepared) -> String {
             ticket.insert("features".to_owned(), refs.iter().map(ToString::to_string).collect());
             ticket.insert("full_feature_names".to_owned(), json!(full_feature_names));
         }
+    }
+    if question.statuses {
+        ticket.insert("statuses".to_owned(), json!(true));
+    }
+    if let Some(as_of) = question.as_of.and_then(written_time) {
+        ticket.insert("as_of".to_owned(), json!(as_of));
     }
     let entities = prepared.plan.inputs.iter().map(|input| (input.field.name.clone(), json!([])));
     ticket.insert("entities".to_owned(), Value::Object(entities.collect()));

@@ -160,10 +160,11 @@ fn provenance(answer: &Answer) -> Bytes {
     let digests: serde_json::Map<_, _> =
         digests(&answer.prepared.plan).into_iter().map(|(view, digest)| (view, digest.into())).collect();
     let made =
-        json!({ "version": answer.prepared.applied.version, "as_of": written(answer.as_of), "digests": digests });
+        json!({ "version": answer.prepared.applied.version, "as_of": written_time(answer.as_of), "digests": digests });
     made.to_string().into()
 }
 
-fn written(time: Micros) -> Option<String> {
+/// A time as JSON has it.
+pub(super) fn written_time(time: Micros) -> Option<String> {
     Some(DateTime::from_timestamp_micros(time)?.to_rfc3339_opts(SecondsFormat::AutoSi, true))
 }

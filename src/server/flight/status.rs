@@ -85,6 +85,17 @@ mod tests {
     }
 
     #[test]
+    fn a_caller_may_wait_shorter_than_the_gateway_allows_but_not_longer() {
+        let remaining = |text: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("grpc-timeout", text.parse().unwrap());
+            deadline(&metadata, Duration::from_secs(5)).remaining()
+        };
+        assert!(remaining("10m") <= Duration::from_millis(10));
+        assert!(remaining("1H") <= Duration::from_secs(5) && remaining("1H") > Duration::from_secs(4));
+    }
+
+    #[test]
     fn a_long_message_is_cut_between_characters() {
         let status = invalid(&"é".repeat(5_000));
         assert_eq!(status.message().len(), MESSAGE_BYTES_MAX);

@@ -23,7 +23,7 @@ pub(super) fn unpack(batch: RecordBatch, plain: &SchemaRef, claimed: u64) -> Res
     if batch.schema_ref().fields() == plain.fields() {
         return Ok((batch, claimed));
     }
-    let added: u64 = batch.columns().iter().map(|column| packed_bytes(column)).sum();
+    let added: u64 = batch.columns().iter().map(packed_bytes).sum();
     at_most("bytes in one message, dictionaries unpacked", claimed + added, ARROW_MESSAGE_BYTES_MAX)?;
     let unpacked = guarded(|| {
         let columns = batch.columns().iter().zip(plain.fields());

@@ -13,11 +13,9 @@ use super::super::reply::{Failure, json_response};
 use super::values::{Column, Times, push_rfc3339, push_string};
 use super::{DIGEST, VERSION, compute};
 use crate::error::ErrorKind;
-use crate::flow::serve::{Answer, AnswerColumn, Status, ViewRows, digests};
+use crate::flow::serve::{Answer, AnswerColumn, Status, ViewRows};
 use crate::limits::ENCODE_INLINE_CELLS_MAX;
 
-/// Hex digits of a digest that a header shows.
-const DIGEST_DIGITS: usize = 12;
 /// Bytes to expect of a cell: a number, its status and its time.
 const CELL_BYTES: usize = 48;
 
@@ -36,12 +34,14 @@ pub enum Shape {
 /// Writes an answer, with the headers that say how it was made.
 pub async fn respond(answer: Answer, shape: Shape) -> Result<Response, Failure> {
     let version = HeaderValue::from(answer.prepared.applied.version);
-    let digest = HeaderValue::from_str(&digest_header(&answer)).ok();
+    let transforms = Arc::clone(&answer.prepared.transforms);
     let small = answer.rows * answer.columns.len() <= ENCODE_INLINE_CELLS_MAX;
     let mut response = compute(small, move || encode(&answer, &shape)).await??;
     response.headers_mut().insert(VERSION, version);
-    if let Some(digest) = digest {
-        response.headers_mut().insert(DIGEST, digest);
+    if !transforms.is_empty()
+        && let Ok(transforms) = HeaderValue::from_str(&transforms)
+    {
+        response.headers_mut().insert(DIGEST, transforms);
     }
     Ok(response)
 }
@@ -53,18 +53,10 @@ fn encode(answer: &Answer, shape: &Shape) -> Result<Response, Failure> {
         }
         Shape::Readable => Ok(json_response(StatusCode::OK, readable(answer))),
         Shape::Arrow => match arrow_stream(answer) {
-            Ok(stream) => {
-                Ok(([(header::CONTENT_TYPE, "application/vnd.apache.arrow.stream")], stream).into_response())
-            }
+            Ok(stream) => Ok(([(header::CONTENT_TYPE, "application/vnd.apache.arrow.stream")], stream).into_response()),
             Err(error) => Err(Failure::new(ErrorKind::Internal, format!("the answer cannot be written: {error}"))),
         },
     }
-}
-
-/// `view=digest`, comma-separated.
-fn digest_header(answer: &Answer) -> String {
-    let shown = |(view, digest): (String, String)| format!("{view}={}", &digest[..DIGEST_DIGITS.min(digest.len())]);
-    digests(&answer.prepared.plan).into_iter().map(shown).collect::<Vec<_>>().join(",")
 }
 
 /// Feast's `GetOnlineFeaturesResponse` as JSON.

@@ -1,13 +1,15 @@
-//! Reading a request: its deadline, its body within bounds, and the JSON in it.
+//! Reading a request: the name in its path, its deadline, its body within bounds, and the JSON in it.
 
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{FromRequestParts, Path, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 
-use super::super::reply::Failure;
+use super::super::reply::{self, Failure};
 use crate::clock::Deadline;
 use crate::error::ErrorKind;
 use crate::limits::JSON_BODY_BYTES_MAX;
@@ -20,6 +22,21 @@ const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
 pub enum Format {
     Json,
     ArrowStream,
+}
+
+/// The name in a path. Unlike axum's own reader it refuses in JSON, as everything here does.
+#[derive(Debug)]
+pub struct Name(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(name)) => Ok(Self(name)),
+            Err(refused) => Err(reply::own(Err(Failure::invalid(format!("the path cannot be read: {refused}"))))),
+        }
+    }
 }
 
 /// When the answer is owed: what the caller says in `x-request-deadline-ms`, and `longest` at most.

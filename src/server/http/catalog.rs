@@ -1,12 +1,13 @@
 //! What is defined: entities, views and services, as the applied version has them.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 
 use super::super::reply::{self, Failure, json_response};
 use super::Context;
+use super::body::Name;
 use super::wire::{
     EntityList, EntityShown, FieldShown, InputShown, NeededShown, ServiceList, ServiceShown, SourceShown,
     TransformShown, ViewList, ViewShown,
@@ -30,7 +31,7 @@ pub async fn entities(State(context): State<Context>) -> Response {
 }
 
 /// `GET /v1/entities/{name}`
-pub async fn entity(State(context): State<Context>, Path(name): Path<String>) -> Response {
+pub async fn entity(State(context): State<Context>, Name(name): Name) -> Response {
     let applied = context.gateway.applied.load();
     let entities = &applied.catalog.entities;
     match entities.get(&name) {
@@ -47,7 +48,7 @@ pub async fn feature_views(State(context): State<Context>) -> Response {
 }
 
 /// `GET /v1/feature-views/{name}`
-pub async fn feature_view(State(context): State<Context>, Path(name): Path<String>) -> Response {
+pub async fn feature_view(State(context): State<Context>, Name(name): Name) -> Response {
     let applied = context.gateway.applied.load();
     match applied.catalog.views.get(&name) {
         Some(view) => shown(&show_view(&applied.catalog, view)),
@@ -62,7 +63,7 @@ pub async fn feature_services(State(context): State<Context>) -> Response {
 }
 
 /// `GET /v1/feature-services/{name}`
-pub async fn feature_service(State(context): State<Context>, Path(name): Path<String>) -> Response {
+pub async fn feature_service(State(context): State<Context>, Name(name): Name) -> Response {
     let applied = context.gateway.applied.load();
     match applied.catalog.services.get(&name) {
         Some(service) => shown(&with_inputs(&context.gateway, show_service(service))),
@@ -175,7 +176,9 @@ fn show_service(service: &FeatureService) -> ServiceShown {
 fn with_inputs(gateway: &Gateway, service: ServiceShown) -> ServiceShown {
     let selection = Selection::Service { name: service.name.clone(), full_feature_names: None };
     match prepare(gateway, &selection) {
-        Ok(prepared) => ServiceShown { inputs: Some(prepared.plan.inputs.iter().map(show_needed).collect()), ..service },
+        Ok(prepared) => {
+            ServiceShown { inputs: Some(prepared.plan.inputs.iter().map(show_needed).collect()), ..service }
+        }
         Err(error) => ServiceShown { not_servable: Some(error.to_string()), ..service },
     }
 }

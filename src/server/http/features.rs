@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
 
 use super::super::{guard, observe_answer, reply};
 use super::answer::{Shape, respond};
-use super::body::{self, Format};
+use super::body::{self, Format, Name};
 use super::question::{self, Given, Question, ask};
 use super::values::{Times, instant, json_instant};
 use super::wire::FeaturesRequest;
@@ -70,7 +70,7 @@ fn json_question(
 /// `GET /v1/services/{service}/features?join_key=…`
 pub async fn get_service_features(
     State(context): State<Context>,
-    Path(service): Path<String>,
+    Name(service): Name,
     Query(parameters): Query<Parameters>,
     headers: HeaderMap,
 ) -> Response {
@@ -122,7 +122,7 @@ fn refuse_unknown(question: &Question, columns: &[(Cow<'_, str>, Given<'_>)]) ->
 /// `POST /v1/services/{service}/features`, with JSON columns or an Arrow stream.
 pub async fn post_service_features(
     State(context): State<Context>,
-    Path(service): Path<String>,
+    Name(service): Name,
     Query(parameters): Query<Parameters>,
     request: Request,
 ) -> Response {
@@ -166,8 +166,10 @@ fn posted_question(
         }
         Format::ArrowStream => {
             let selection = question::selection(Some(service), &[], full_feature_names)?;
-            let columns: Vec<_> =
-                arrow_columns(body)?.into_iter().map(|(name, column)| (Cow::from(name), Given::Arrow(column))).collect();
+            let columns: Vec<_> = arrow_columns(body)?
+                .into_iter()
+                .map(|(name, column)| (Cow::from(name), Given::Arrow(column)))
+                .collect();
             ask(gateway, &selection, &columns, Times::Micros, typed.as_of)
         }
     }

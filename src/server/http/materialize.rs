@@ -25,7 +25,6 @@ use crate::gateway::Gateway;
 use crate::limits::WRITE_DEADLINE;
 use crate::plan;
 
-
 /// The views that are being synced for a caller.
 #[derive(Clone, Debug, Default)]
 pub struct Claims(Arc<Mutex<BTreeSet<String>>>);
@@ -191,7 +190,10 @@ mod tests {
         let (from, until) = (1_795_140_000_000_000, 1_795_143_600_000_000);
         assert_eq!(range(&both, 7).unwrap(), Range::Between { from, until });
         assert_eq!(incremental(&both, 7).unwrap(), Range::Incremental { until });
-        assert_eq!(range(&read(r#"{"disable_event_timestamp": true}"#), 7).unwrap(), Range::Between { from: 0, until: 7 });
+        assert_eq!(
+            range(&read(r#"{"disable_event_timestamp": true}"#), 7).unwrap(),
+            Range::Between { from: 0, until: 7 }
+        );
         assert!(range(&read(r#"{"start_ts": "2026-11-20"}"#), 7).is_err());
         assert!(range(&read(r#"{"start_ts": "2026-11-20", "end_ts": "2026-11-20"}"#), 7).is_err());
         assert!(incremental(&read(r#"{"end_ts": "tomorrow"}"#), 7).is_err());

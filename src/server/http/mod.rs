@@ -29,6 +29,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::handler::Handler;
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
@@ -43,6 +44,9 @@ use crate::gateway::Gateway;
 const VERSION: HeaderName = HeaderName::from_static("lockstep-version");
 /// The transforms behind an answer, as `view=digest`, comma-separated.
 const DIGEST: HeaderName = HeaderName::from_static("lockstep-digest");
+
+/// Under which name requests are counted that no route takes.
+const NO_ROUTE: &str = "none";
 
 /// What every handler has.
 #[derive(Clone)]
@@ -59,8 +63,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         router = router.route(route.path, (route.handler)().layer(observe(route.path)));
     }
     router
-        .method_not_allowed_fallback(routes::wrong_method)
-        .fallback(routes::unknown)
+        .method_not_allowed_fallback(routes::wrong_method.layer(observe(NO_ROUTE)))
+        .fallback(routes::unknown.layer(observe(NO_ROUTE)))
         .with_state(Context { gateway: Arc::clone(&gateway), claims: Claims::default() })
 }
 

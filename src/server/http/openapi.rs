@@ -29,7 +29,8 @@ pub async fn document() -> Response {
 
 /// `GET /docs`
 pub async fn page() -> Response {
-    let only_our_own = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'";
+    let only_our_own = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
+                        img-src data:";
     ([(header::CONTENT_SECURITY_POLICY, only_our_own)], Html(include_str!("docs.html"))).into_response()
 }
 
@@ -58,9 +59,8 @@ pub fn openapi() -> Value {
 
 fn operation(route: &Route) -> Value {
     let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-    let in_path = in_path.map(|name| {
-        json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})
-    });
+    let in_path =
+        in_path.map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
     let parameters: Vec<Value> = in_path.chain(route.parameters.iter().map(|name| parameter(name))).collect();
     let mut operation = json!({
         "summary": route.summary,
@@ -115,12 +115,16 @@ fn with_arrow(mut content: Value) -> Value {
 fn parameter(name: &str) -> Value {
     let boolean = || json!({"type": "boolean"});
     let (place, schema, description) = match name {
-        "x-request-deadline-ms" => {
-            ("header", json!({"type": "integer"}), "Milliseconds in which the answer is owed; the server's default at most.")
-        }
-        "as_of" => {
-            ("query", json!({"type": "string"}), "The time asked about: RFC 3339, or epoch microseconds. Now, if left out.")
-        }
+        "x-request-deadline-ms" => (
+            "header",
+            json!({"type": "integer"}),
+            "Milliseconds in which the answer is owed; the server's default at most.",
+        ),
+        "as_of" => (
+            "query",
+            json!({"type": "string"}),
+            "The time asked about: RFC 3339, or epoch microseconds. Now, if left out.",
+        ),
         "full_feature_names" => ("query", boolean(), "Whether columns are named view__feature."),
         "feature" => {
             let names = json!({"type": "array", "items": {"type": "string"}});
@@ -129,7 +133,8 @@ fn parameter(name: &str) -> Value {
         "async" => ("query", boolean(), "Answers at once, with 202, and goes on."),
         "force" => ("query", boolean(), "Runs although a sync of the same view is running."),
         _ => {
-            let columns = json!({"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}});
+            let columns =
+                json!({"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}});
             let description = "Join keys and request fields by name, as company=Sun%20Taxi. A repeated one makes several \
                                rows; one that is given once holds for all of them.";
             ("query", columns, description)
@@ -139,8 +144,8 @@ fn parameter(name: &str) -> Value {
 }
 
 fn schemas() -> Value {
-    let settings = SchemaSettings::draft2020_12()
-        .with(|settings| settings.definitions_path = "/components/schemas".into());
+    let settings =
+        SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = "/components/schemas".into());
     let mut generator = settings.into_generator();
     fn add<T: JsonSchema>(generator: &mut SchemaGenerator) {
         generator.subschema_for::<T>();

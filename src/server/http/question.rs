@@ -156,7 +156,8 @@ fn complete(input: &PlanInput, column: Option<ArrayRef>, rows: usize) -> Result<
         (Some(column), InputKind::Request) => Ok(column),
         (None, InputKind::Request) if *nullable => Ok(new_null_array(&dtype.arrow(), rows)),
         (None, InputKind::Request) => {
-            let message = format!("request field {name} ({dtype}) is missing; the features that were asked for need it");
+            let message =
+                format!("request field {name} ({dtype}) is missing; the features that were asked for need it");
             Err(Failure::invalid(message).with_class(Class::RequestDataNotFound))
         }
         (None, InputKind::JoinKey) => Err(Failure::invalid(format!(

@@ -227,7 +227,8 @@ pub const ROUTES: &[Route] = &[
 pub async fn unknown(request: Request) -> Response {
     let path = request.uri().path();
     let message = format!("there is no {path}; /docs lists what there is");
-    let body = json!({"error": {"kind": "not_found", "message": message}, "detail": "Not Found", "nearby": nearby(path)});
+    let body =
+        json!({"error": {"kind": "not_found", "message": message}, "detail": "Not Found", "nearby": nearby(path)});
     json_response(StatusCode::NOT_FOUND, body.to_string().into_bytes())
 }
 

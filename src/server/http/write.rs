@@ -138,7 +138,9 @@ fn batch(columns: Columns<'_>, source: &Source, views: &[&FeatureView]) -> Resul
 
 /// The type of a column: of the views' field of that name, or a time.
 fn dtype(name: &str, source: &Source, views: &[&FeatureView]) -> Option<DType> {
-    let field = views.iter().flat_map(|view| view.join_keys.iter().chain(&view.features)).find(|field| field.name == name);
-    let time = || name == source.event_time || Some(name) == source.created_time.as_deref() || FEAST_TIMES.contains(&name);
+    let field =
+        views.iter().flat_map(|view| view.join_keys.iter().chain(&view.features)).find(|field| field.name == name);
+    let time =
+        || name == source.event_time || Some(name) == source.created_time.as_deref() || FEAST_TIMES.contains(&name);
     field.map(|field| field.dtype).or_else(|| time().then_some(DType::TIMESTAMP))
 }

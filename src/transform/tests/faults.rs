@@ -38,7 +38,7 @@ fn check(plugin: &str, settings: Settings, kind: FaultKind, says: impl Fn(&Fault
     let fault = fault(&stage, &transform, &x(&[MISCHIEF, 2.0]));
     assert!(says(&fault), "{fault:?}");
     assert_eq!(fault.kind(), kind);
-    assert!(stage.stats().faults(kind) >= 1);
+    assert_eq!(stage.stats().faults(kind), 1);
 
     check_healthy(&stage, &transform);
     assert!(stage.stats().instances_created.load(Ordering::Relaxed) > created, "the faulty instance was used again");
@@ -75,12 +75,17 @@ fn the_deadline_of_the_caller_ends_a_call_too() {
     let transform = bound(&stage, "fault_endless", &[]);
     let rows = batch(&transform, &x(&[MISCHIEF]));
     let begun = Instant::now();
-    let late = stage.apply(&transform, &rows, Deadline::after(Duration::from_millis(50))).unwrap_err();
+    let late = stage
+        .apply(&transform, rows.columns(), rows.num_rows(), Deadline::after(Duration::from_millis(50)))
+        .unwrap_err();
     assert!(matches!(&late, Error::Fault { fault: Fault::Deadline { limit_ms: 40..=50 }, .. }), "{late:?}");
     assert!(begun.elapsed() < Duration::from_secs(1));
 
     let passed = Deadline::after(Duration::ZERO);
-    assert_eq!(stage.apply(&transform, &rows, passed).unwrap_err(), Error::Late { plugin: "fault_endless".to_owned() });
+    assert_eq!(
+        stage.apply(&transform, rows.columns(), rows.num_rows(), passed).unwrap_err(),
+        Error::Late { plugin: "fault_endless".to_owned() }
+    );
 }
 
 #[test]
@@ -188,7 +193,11 @@ fn an_idle_instance_gives_way_to_another_transform() {
 
 #[test]
 fn without_room_for_an_instance_the_caller_is_told_so() {
-    let stage = stage(Settings { instances_max: 0, ..settings() });
-    let refused = stage.load("haversine", &component("haversine")).unwrap_err();
-    assert_eq!(refused, Error::Exhausted { max: 0 });
+    let stage = stage(Settings { instances_max: 1, ..settings() });
+    let transform = bound(&stage, "fault_trap", &[]);
+    check_healthy(&stage, &transform);
+    let instance = stage.pools.load()[&transform.digest].take(&stage).unwrap();
+    assert_eq!(applied(&stage, &transform, &x(&[1.0])).unwrap_err(), Error::Exhausted { max: 1 });
+    drop(instance);
+    check_healthy(&stage, &transform);
 }

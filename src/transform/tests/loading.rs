@@ -132,7 +132,7 @@ fn other_columns_than_the_transform_reads_are_refused() {
     let transform = bound(&stage, "taxi_company", &[]);
     let field = crate::catalog::Field::new("company_name", "int64".parse().unwrap());
     let wrong = record_batch(&[field], vec![array_of("int64".parse().unwrap(), &[json!(1)])], 1);
-    let error = stage.apply(&transform, &wrong, soon()).unwrap_err();
+    let error = stage.apply(&transform, wrong.columns(), wrong.num_rows(), soon()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "plugin taxi_company got other columns than it reads: company_name is Int64, the plugin reads string"

@@ -56,5 +56,6 @@ fn batch(transform: &Transform, columns: &[Vec<Value>]) -> RecordBatch {
 }
 
 fn applied(stage: &Transforms, transform: &Transform, columns: &[Vec<Value>]) -> Result<Applied, Error> {
-    stage.apply(transform, &batch(transform, columns), soon())
+    let rows = batch(transform, columns);
+    stage.apply(transform, rows.columns(), rows.num_rows(), soon())
 }

@@ -24,7 +24,7 @@ fn quotes(rows: usize) -> Vec<Vec<Value>> {
 }
 
 fn apply(stage: &Transforms, transform: &Transform, rows: &RecordBatch) -> RecordBatch {
-    stage.apply(transform, rows, soon()).unwrap().rows
+    stage.apply(transform, rows.columns(), rows.num_rows(), soon()).unwrap().rows
 }
 
 /// Equal in every bit, null rows included.

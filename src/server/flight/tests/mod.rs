@@ -8,7 +8,7 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{Float64Type, UInt8Type};
 use arrow_flight::error::FlightError;
-use arrow_flight::{Action, Criteria, FlightData, FlightDescriptor, Ticket};
+use arrow_flight::{Action, Criteria, FlightData, FlightDescriptor};
 use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt, TryStreamExt};
 use tonic::Code;
@@ -104,7 +104,7 @@ async fn an_exchange_follows_the_applied_definitions() {
     let mut world = World::start().await;
     let entities = company_batch(&["a"]);
     let mut messages = encoded(command(r#"{"service": "tips"}"#), &[entities.clone(), entities.clone(), entities]);
-    let (mut sender, receiver) = mpsc::channel::<Result<FlightData, FlightError>>(1);
+    let (mut sender, receiver) = mpsc::channel::<Result<FlightData, FlightError>>(8);
     let last = messages.split_off(2);
     for message in messages {
         sender.send(message).await.unwrap();
@@ -139,7 +139,7 @@ async fn an_exchange_follows_the_applied_definitions() {
 async fn an_exchange_answers_a_bounded_number_of_batches_at_once() {
     // Every read waits until as many are under way as may be: with fewer the exchange would never end.
     let gate = Arc::new(Gate::new(EXCHANGE_IN_FLIGHT_MAX));
-    let mut world = World::start_with(Arc::clone(&gate) as _).await;
+    let mut world = World::start_with(Arc::clone(&gate) as _, Duration::from_secs(60)).await;
     let entities = vec![company_batch(&["a"]); EXCHANGE_IN_FLIGHT_MAX * 5];
     let sent = encoded(command(r#"{"service": "tips"}"#), &entities);
     let answers = world.client.do_exchange(futures::stream::iter(sent)).await.unwrap();
@@ -170,13 +170,17 @@ async fn labels_become_a_training_set_in_one_call_or_two() {
 #[tokio::test]
 async fn everything_that_is_listed_can_be_asked_for() {
     let mut world = World::start().await;
-    let infos: Vec<_> = world.client.list_flights(Criteria::default().expression).await.unwrap().try_collect().await.unwrap();
+    let infos: Vec<_> =
+        world.client.list_flights(Criteria::default().expression).await.unwrap().try_collect().await.unwrap();
     assert_eq!(infos.len(), 2);
     for info in infos {
         let schema = world.client.get_schema(info.flight_descriptor.clone().unwrap()).await.unwrap();
         assert_eq!(schema, info.clone().try_decode_schema().unwrap());
         let needs: serde_json::Value = serde_json::from_slice(&info.app_metadata).unwrap();
-        assert_eq!(needs["inputs"][0], serde_json::json!({"name": "company", "type": "string", "kind": "join_key", "required": true}));
+        assert_eq!(
+            needs["inputs"][0],
+            serde_json::json!({"name": "company", "type": "string", "kind": "join_key", "required": true})
+        );
         let answer = world.client.do_get(info.endpoint[0].ticket.clone().unwrap()).await.unwrap();
         let answer: Vec<RecordBatch> = answer.try_collect().await.unwrap();
         assert_eq!((answer[0].num_rows(), answer[0].schema_ref().fields()), (0, schema.fields()));
@@ -226,7 +230,8 @@ async fn actions_answer_json() {
     let actions: Vec<_> = world.client.list_actions().await.unwrap().try_collect().await.unwrap();
     let names: Vec<&str> = actions.iter().map(|action| action.r#type.as_str()).collect();
     assert_eq!(names, ["health", "version", "sync"]);
-    let results: Vec<_> = world.client.do_action(Action::new("version", "")).await.unwrap().try_collect().await.unwrap();
+    let results: Vec<_> =
+        world.client.do_action(Action::new("version", "")).await.unwrap().try_collect().await.unwrap();
     let version: serde_json::Value = serde_json::from_slice(&results[0]).unwrap();
     assert_eq!((&version["project"], &version["definitions"]), (&"taxi".into(), &7.into()));
     let unknown = world.client.do_action(Action::new("restart", "")).await.err().map(code);
@@ -234,11 +239,14 @@ async fn actions_answer_json() {
 }
 
 #[tokio::test]
-async fn a_callers_own_deadline_is_kept() {
-    // Nobody else comes to the gate, so the read waits for its deadline.
-    let mut world = World::start_with(Arc::new(Gate::new(2))).await;
-    let mut request = tonic::Request::new(Ticket::new(r#"{"service": "tips", "entities": {"company": ["a"]}}"#));
-    request.metadata_mut().insert("grpc-timeout", "50m".parse().unwrap());
-    let refused = world.client.inner_mut().do_get(request).await.unwrap_err();
-    assert_eq!(refused.code(), Code::DeadlineExceeded, "{refused}");
+async fn an_answer_that_takes_too_long_is_late() {
+    // Never are so many at the gate, so every read waits for its deadline.
+    let mut world = World::start_with(Arc::new(Gate::new(100)), Duration::from_millis(20)).await;
+    let ticket = r#"{"service": "tips", "entities": {"company": ["a"]}}"#;
+    assert_eq!(world.get(ticket).await.unwrap_err().0, Code::DeadlineExceeded);
+    let sent = encoded(command(r#"{"service": "tips"}"#), &[company_batch(&["a"])]);
+    let answers = world.client.do_exchange(futures::stream::iter(sent)).await.unwrap();
+    let (refused, message) = code(answers.try_collect::<Vec<_>>().await.unwrap_err());
+    assert_eq!(refused, Code::DeadlineExceeded);
+    assert!(message.starts_with("batch 0: "), "{message}");
 }

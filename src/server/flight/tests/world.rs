@@ -43,10 +43,10 @@ pub(super) struct World {
 
 impl World {
     pub(super) async fn start() -> Self {
-        Self::start_with(Arc::new(online::memory::MemoryStore::default())).await
+        Self::start_with(Arc::new(online::memory::MemoryStore::default()), Duration::from_secs(30)).await
     }
 
-    pub(super) async fn start_with(online: Arc<dyn OnlineStore>) -> Self {
+    pub(super) async fn start_with(online: Arc<dyn OnlineStore>, serve_deadline: Duration) -> Self {
         let catalog = taxi(&["fare", "miles"]);
         let offline = offline::MemoryStore::new();
         offline.define(catalog.sources.clone());
@@ -58,7 +58,7 @@ impl World {
             registry: Registry::in_memory().await.unwrap(),
             clock: Clock::held_at(NOW),
             metrics: Metrics::default(),
-            serve_deadline: Duration::from_secs(30),
+            serve_deadline,
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

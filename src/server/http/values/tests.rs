@@ -52,12 +52,20 @@ fn values_read_and_write_as_feast_does() {
     check("int64", r#"[1001, "1001", 1002.0, null, -5]"#, "[1001,1001,1002,null,-5]");
     check("int64", "[9223372036854775807, -9223372036854775808]", "[9223372036854775807,-9223372036854775808]");
     check("int32", "[-5, 2147483647]", "[-5,2147483647]");
-    check("float64", r#"[0.1, 1, "0.5", "NaN", "Infinity", "-Infinity"]"#, r#"[0.1,1.0,0.5,"NaN","Infinity","-Infinity"]"#);
+    check(
+        "float64",
+        r#"[0.1, 1, "0.5", "NaN", "Infinity", "-Infinity"]"#,
+        r#"[0.1,1.0,0.5,"NaN","Infinity","-Infinity"]"#,
+    );
     check("float32", "[0.1, 1]", "[0.10000000149011612,1.0]");
     check("string", r#"["héllo", "", 1001, "a\"b\n"]"#, r#"["héllo","","1001","a\"b\n"]"#);
     check("bytes", r#"["AP8=", ""]"#, r#"["AP8=",""]"#);
     check("bool", "[true, false, null]", "[true,false,null]");
-    check("timestamp", r#"[1795140000, "2026-11-20T02:00:00Z", "2026-11-20T02:00:00"]"#, "[1795140000,1795140000,1795140000]");
+    check(
+        "timestamp",
+        r#"[1795140000, "2026-11-20T02:00:00Z", "2026-11-20T02:00:00"]"#,
+        "[1795140000,1795140000,1795140000]",
+    );
     check("timestamp", r#"["2026-11-20T03:00:00+01:00", 1795140000.75]"#, "[1795140000,1795140000]");
     check("date", r#"["2026-11-20", "1969-12-31", null]"#, r#"["2026-11-20","1969-12-31",null]"#);
     check("list<int64>", r#"[[1,2,300], [], null, ["7"]]"#, "[[1,2,300],[],null,[7]]");
@@ -76,20 +84,36 @@ fn a_wrong_value_is_named_with_its_row() {
         ("int64", "[9223372036854775808]", "row 0 is 9223372036854775808; it must be a whole number of 64 bits"),
         ("int64", "[9223372036854775808.0]", "row 0 is 9223372036854776000; it must be a whole number of 64 bits"),
         ("int32", "[2147483648]", "row 0 is 2147483648; it must be a whole number from -2147483648 to 2147483647"),
-        ("float32", "[1e39]", "row 0 is 1000000000000000000000000000000000000000; it must be a number that fits 32 bits"),
+        (
+            "float32",
+            "[1e39]",
+            "row 0 is 1000000000000000000000000000000000000000; it must be a number that fits 32 bits",
+        ),
         ("float64", "[\"much\"]", "row 0 is \"much\"; it must be a number"),
         ("string", "[1.5]", "row 0 is 1.5; it must be a string"),
         ("string", "[[]]", "row 0 is an array; it must be a single value"),
         ("string", "[\"a\", {}]", "row 1 is an object; it must be a single value"),
         ("bytes", "[\"?\"]", "row 0 is \"?\"; it must be bytes in base64"),
         ("bool", "[1]", "row 0 is 1; it must be true or false"),
-        ("timestamp", "[\"soon\"]", "row 0 is \"soon\"; it must be a time such as 2026-11-20T02:00:00Z, or epoch seconds"),
-        ("timestamp", "[9223372036854775]", "row 0 is 9223372036854775; it must be a time such as 2026-11-20T02:00:00Z, or epoch seconds"),
+        (
+            "timestamp",
+            "[\"soon\"]",
+            "row 0 is \"soon\"; it must be a time such as 2026-11-20T02:00:00Z, or epoch seconds",
+        ),
+        (
+            "timestamp",
+            "[9223372036854775]",
+            "row 0 is 9223372036854775; it must be a time such as 2026-11-20T02:00:00Z, or epoch seconds",
+        ),
         ("date", "[20]", "row 0 is 20; it must be a day such as 2026-11-20"),
         ("list<int64>", "[[1], 2]", "row 1 is 2; it must be a list"),
         ("list<int64>", "[[1, null]]", "row 0 is a list with the item null; it must be a list without nulls"),
         ("list<int64>", "[[[1]]]", "row 0 is a list of lists; it must be a list of single values"),
-        ("list<float32, 2>", "[[1.0]]", "row 0 is a list of another length; it must be a list of exactly as many numbers as the type says"),
+        (
+            "list<float32, 2>",
+            "[[1.0]]",
+            "row 0 is a list of another length; it must be a list of exactly as many numbers as the type says",
+        ),
         ("int64", "{}", "it must be an array of values"),
         ("int64", "7", "it must be an array of values"),
     ];
@@ -119,10 +143,7 @@ fn query_text_becomes_the_columns_type() {
         encode(&read(&["2026-11-20", "2026-11-20T02:30", "1795140000000001"], "timestamp").unwrap(), Times::Micros),
         r#"["2026-11-20T00:00:00Z","2026-11-20T02:30:00Z","2026-11-20T02:00:00.000001Z"]"#
     );
-    assert_eq!(
-        read(&["1", "[1"], "list<int32>").unwrap_err().to_string(),
-        "row 0 is 1; it must be a list"
-    );
+    assert_eq!(read(&["1", "[1"], "list<int32>").unwrap_err().to_string(), "row 0 is 1; it must be a list");
     assert!(read(&["[1"], "list<int32>").is_err());
 }
 
@@ -149,9 +170,9 @@ fn literal(scalar: Scalar) -> BoxedStrategy<String> {
         Scalar::Int32 => any::<i32>().prop_map(|value| value.to_string()).boxed(),
         Scalar::Int64 => any::<i64>().prop_map(|value| value.to_string()).boxed(),
         Scalar::Float32 => prop_oneof![
-            any::<f32>().prop_filter("finite", |value| value.is_finite()).prop_map(|value| {
-                ryu::Buffer::new().format_finite(f64::from(value)).to_owned()
-            }),
+            any::<f32>()
+                .prop_filter("finite", |value| value.is_finite())
+                .prop_map(|value| { ryu::Buffer::new().format_finite(f64::from(value)).to_owned() }),
             select(vec!["\"NaN\"", "\"Infinity\"", "\"-Infinity\""]).prop_map(str::to_owned),
         ]
         .boxed(),

@@ -1,0 +1,175 @@
+//! The vectors of wit/vectors: each file is read into its values, and the values are written into exactly that file.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::outputs::Output;
+use crate::{Column, Failure, FixedValue, Items, Outputs, Rows, Type};
+
+fn kind(name: &str) -> Type {
+    match name {
+        "bool" => Type::Bool,
+        "int32" => Type::Int32,
+        "int64" => Type::Int64,
+        "float32" => Type::Float32,
+        "float64" => Type::Float64,
+        "string" => Type::String,
+        "bytes" => Type::Bytes,
+        "timestamp" => Type::Timestamp,
+        "date" => Type::Date,
+        "list<float32, 3>" => Type::Embedding(3),
+        "list<bool>" => Type::BoolList,
+        "list<int32>" => Type::Int32List,
+        "list<int64>" => Type::Int64List,
+        "list<float32>" => Type::Float32List,
+        "list<float64>" => Type::Float64List,
+        "list<timestamp>" => Type::TimestampList,
+        other => panic!("{other}"),
+    }
+}
+
+fn float(value: f64) -> Value {
+    match value {
+        value if value.is_nan() => json!("NaN"),
+        value if value.is_infinite() => json!(if value > 0.0 { "inf" } else { "-inf" }),
+        value if value == 0.0 && value.is_sign_negative() => json!("-0"),
+        value => json!(value),
+    }
+}
+
+fn hex(bytes: &[u8]) -> Value {
+    json!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+}
+
+fn items<'a, T: FixedValue + 'a>(items: Items<'a, T>, json: impl Fn(T) -> Value) -> Value {
+    items.iter().map(json).collect()
+}
+
+/// The cell of a column as the vectors write it.
+fn cell(rows: &Rows, column: usize, kind: Type, row: usize) -> Result<Value, Failure> {
+    let value = match kind {
+        Type::Bool => rows.bools(column)?.get(row).map(Value::from),
+        Type::Int32 => rows.int32s(column)?.get(row).map(Value::from),
+        Type::Int64 => rows.int64s(column)?.get(row).map(Value::from),
+        Type::Float32 => rows.float32s(column)?.get(row).map(|value| float(f64::from(value))),
+        Type::Float64 => rows.float64s(column)?.get(row).map(float),
+        Type::String => rows.strings(column)?.get(row).map(Value::from),
+        Type::Bytes => rows.bytes(column)?.bytes(row).map(hex),
+        Type::Timestamp => rows.timestamps(column)?.get(row).map(Value::from),
+        Type::Date => rows.dates(column)?.get(row).map(Value::from),
+        Type::Embedding(_) => rows.embeddings(column)?.get(row).map(|row| items(row, |item| float(f64::from(item)))),
+        Type::BoolList => rows.bool_lists(column)?.get(row).map(Value::from),
+        Type::Int32List => rows.lists::<i32>(column)?.get(row).map(|row| items(row, Value::from)),
+        Type::Int64List | Type::TimestampList => rows.lists::<i64>(column)?.get(row).map(|row| items(row, Value::from)),
+        Type::Float32List => rows.lists::<f32>(column)?.get(row).map(|row| items(row, |item| float(f64::from(item)))),
+        Type::Float64List => rows.lists::<f64>(column)?.get(row).map(|row| items(row, float)),
+    };
+    Ok(value.unwrap_or(Value::Null))
+}
+
+/// Writes a column of the same values again.
+fn copy(rows: &Rows, column: usize, kind: Type, outputs: &mut Outputs) -> Result<(), Failure> {
+    let name = "x";
+    match kind {
+        Type::Bool => outputs.bools(name, |row| rows.bools(column).ok()?.get(row)),
+        Type::Int32 => outputs.int32s(name, |row| rows.int32s(column).ok()?.get(row)),
+        Type::Int64 => outputs.int64s(name, |row| rows.int64s(column).ok()?.get(row)),
+        Type::Float32 => outputs.float32s(name, |row| rows.float32s(column).ok()?.get(row)),
+        Type::Float64 => outputs.float64s(name, |row| rows.float64s(column).ok()?.get(row)),
+        Type::String => outputs.strings(name, |row| rows.strings(column).ok()?.get(row)),
+        Type::Bytes => outputs.bytes(name, |row| rows.bytes(column).ok()?.bytes(row)),
+        Type::Timestamp => outputs.timestamps(name, |row| rows.timestamps(column).ok()?.get(row)),
+        Type::Date => outputs.dates(name, |row| rows.dates(column).ok()?.get(row)),
+        Type::Embedding(_) => {
+            outputs.embeddings(name, |row| Some(rows.embeddings(column).ok()?.get(row)?.iter().collect()))
+        }
+        Type::BoolList => outputs.bool_lists(name, |row| rows.bool_lists(column).ok()?.get(row)),
+        Type::Int32List => outputs.lists(name, |row| Some(rows.lists::<i32>(column).ok()?.get(row)?.iter().collect())),
+        Type::Int64List | Type::TimestampList => {
+            outputs.lists(name, |row| Some(rows.lists::<i64>(column).ok()?.get(row)?.iter().collect()))
+        }
+        Type::Float32List => {
+            outputs.lists(name, |row| Some(rows.lists::<f32>(column).ok()?.get(row)?.iter().collect()))
+        }
+        Type::Float64List => {
+            outputs.lists(name, |row| Some(rows.lists::<f64>(column).ok()?.get(row)?.iter().collect()))
+        }
+    }
+}
+
+fn same(is: &Value, wanted: &Value) -> bool {
+    match (is, wanted) {
+        (Value::Array(is), Value::Array(wanted)) => {
+            is.len() == wanted.len() && is.iter().zip(wanted).all(|(is, wanted)| same(is, wanted))
+        }
+        // The vectors may write a float without a fraction.
+        (Value::Number(is), Value::Number(wanted)) if is.is_f64() => is.as_f64() == wanted.as_f64(),
+        _ => is == wanted,
+    }
+}
+
+#[test]
+fn every_vector_is_read_and_written_to_the_byte() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../wit/vectors");
+    let text = std::fs::read_to_string(folder.join("vectors.json")).unwrap();
+    let vectors: Vec<Value> = serde_json::from_str(&text).unwrap();
+    assert!(vectors.len() >= 34);
+    for vector in vectors {
+        let file = vector["file"].as_str().unwrap();
+        let frame = std::fs::read(folder.join(file)).unwrap();
+        let described = vector["columns"].as_array().unwrap();
+        let columns: Vec<Column> = described
+            .iter()
+            .map(|column| Column { name: "x".to_owned(), kind: kind(column["type"].as_str().unwrap()) })
+            .collect();
+        let rows = Rows::new(&frame, &columns).unwrap();
+        assert_eq!(rows.len() as u64, vector["rows"].as_u64().unwrap(), "{file}");
+        for (position, column) in columns.iter().enumerate() {
+            for (row, wanted) in described[position]["values"].as_array().unwrap().iter().enumerate() {
+                let is = cell(&rows, position, column.kind, row).unwrap();
+                assert!(same(&is, wanted), "{file}: column {position}, row {row}: {is} instead of {wanted}");
+            }
+        }
+        let declared: Vec<Output> =
+            columns.iter().map(|column| Output { column: column.clone(), wanted: true }).collect();
+        let mut outputs = Outputs::new(&declared, rows.len());
+        for (position, column) in columns.iter().enumerate() {
+            copy(&rows, position, column.kind, &mut outputs).unwrap();
+        }
+        assert_eq!(outputs.finish().unwrap().0, frame, "{file}");
+    }
+}
+
+#[test]
+fn an_output_that_is_not_wanted_is_not_computed() {
+    let output = |name: &str, wanted| Output { column: Column { name: name.to_owned(), kind: Type::Int32 }, wanted };
+    let declared = [output("a", false), output("b", true)];
+    let mut outputs = Outputs::new(&declared, 1);
+    outputs.int32s("a", |_| panic!("computed")).unwrap();
+    outputs.int32s("b", |row| Some(row as i32)).unwrap();
+    assert!(outputs.finish().is_ok());
+}
+
+#[test]
+fn outputs_out_of_order_or_left_out_are_refused() {
+    let output = |name: &str| Output { column: Column { name: name.to_owned(), kind: Type::Int32 }, wanted: true };
+    let declared = [output("a"), output("b")];
+    let mut outputs = Outputs::new(&declared, 1);
+    assert!(matches!(outputs.int32s("b", |_| None), Err(Failure::Failed(_))));
+    assert!(matches!(outputs.float64s("a", |_| None), Err(Failure::Failed(_))));
+    outputs.int32s("a", |_| None).unwrap();
+    assert!(matches!(outputs.finish(), Err(Failure::Failed(reason)) if reason == "output b was not written"));
+}
+
+#[test]
+fn frames_cut_short_are_refused() {
+    let columns = [Column { name: "x".to_owned(), kind: Type::String }];
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../wit/vectors");
+    let frame = std::fs::read(folder.join("string-nulls.frame")).unwrap();
+    let read = |frame: &[u8]| Rows::new(frame, &columns).and_then(|rows| rows.strings("x").map(|_| ()));
+    assert_eq!(read(&frame), Ok(()));
+    for end in 0..frame.len() - 8 {
+        assert!(read(&frame[..end]).is_err(), "{end} bytes");
+    }
+}

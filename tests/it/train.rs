@@ -1,0 +1,295 @@
+//! Training sets: one row per label, with what was true at its time.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Date32Array, Int32Array, RecordBatch, StringArray, StringDictionaryBuilder,
+    TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray,
+};
+use arrow::datatypes::Int32Type;
+use lockstep::app::{read_rows, write_training_set};
+use lockstep::catalog::Selection;
+use lockstep::clock::Micros;
+use lockstep::error::ErrorKind;
+use lockstep::flow::Error;
+use lockstep::flow::train::{DIGEST_COLUMN, Labels, Options, label_requirements, train};
+use lockstep::offline::read_parquet;
+
+use crate::light::{DAY, HOUR, Light, NOW, SECOND, batch, floats, floats_of, integers, selection, texts, times};
+
+const DEFINITIONS: &str = "
+entities:
+  - {name: company, join_keys: [{name: company, type: string}]}
+  - {name: area, join_keys: [{name: area, type: int64}]}
+sources:
+  - {name: rides, type: parquet, path: rides, event_time: at, created_time: made}
+  - {name: areas, type: parquet, path: areas, event_time: at}
+feature_views:
+  - {name: stats, entities: [company], source: rides, features: [{name: fare, type: float64}]}
+  - {name: fresh, entities: [company], source: rides, ttl: 1h, features: [{name: fare, type: float64}]}
+  - {name: area_stats, entities: [area], source: areas, features: [{name: fare, type: float64}, {name: miles, type: float64}]}
+derived_views:
+  - name: quote
+    plugin: taxi_quote
+    inputs: {area_fare_30d: 'area_stats:fare', area_miles_30d: 'area_stats:miles'}
+    features: [expected_fare, is_rush_hour]
+feature_services:
+  - {name: model, features: ['stats:fare', quote]}
+";
+
+async fn light() -> Light {
+    let light = Light::of(DEFINITIONS).await;
+    light.put(
+        "rides",
+        &batch(&[
+            ("company", texts(&["a", "a", "a", "b", "b"])),
+            ("fare", floats(&[1.0, 2.0, 3.0, 4.0, 5.0])),
+            ("at", times(&[NOW - DAY, NOW - HOUR, NOW, NOW, NOW])),
+            ("made", times(&[NOW, NOW, NOW, NOW + 1, NOW])),
+        ]),
+    );
+    light.put(
+        "areas",
+        &batch(&[
+            ("area", integers(&[8, 9])),
+            ("fare", floats(&[10.0, 20.0])),
+            ("miles", floats(&[5.0, 0.0])),
+            ("at", times(&[NOW - DAY, NOW - DAY])),
+        ]),
+    );
+    light
+}
+
+fn labels(companies: &[&str], at: &[Micros]) -> RecordBatch {
+    batch(&[("company", texts(companies)), ("event_timestamp", times(at))])
+}
+
+fn model() -> Selection {
+    Selection::Service { name: "model".to_owned(), full_feature_names: None }
+}
+
+#[tokio::test]
+async fn there_is_one_row_a_label_in_order_and_every_other_column_passes_through() {
+    let light = light().await;
+    let companies = ["b", "a", "zz", "a", "a", "a"];
+    let at = [NOW, NOW, NOW, NOW - HOUR, NOW - HOUR - 1, NOW];
+    let tips: Vec<Option<&str>> = vec![Some("x"), None, Some(""), Some("naïve 🚕"), None, Some("y")];
+    let labels = batch(&[
+        ("tip", Arc::new(StringArray::from(tips.clone())) as ArrayRef),
+        ("company", texts(&companies)),
+        ("event_timestamp", times(&at)),
+        ("weight", Arc::new(Int32Array::from(vec![1, 2, 3, 4, 5, 6]))),
+    ]);
+    let set = light.train(&["stats:fare"], &labels).await.expect("trained");
+    let names: Vec<String> = set.schema().fields().iter().map(|field| field.name().clone()).collect();
+    assert_eq!(names, ["tip", "company", "event_timestamp", "weight", "stats__fare"]);
+    let expected = [Some(4.0), Some(3.0), None, Some(2.0), Some(1.0), Some(3.0)];
+    assert_eq!(floats_of(&set, "stats__fare"), expected);
+    assert_eq!(set.columns()[..4], labels.columns()[..], "untouched, nulls included");
+}
+
+#[tokio::test]
+async fn both_ends_of_the_ttl_are_inside() {
+    let light = light().await;
+    let ages = [0, 1, HOUR - 1, HOUR, HOUR + 1, -1];
+    let at: Vec<Micros> = ages.iter().map(|age| NOW + age).collect();
+    let set = light.train(&["fresh:fare"], &labels(&["b"; 6], &at)).await.expect("trained");
+    assert_eq!(floats_of(&set, "fresh__fare"), [Some(4.0), Some(4.0), Some(4.0), Some(4.0), None, None]);
+}
+
+#[tokio::test]
+async fn labels_before_all_history_and_null_keys_find_nothing() {
+    let light = light().await;
+    let companies: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some("a")]));
+    let rows = batch(&[("company", companies), ("event_timestamp", times(&[NOW - 2 * DAY, NOW, Micros::MIN]))]);
+    let set = light.train(&["stats:fare"], &rows).await.expect("trained");
+    assert_eq!(floats_of(&set, "stats__fare"), [None, None, None]);
+}
+
+#[tokio::test]
+async fn no_labels_make_an_empty_set_of_the_same_columns() {
+    let light = light().await;
+    let rows = batch(&[("company", texts::<&str>(&[])), ("area", integers(&[])), ("event_timestamp", times(&[]))]);
+    let options = Options { digest_column: true };
+    let set = train(&light.gateway, &model(), Labels { rows, time_column: None }, options).await.expect("trained");
+    let names: Vec<String> = set.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let features = ["company", "area", "event_timestamp", "fare", "expected_fare", "is_rush_hour", DIGEST_COLUMN];
+    assert_eq!((names.iter().map(String::as_str).collect::<Vec<_>>(), set.num_rows()), (features.to_vec(), 0));
+}
+
+#[tokio::test]
+async fn a_time_of_any_unit_and_zone_is_the_same_moment() {
+    let light = light().await;
+    let second = NOW / SECOND;
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("seconds", Arc::new(TimestampSecondArray::from(vec![second; 2]))),
+        ("milliseconds, naive", Arc::new(TimestampMillisecondArray::from(vec![second * 1_000; 2]))),
+        ("microseconds, naive", Arc::new(TimestampMicrosecondArray::from(vec![NOW; 2]))),
+        ("microseconds in Chicago", {
+            Arc::new(TimestampMicrosecondArray::from(vec![NOW; 2]).with_timezone("America/Chicago"))
+        }),
+        ("microseconds at +05:30", { Arc::new(TimestampMicrosecondArray::from(vec![NOW; 2]).with_timezone("+05:30")) }),
+        ("nanoseconds", Arc::new(TimestampNanosecondArray::from(vec![NOW * 1_000 + 999; 2]).with_timezone("UTC"))),
+    ];
+    for (what, at) in columns {
+        let rows = batch(&[("company", texts(&["a", "b"])), ("event_timestamp", at)]);
+        let set = light.train(&["stats:fare"], &rows).await.expect(what);
+        assert_eq!(floats_of(&set, "stats__fare"), [Some(3.0), Some(4.0)], "{what}");
+        assert_eq!(set.column(1), rows.column(1), "{what}: the label's own column is as it came");
+    }
+    let before: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![NOW * 1_000 - 1]));
+    let rows = batch(&[("company", texts(&["a"])), ("event_timestamp", before)]);
+    let set = light.train(&["stats:fare"], &rows).await.expect("trained");
+    assert_eq!(floats_of(&set, "stats__fare"), [Some(2.0)], "a nanosecond before is before");
+}
+
+#[tokio::test]
+async fn a_key_of_another_encoding_is_the_same_key() {
+    let light = light().await;
+    let mut companies = StringDictionaryBuilder::<Int32Type>::new();
+    companies.append_value("a");
+    companies.append_null();
+    let rows = batch(&[
+        ("company", Arc::new(companies.finish())),
+        ("area", Arc::new(Int32Array::from(vec![8, 9]))),
+        ("event_timestamp", times(&[NOW, NOW])),
+        ("planned_miles", Arc::new(Int32Array::from(vec![3, 3]))),
+    ]);
+    let set = light.train(&["stats:fare", "quote:expected_fare"], &rows).await.expect("trained");
+    assert_eq!(floats_of(&set, "stats__fare"), [Some(3.0), None]);
+    assert_eq!(floats_of(&set, "quote__expected_fare"), [Some(6.0), Some(10.0)]);
+}
+
+#[tokio::test]
+async fn the_time_of_a_label_is_found_or_named() {
+    let light = light().await;
+    let at = times(&[NOW]);
+    let company = texts(&["a"]);
+    let selection = selection(&["stats:fare"]);
+    let ask = async |columns: &[(&str, ArrayRef)], time_column: Option<&str>| {
+        let labels = Labels { rows: batch(columns), time_column: time_column.map(str::to_owned) };
+        train(&light.gateway, &selection, labels, Options::default()).await
+    };
+    let company = |more: &[(&'static str, ArrayRef)]| {
+        let mut columns = vec![("company", Arc::clone(&company))];
+        columns.extend(more.iter().cloned());
+        columns
+    };
+    let only = ask(&company(&[("trip_start", at.clone())]), None).await.expect("the only timestamp");
+    assert_eq!(floats_of(&only, "stats__fare"), [Some(3.0)]);
+    let two = company(&[("trip_start", at.clone()), ("trip_end", times(&[NOW - HOUR]))]);
+    let named = ask(&two, Some("trip_end")).await.expect("the named one");
+    assert_eq!(floats_of(&named, "stats__fare"), [Some(2.0)]);
+    let usual = company(&[("event_timestamp", times(&[NOW - DAY])), ("trip_end", at.clone())]);
+    let usual = ask(&usual, None).await.expect("the one that is called so");
+    assert_eq!(floats_of(&usual, "stats__fare"), [Some(1.0)]);
+
+    let sentence = "the label frame has no column \"event_timestamp\" with the time of each label; name it event_timestamp, or say which one it is";
+    for columns in [two, company(&[])] {
+        let error = ask(&columns, None).await.expect_err("which one?");
+        assert_eq!((error.to_string().as_str(), error.kind()), (sentence, ErrorKind::Invalid));
+    }
+    let error = ask(&company(&[("trip_start", at)]), Some("start")).await.expect_err("not there");
+    assert!(error.to_string().starts_with("the label frame has no column \"start\""), "{error}");
+    let text = company(&[("event_timestamp", texts(&["2016-12-31"]))]);
+    let error = ask(&text, None).await.expect_err("text");
+    assert!(matches!(&error, Error::WrongType { column, is, .. } if column == "event_timestamp" && is == "string"));
+    let null: ArrayRef = Arc::new(lockstep::batch::timestamps(vec![None]));
+    let error = ask(&company(&[("event_timestamp", null)]), None).await.expect_err("null");
+    assert_eq!(error.to_string(), "row 0 of the labels has no event_timestamp; every label needs its time");
+    let date: ArrayRef = Arc::new(Date32Array::from(vec![(NOW / DAY) as i32 + 1]));
+    let date = ask(&company(&[("event_timestamp", date)]), None).await.expect("a date is its midnight");
+    assert_eq!(floats_of(&date, "stats__fare"), [Some(3.0)]);
+}
+
+#[tokio::test]
+async fn what_a_label_frame_lacks_is_told() {
+    let light = light().await;
+    let rows = batch(&[("event_timestamp", times(&[NOW]))]);
+    let error = light.train(&["stats:fare"], &rows).await.expect_err("no key");
+    assert_eq!(error.to_string(), "column company is missing; it holds a join key");
+    let rows = batch(&[("company", floats(&[1.0])), ("event_timestamp", times(&[NOW]))]);
+    let error = light.train(&["stats:fare"], &rows).await.expect_err("another type");
+    assert!(error.to_string().starts_with("column company is float64, it must be string"), "{error}");
+    let inputs = label_requirements(&light.gateway, &model()).expect("planned");
+    let names: Vec<&str> = inputs.iter().map(|input| input.field.name.as_str()).collect();
+    assert_eq!(names, ["company", "area", "hour", "payment_type", "planned_miles"]);
+}
+
+#[tokio::test]
+async fn a_feature_with_the_name_of_a_label_column_is_refused() {
+    let light = light().await;
+    let rows = batch(&[
+        ("company", texts(&["a"])),
+        ("area", integers(&[8])),
+        ("fare", floats(&[9.0])),
+        ("event_timestamp", times(&[NOW])),
+    ]);
+    let ask = async |selection: Selection, rows: RecordBatch, options: Options| {
+        train(&light.gateway, &selection, Labels { rows, time_column: None }, options).await
+    };
+    let error = ask(model(), rows.clone(), Options::default()).await.expect_err("two columns of one name");
+    let sentence = "the label frame already has a column fare; rename it, or ask with full_feature_names";
+    assert_eq!((error.to_string().as_str(), error.kind()), (sentence, ErrorKind::Invalid));
+    let full = Selection::Service { name: "model".to_owned(), full_feature_names: Some(true) };
+    let digests = Options { digest_column: true };
+    let set = ask(full.clone(), rows, digests).await.expect("trained");
+    assert_eq!(floats_of(&set, "stats__fare"), [Some(3.0)]);
+
+    let made_before = set.project(&[0, 1, 3, set.num_columns() - 1]).expect("columns that are there");
+    let error = ask(full, made_before, digests).await.expect_err("two columns of one name");
+    assert_eq!(
+        error.to_string(),
+        "the label frame already has a column lockstep_digest; rename it, or leave the digests out"
+    );
+}
+
+#[tokio::test]
+async fn a_training_set_says_what_made_it() {
+    let light = light().await;
+    let rows = batch(&[
+        ("company", texts(&["a", "b"])),
+        ("area", integers(&[8, 9])),
+        ("hour", Arc::new(Int32Array::from(vec![8, 99]))),
+        ("event_timestamp", times(&[NOW, NOW])),
+    ]);
+    let options = Options { digest_column: true };
+    let set = train(&light.gateway, &model(), Labels { rows, time_column: None }, options).await.expect("trained");
+    let catalog = &light.gateway.applied.load().catalog;
+    let digest = catalog.derived_views().next().expect("the quote").transform.digest.to_string();
+
+    let digests = set.column_by_name(DIGEST_COLUMN).expect("the digests");
+    let made_with = digests.as_dictionary::<Int32Type>().downcast_dict::<StringArray>().expect("text");
+    assert!(made_with.into_iter().all(|text| text == Some(format!("quote={digest}").as_str())));
+    let rush = set.column_by_name("is_rush_hour").expect("a feature").as_boolean();
+    assert_eq!((rush.value(0), rush.is_null(1)), (true, true), "a row that the plugin refuses is null");
+
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("training.parquet");
+    write_training_set(&path, &set).expect("written");
+    let metadata = read_parquet(&path).expect("read").metadata;
+    let said: Vec<(&str, &str)> = metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let expected =
+        [("lockstep.digest.quote", digest.as_str()), ("lockstep.service", "model"), ("lockstep.version", "1")];
+    assert_eq!(said, expected);
+    let read = read_rows(&path).expect("read");
+    assert_eq!((read.num_rows(), floats_of(&read, "fare")), (2, vec![Some(3.0), Some(4.0)]));
+}
+
+#[tokio::test]
+async fn labels_of_one_key_at_many_times_do_not_disturb_one_another() {
+    let light = light().await;
+    let mut at: Vec<Micros> = (0..2_000).map(|label| NOW - 2 * DAY + label * 97 * SECOND).collect();
+    at.reverse();
+    let set = light.train(&["stats:fare"], &labels(&vec!["a"; at.len()], &at)).await.expect("trained");
+    let expected: Vec<Option<f64>> = at
+        .iter()
+        .map(|at| match *at {
+            at if at >= NOW => Some(3.0),
+            at if at >= NOW - HOUR => Some(2.0),
+            at if at >= NOW - DAY => Some(1.0),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(floats_of(&set, "stats__fare"), expected);
+}
