@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
 use arrow::array::{Array, Int64Array, RecordBatch};
-use lockstep::app::Project as App;
+use lockstep::app::{Project as App, read_rows};
 use lockstep::catalog::Selection;
 use lockstep::flow::train::{Labels, Options, train};
 use lockstep::gateway::Gateway;
@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 use crate::Result;
 use crate::measure::{Seconds, Spread, Stopwatch, runtime};
 use crate::report::{Table, root};
-use crate::synthetic::{DAY, JOIN_KEY, Project, Random, SECOND, read_parquet, rows, write_parquet};
+use crate::synthetic::{DAY, JOIN_KEY, Project, Random, SECOND, rows, write_parquet};
 
 const KEYS: u64 = 10_000;
 const HISTORY: usize = 1_000_000;
@@ -121,7 +121,7 @@ fn label_frame(labels: &RecordBatch) -> Result<RecordBatch> {
 /// The whole way of `lockstep train` but for the file it writes: labels from Parquet, plan, scan, join, Arrow.
 fn join(runtime: &Runtime, gateway: &Gateway, labels: &Path) -> Result<(Seconds, RecordBatch)> {
     let stopwatch = Stopwatch::start()?;
-    let rows = read_parquet(labels)?;
+    let rows = read_rows(labels)?;
     let selection = Selection::Service { name: SERVICE.to_owned(), full_feature_names: None };
     let labels = Labels { rows, time_column: None };
     let set = runtime.block_on(train(gateway, &selection, labels, Options::default()))?;
@@ -178,7 +178,7 @@ impl Peer {
     /// Every feature of every label must be the same, nulls included.
     fn compare(&mut self, ours: &RecordBatch, written: &Path) -> Result<()> {
         self.ask(&format!("write {}", written.display()))?;
-        let theirs = read_parquet(written)?;
+        let theirs = read_rows(written)?;
         for feature in 0..FEATURES {
             let name = format!("f_{feature}");
             if ours.column_by_name(&name) != theirs.column_by_name(&name) {

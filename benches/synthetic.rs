@@ -7,11 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
-use arrow::compute::concat_batches;
 use lockstep::batch::timestamps;
 use lockstep::clock::{Clock, Micros};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use tempfile::TempDir;
@@ -143,11 +141,4 @@ pub fn write_parquet(path: &Path, rows: &RecordBatch) -> Result<()> {
     writer.write(rows)?;
     writer.close()?;
     Ok(())
-}
-
-pub fn read_parquet(path: &Path) -> Result<RecordBatch> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(path)?)?;
-    let schema = Arc::clone(reader.schema());
-    let batches = reader.build()?.collect::<std::result::Result<Vec<_>, _>>()?;
-    Ok(concat_batches(&schema, &batches)?)
 }

@@ -138,8 +138,9 @@ fn names(rows: usize) -> ArrayRef {
 fn measure(bound: &[(&Transforms, Arc<Transform>)], kernel: &Kernel, rows: usize, table: &mut Table) -> Result<()> {
     let columns = (kernel.columns)(rows).into_iter().map(|(name, column)| (name, column, true));
     let input = RecordBatch::try_from_iter_with_nullable(columns)?;
-    let apply =
-        |(stage, transform): &(&Transforms, Arc<Transform>)| stage.apply(transform, &input, Deadline::after(DEADLINE));
+    let apply = |(stage, transform): &(&Transforms, Arc<Transform>)| {
+        stage.apply(transform, input.columns(), rows, Deadline::after(DEADLINE))
+    };
     let twin = (kernel.native)(&input);
     for stage in bound {
         compare(apply(stage)?.rows.columns(), &twin, kernel.exact)?;
