@@ -64,6 +64,14 @@ impl ErrorKind {
     }
 }
 
+/// What a caller may read of an error. What went wrong inside is for the log.
+pub fn public(kind: ErrorKind, error: &(dyn StdError + 'static)) -> String {
+    match kind {
+        ErrorKind::Internal => "something went wrong inside the gateway; its log says what".to_owned(),
+        _ => chain(error),
+    }
+}
+
 /// The text of an error and of everything that caused it, in one line.
 pub fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();

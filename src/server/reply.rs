@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tracing::{error, warn};
 
 use super::guard;
-use crate::error::{ErrorKind, chain};
+use crate::error::{ErrorKind, chain, public};
 use crate::{flow, plan};
 
 /// Seconds after which a client may try again what was refused for now.
@@ -111,14 +111,13 @@ impl Failure {
         match kind {
             ErrorKind::Internal => {
                 error!(error = %text, "a request failed");
-                Self::new(kind, format!("{error}; the gateway's log says more"))
             }
             ErrorKind::Unavailable | ErrorKind::PluginFault => {
                 warn!(error = %text, kind = kind.name(), "a request failed");
-                Self::new(kind, text)
             }
-            _ => Self::new(kind, text),
+            _ => {}
         }
+        Self::new(kind, public(kind, error))
     }
 
     fn status(&self) -> StatusCode {

@@ -10,7 +10,7 @@ use futures::SinkExt;
 use futures::channel::mpsc;
 use hyper::Method;
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::arrow_bodies::{flight_messages, questions, stream};
@@ -41,17 +41,19 @@ async fn draining(serving: &Serving) {
     assert_eq!(ready(serving).await.text(), "draining\n");
 }
 
-/// A request that is running: its head and half of its body are sent.
+/// A request that is running: its head and half of its body are sent, and the gateway waits for the rest.
 async fn half_a_request(serving: &Serving) -> (TcpStream, &'static str) {
     let mut stream = TcpStream::connect(serving.http).await.expect("connected");
     let (first, rest) = GOOD.split_at(GOOD.len() / 2);
-    let head = format!(
-        "POST /get-online-features HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-        GOOD.len()
-    );
-    stream.write_all((head + first).as_bytes()).await.expect("sent");
-    // On the same connection order tells nothing; an answer on another one tells that the gateway has read on.
-    check_good(serving.http, "half a request").await;
+    let head =
+        "POST /get-online-features HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nexpect: 100-continue";
+    let head = format!("{head}\r\ncontent-length: {}\r\n\r\n", GOOD.len());
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    // The gateway asks for the body when the request runs.
+    let mut go_on = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
+    stream.read_exact(&mut go_on).await.expect("an answer");
+    assert_eq!(&go_on[..12], b"HTTP/1.1 100");
+    stream.write_all(first.as_bytes()).await.expect("sent");
     (stream, rest)
 }
 

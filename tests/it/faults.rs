@@ -102,6 +102,19 @@ async fn a_fault_is_told_and_is_of_one_call_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn faults_are_counted_by_kind() {
+    let world = world().await;
+    for (plugin, rows, _) in FAULTS {
+        ask(&world, &format!("by_{plugin}"), &vec![13; rows], 5_000).await;
+    }
+    let metrics = http(world.servers.admin, Method::GET, "/metrics", &[], Bytes::new()).await;
+    for (kind, count) in [("fuel", 1), ("memory", 1), ("trap", 1), ("bad_output", 3), ("deadline", 0)] {
+        let line = format!("lockstep_transform_faults_total{{kind=\"{kind}\"}} {count}");
+        assert!(metrics.text().lines().any(|found| found == line), "{line} is not in:\n{}", metrics.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fault_reads_the_same_over_flight() {
     let world = world().await;
     for (plugin, rows, words) in FAULTS {

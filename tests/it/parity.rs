@@ -46,7 +46,7 @@ fn sync_ingest_request_time_and_training_give_the_same_bits() {
     let number = |name: &str, default: u64| {
         std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
     };
-    let (cases, seed) = (number("LOCKSTEP_PARITY_CASES", 96), number("LOCKSTEP_PARITY_SEED", 20_161_231));
+    let (cases, seed) = (number("LOCKSTEP_PARITY_CASES", 64), number("LOCKSTEP_PARITY_SEED", 20_161_231));
     let config = Config {
         cases: cases as u32,
         failure_persistence: None,

@@ -6,7 +6,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
 use crate::clock::Deadline;
-use crate::error::{ErrorKind, chain};
+use crate::error::{ErrorKind, chain, public};
 use crate::flow;
 use crate::limits::CALLER_DEADLINE_MAX;
 use crate::server::guard;
@@ -16,9 +16,6 @@ const MESSAGE_BYTES_MAX: usize = 2 << 10;
 
 /// The status of a kind of failure, by the one table that all wires share.
 pub(super) fn refused(kind: ErrorKind, message: &str) -> Status {
-    if matches!(kind, ErrorKind::Internal | ErrorKind::Unavailable) {
-        tracing::error!(kind = kind.name(), message, "a Flight request failed");
-    }
     let mut end = message.len().min(MESSAGE_BYTES_MAX);
     while !message.is_char_boundary(end) {
         end -= 1;
@@ -33,11 +30,19 @@ pub(super) fn invalid(message: &str) -> Status {
 
 /// The status of a flow's error: what failed and everything that caused it.
 pub(super) fn of_flow(error: flow::Error) -> Status {
-    refused(error.kind(), &chain(&error))
+    failed(error.kind(), &error)
 }
 
 pub(super) fn of_guard(error: guard::Error) -> Status {
-    refused(error.kind(), &chain(&error))
+    failed(error.kind(), &error)
+}
+
+/// What went wrong inside is for the log; everything else the caller may read.
+fn failed(kind: ErrorKind, error: &(dyn std::error::Error + 'static)) -> Status {
+    if matches!(kind, ErrorKind::Internal | ErrorKind::Unavailable | ErrorKind::PluginFault) {
+        tracing::warn!(error = %chain(error), kind = kind.name(), "a request failed");
+    }
+    refused(kind, &public(kind, error))
 }
 
 /// The same status, saying which batch of a stream it is about. Batches are counted from 0.

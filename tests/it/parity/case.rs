@@ -132,20 +132,23 @@ pub enum Placements {
 }
 
 pub fn case() -> impl Strategy<Value = Case> {
-    let views = vec(view(), 1..=3);
-    let derived = vec(derived(), 0..=5);
-    (views, derived, vec(asked(), 1..=6), 0_u8..5, any::<bool>(), any::<bool>()).prop_map(
-        |(views, derived, asked, later, in_files, embedded)| Case { views, derived, asked, later, in_files, embedded },
+    (vec(asked(), 1..=6), vec(derived(), 0..=5), vec(view(), 1..=3), 0_u8..5, any::<bool>(), any::<bool>()).prop_map(
+        |(asked, derived, views, later, in_files, embedded)| Case { views, derived, asked, later, in_files, embedded },
     )
 }
 
 fn cell() -> impl Strategy<Value = Cell> {
-    (0_u8..8, any::<u64>()).prop_map(|(kind, bits)| Cell { kind, bits })
+    (0_u8..8, bits()).prop_map(|(kind, bits)| Cell { kind, bits })
+}
+
+/// Left as they are when a case shrinks: the kind of a value says what is special about it.
+fn bits() -> impl Strategy<Value = u64> {
+    any::<u64>().no_shrink()
 }
 
 fn row() -> impl Strategy<Value = Row> {
     let key = || prop_oneof![20 => 0_u8..3, 1 => Just(NULL_KEY)];
-    let event = (0_u8..16, any::<u64>()).prop_map(|(kind, bits)| Cell { kind, bits });
+    let event = (0_u8..16, bits()).prop_map(|(kind, bits)| Cell { kind, bits });
     let features = proptest::array::uniform8(cell());
     ([key(), key(), key()], event, cell(), features).prop_map(|(keys, event, created, features)| Row {
         keys,

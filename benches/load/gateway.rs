@@ -1,0 +1,78 @@
+//! `lockstep serve` as a child process.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::Result;
+use crate::measure::cpu_seconds_of;
+
+const LOCKSTEP: &str = env!("CARGO_BIN_EXE_lockstep");
+
+/// A running gateway; it ends with this value.
+#[derive(Debug)]
+pub struct Gateway {
+    child: Child,
+    pub http: SocketAddr,
+    pub flight: SocketAddr,
+}
+
+impl Gateway {
+    /// Runs a command of `lockstep` in a project to its end.
+    pub fn command(folder: &Path, arguments: &[&str]) -> Result<()> {
+        let done = Command::new(LOCKSTEP).arg("--project").arg(folder).args(arguments).output()?;
+        if done.status.success() {
+            return Ok(());
+        }
+        Err(format!("lockstep {}: {}", arguments.join(" "), String::from_utf8_lossy(&done.stderr)).into())
+    }
+
+    /// Starts the gateway of a project, on one CPU if `cpu` names one. It has then as many threads as it has CPUs.
+    pub fn start(folder: &Path, cpu: Option<&str>) -> Result<Self> {
+        let mut command = match cpu {
+            Some(cpu) => {
+                let mut command = Command::new("taskset");
+                command.args(["-c", cpu, LOCKSTEP]);
+                command
+            }
+            None => Command::new(LOCKSTEP),
+        };
+        let mut child =
+            command.arg("--project").arg(folder).arg("serve").stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let mut lines = BufReader::new(child.stderr.take().ok_or("the gateway has no stderr")?).lines();
+        let mut said = Vec::new();
+        let addresses = loop {
+            match lines.next() {
+                Some(line) => said.push(line?),
+                None => return Err(format!("the gateway ended: {}", said.join("\n")).into()),
+            }
+            if let Some(addresses) = said.last().and_then(|line| addresses(line)) {
+                break addresses;
+            }
+        };
+        // Whatever it says later is read, so that it never waits for us.
+        std::thread::spawn(move || lines.map_while(std::result::Result::ok).for_each(drop));
+        Ok(Self { child, http: addresses.0, flight: addresses.1 })
+    }
+
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        cpu_seconds_of(self.child.id())
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `HTTP on http://127.0.0.1:1  ·  Arrow Flight on grpc://127.0.0.1:2  ·  …`
+fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let after = |scheme: &str| {
+        let (_, rest) = line.split_once(scheme)?;
+        rest.split_whitespace().next()?.parse().ok()
+    };
+    Some((after("http://")?, after("grpc://")?))
+}

@@ -1,0 +1,144 @@
+//! Synthetic projects: values that are known by their place alone, so that every answer can be checked.
+
+use std::fmt::Write;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
+use lockstep::batch::timestamps;
+use lockstep::clock::{Clock, Micros};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+use tempfile::TempDir;
+
+use crate::report::root;
+use crate::{Result, SEED};
+
+pub const JOIN_KEY: &str = "customer_id";
+pub const SECOND: Micros = 1_000_000;
+pub const DAY: Micros = 86_400 * SECOND;
+/// One value in so many is null.
+const NULL_ONE_IN: u64 = 64;
+
+/// A project in a temporary folder on the disk that the build uses.
+#[derive(Debug)]
+pub struct Project {
+    folder: TempDir,
+    definitions: String,
+    /// The time before which everything happened.
+    pub now: Micros,
+}
+
+impl Project {
+    pub fn new() -> Result<Self> {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        for name in ["features", "data"] {
+            fs::create_dir(folder.path().join(name))?;
+        }
+        let plugins = root().join("plugins/built");
+        let config = format!(
+            "project: synthetic\nplugins: {}\nonline_store: {{type: embedded, path: .lockstep/online.redb}}\n\
+             listen: {{http: '127.0.0.1:0', flight: '127.0.0.1:0', admin: '127.0.0.1:0'}}\n",
+            plugins.display()
+        );
+        fs::write(folder.path().join("lockstep.yaml"), config)?;
+        let definitions =
+            format!("entities:\n  - {{name: customer, join_keys: [{{name: {JOIN_KEY}, type: int64}}]}}\n");
+        Ok(Self { folder, definitions, now: Clock::default().now() })
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn data(&self, file: &str) -> PathBuf {
+        self.folder().join("data").join(file)
+    }
+
+    /// Sources and feature views of these names; view `n` has the features `f_<from>` to `f_<to>` of `features(n)`.
+    pub fn define_views(&mut self, views: &[(String, Range<usize>)], ttl: &str) {
+        let text = &mut self.definitions;
+        text.push_str("sources:\n");
+        for (view, _) in views {
+            let path = format!("data/{view}.parquet");
+            let _ = writeln!(text, "  - {{name: {view}_rows, type: parquet, path: {path}, event_time: event_time}}");
+        }
+        text.push_str("feature_views:\n");
+        for (view, features) in views {
+            let _ =
+                writeln!(text, "  - name: {view}\n    entities: [customer]\n    source: {view}_rows\n    ttl: {ttl}");
+            text.push_str("    features:\n");
+            for feature in features.clone() {
+                let _ = writeln!(text, "      - {{name: f_{feature}, type: float64}}");
+            }
+        }
+    }
+
+    /// More of the definition file, in YAML.
+    pub fn define(&mut self, text: &str) {
+        self.definitions.push_str(text);
+    }
+
+    pub fn write_definitions(&self) -> Result<()> {
+        Ok(fs::write(self.folder().join("features/synthetic.yaml"), &self.definitions)?)
+    }
+}
+
+/// The value of a feature of an entity in its row number `row`: null one time in 64, else in [0, 100) with all digits.
+pub fn value(entity: i64, feature: usize, row: u64) -> Option<f64> {
+    let hash = scatter(scatter(scatter(SEED ^ entity as u64) ^ feature as u64) ^ row);
+    (hash % NULL_ONE_IN != 0).then(|| (hash >> 11) as f64 / (1_u64 << 53) as f64 * 100.0)
+}
+
+/// Random numbers, the same ones every time.
+#[derive(Debug)]
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(stream: u64) -> Self {
+        Self(scatter(SEED ^ stream))
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(1);
+        scatter(self.0) % bound
+    }
+}
+
+/// SplitMix64.
+fn scatter(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ number >> 31
+}
+
+/// Rows of a view: the join key, the event time, and the features.
+pub fn rows(
+    entities: &[i64],
+    event_time: Vec<Option<Micros>>,
+    features: Range<usize>,
+    row: impl Fn(usize) -> u64,
+) -> Result<RecordBatch> {
+    let mut columns: Vec<(String, ArrayRef)> = vec![
+        (JOIN_KEY.to_owned(), Arc::new(Int64Array::from(entities.to_vec()))),
+        ("event_time".to_owned(), Arc::new(timestamps(event_time))),
+    ];
+    for feature in features {
+        let values = entities.iter().enumerate().map(|(position, entity)| value(*entity, feature, row(position)));
+        columns.push((format!("f_{feature}"), Arc::new(Float64Array::from_iter(values))));
+    }
+    Ok(RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))?)
+}
+
+pub fn write_parquet(path: &Path, rows: &RecordBatch) -> Result<()> {
+    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+    let mut writer = ArrowWriter::try_new(fs::File::create(path)?, rows.schema(), Some(properties))?;
+    writer.write(rows)?;
+    writer.close()?;
+    Ok(())
+}
