@@ -129,11 +129,11 @@ fn a_plugin_whose_bytes_changed_after_the_sync_is_told_and_healed() {
     assert!(errors(&refused).contains("derived view identity: values change"), "{}", errors(&refused));
     succeed(project, &["apply", "--allow-incompatible"]);
     assert_eq!(lockstep(project, &["parity"]).status.code(), Some(1));
-    assert_eq!(status_of_bucket(project), "NotFound");
+    assert_eq!(status_of_bucket(project), "NOT_FOUND");
 
     succeed(project, &["sync"]);
     succeed(project, &["parity"]);
-    assert_eq!(status_of_bucket(project), "Present");
+    assert_eq!(status_of_bucket(project), "PRESENT");
 }
 
 fn status_of_bucket(project: &Path) -> String {
