@@ -13,8 +13,9 @@ pub const PLANS_KEPT_MAX: usize = 1_024;
 /// Rows whose derived features are computed on the async thread itself. 512 rows × 20 columns take a plugin about 50 µs,
 /// less than moving them to another thread and back would.
 pub const DERIVE_INLINE_ROWS_MAX: usize = 512;
-/// How far ahead of our clock a pushed event time may be. A row from further ahead would hide every later one.
-pub const EVENT_TIME_AHEAD_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// How far ahead of our clock a pushed event time may be: what honest clocks differ by. A row from ahead hides the
+/// present from serving until it is true.
+pub const EVENT_TIME_AHEAD_MAX: Duration = Duration::from_secs(60);
 /// Time one serving request may take when the caller names no deadline.
 pub const SERVE_DEADLINE: Duration = Duration::from_secs(5);
 /// Time one write (push, write-to-online-store) may take.

@@ -279,7 +279,7 @@ fn event_times(gateway: &Gateway, source: &Source, rows: &RecordBatch) -> Result
         }
         if times.value(row) > latest {
             return Err(Error::Invalid(format!(
-                "row {row} is from more than a day after this gateway's clock; one of the two clocks is wrong, and the row would hide every later one"
+                "row {row} is from more than a minute after this gateway's clock; one of the two clocks is wrong, and the row would hide every later one"
             )));
         }
     }

@@ -12,7 +12,7 @@ use super::derive::off_the_async_threads;
 use super::serve::micros;
 use super::store::store;
 use crate::batch::{FeatureRows, KeyBatch};
-use crate::catalog::{Catalog, FeatureView, View};
+use crate::catalog::{Catalog, Digest, FeatureView, View};
 use crate::clock::{Deadline, Micros};
 use crate::error::chain;
 use crate::gateway::Gateway;
@@ -86,8 +86,31 @@ pub async fn sync(
     gateway.metrics.count_sync(&synced);
     gateway.registry.record_run(&recorded(&synced, range, started_at, &outcome)).await?;
     outcome?;
-    gateway.registry.set_progress(view, window.until).await?;
+    let before = synced_until(gateway, &plan).await?;
+    let leaves_a_gap = before.zip(window.from).is_some_and(|(before, from)| from > before);
+    if !leaves_a_gap {
+        gateway.registry.set_progress(&progress_name(&plan), window.until).await?;
+    }
     Ok(synced)
+}
+
+/// Up to which event time the online store has the rows that today's definitions make.
+pub async fn progress(gateway: &Gateway, view: &str) -> Result<Option<Micros>, Error> {
+    let plan = plan::storing(&gateway.applied.load().catalog, view)?;
+    synced_until(gateway, &plan).await
+}
+
+async fn synced_until(gateway: &Gateway, plan: &StorePlan) -> Result<Option<Micros>, Error> {
+    Ok(gateway.registry.progress(&progress_name(plan)).await?)
+}
+
+/// Progress is that of the view as it is now: with other features, or another transform placed at sync, all rows are
+/// to be written again.
+fn progress_name(plan: &StorePlan) -> String {
+    let online = std::iter::once(&plan.online).chain(&plan.derived);
+    let made_of: Vec<String> =
+        online.map(|view| format!("{:?}{:?}{:?}", view.join_keys, view.features, view.digest)).collect();
+    format!("{}@{}", plan.view.name, Digest::of(made_of.join("\n").as_bytes()).short())
 }
 
 /// The feature views that `sync` is for: online, with a history to read.
@@ -120,7 +143,7 @@ async fn window(gateway: &Gateway, plan: &StorePlan, range: Range) -> Result<Win
         Range::Between { from, until } => (Some(from), until),
         Range::Incremental { until } => {
             let begin = plan.view.ttl.map(|ttl| until.saturating_sub(micros(ttl)));
-            (gateway.registry.progress(&plan.view.name).await?.or(begin), until)
+            (synced_until(gateway, plan).await?.or(begin), until)
         }
     };
     // A range that reaches beyond the clock ends there, like a full sync.

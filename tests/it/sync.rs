@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use lockstep::batch::timestamps;
 use lockstep::clock::Micros;
 use lockstep::flow::serve::Status;
-use lockstep::flow::sync::Range;
+use lockstep::flow::sync::{Range, progress};
 use lockstep::registry::Outcome;
 
 use crate::light::{DAY, HOUR, History, Light, NOW, batch, served_floats, served_status, stage, texts};
@@ -143,8 +143,8 @@ async fn a_range_that_reaches_beyond_the_clock_ends_at_the_clock() {
         let synced = light.sync("stats", range).await.expect("synced");
         assert_eq!(synced.rows_in_future, 1, "{range:?}");
         assert_eq!(fares(&light, &["a"]).await, [Some(1.0)], "{range:?}");
-        let progress = light.gateway.registry.progress("stats").await.expect("progress");
-        assert_eq!(progress, Some(NOW), "{range:?}");
+        let until = progress(&light.gateway, "stats").await.expect("progress");
+        assert_eq!(until, Some(NOW), "{range:?}");
     }
 }
 
@@ -161,7 +161,7 @@ async fn an_incremental_sync_reads_what_is_new() {
     );
     let synced = light.sync("fresh", Range::Incremental { until: NOW }).await.expect("synced");
     assert_eq!(synced.rows_read, 2, "the first one begins a ttl ago");
-    assert_eq!(light.gateway.registry.progress("fresh").await.expect("progress"), Some(NOW));
+    assert_eq!(progress(&light.gateway, "fresh").await.expect("progress"), Some(NOW));
 
     let later = NOW + DAY;
     light.gateway.clock.set(later);
@@ -170,7 +170,7 @@ async fn an_incremental_sync_reads_what_is_new() {
     assert_eq!((synced.rows_read, synced.rows_written), (1, 1), "what came late by event time is left to a full sync");
     let synced = light.sync("fresh", Range::Incremental { until: later }).await.expect("synced");
     assert_eq!(synced.rows_read, 0);
-    assert_eq!(light.gateway.registry.progress("fresh").await.expect("progress"), Some(later));
+    assert_eq!(progress(&light.gateway, "fresh").await.expect("progress"), Some(later));
     let runs = light.gateway.registry.runs(Some("fresh"), 10).await.expect("runs");
     assert_eq!(runs.iter().map(|run| run.rows_read).collect::<Vec<_>>(), [0, 1, 2]);
     assert!(runs.iter().all(|run| run.range == "incremental"));
@@ -205,7 +205,7 @@ async fn a_damaged_file_is_named_and_changes_nothing() {
         let text = lockstep::error::chain(&error);
         assert!(text.contains("source rides cannot be read: file ") && text.contains("000001.parquet"), "{text}");
         assert_eq!(fares(&light, &["a"]).await, [Some(1.0)]);
-        assert_eq!(light.gateway.registry.progress("stats").await.expect("progress"), Some(NOW));
+        assert_eq!(progress(&light.gateway, "stats").await.expect("progress"), Some(NOW));
         let runs = light.gateway.registry.runs(Some("stats"), 1).await.expect("runs");
         assert!(matches!(&runs[0].outcome, Outcome::Failed(why) if why.contains("000001.parquet")), "{runs:?}");
         assert_eq!(runs[0].rows_written, 0);

@@ -7,7 +7,7 @@ use super::names::Names;
 use super::{Building, Warning, columns};
 use crate::catalog::definitions::Placed;
 use crate::catalog::file::FeatureViewFile;
-use crate::catalog::{DType, Definitions, FeatureRef, FeatureView, Field, View};
+use crate::catalog::{DType, Definitions, FeatureRef, FeatureView, Field, Source, SourceKind, View};
 use crate::document::{did_you_mean, duration_text, parse_duration};
 
 pub(super) fn build(definitions: &Definitions, view_names: &mut Names, building: &mut Building) {
@@ -27,6 +27,10 @@ pub(super) fn build(definitions: &Definitions, view_names: &mut Names, building:
             continue;
         }
         warn_of_short_ttl(&placed, ttl, sync_every, building);
+        if !check_pushed_types(&placed, &features, building) {
+            building.broken_views.insert(file.name.clone());
+            continue;
+        }
         let view = FeatureView {
             name: file.name.clone(),
             entities: file.entities.clone(),
@@ -113,6 +117,36 @@ fn features(
         }
     }
     features
+}
+
+/// Rows that are pushed have one column for all views that read it, so it has one type.
+fn check_pushed_types(
+    placed: &Placed<'_, FeatureViewFile>,
+    features: &[(Field, String)],
+    building: &mut Building,
+) -> bool {
+    let file = placed.item;
+    let is_push = |source: &Source| matches!(source.kind, SourceKind::Push { .. });
+    if !building.catalog.sources.get(&file.source).is_some_and(is_push) {
+        return true;
+    }
+    let mut mistakes = Vec::new();
+    for other in building.catalog.views.values() {
+        let View::Feature(other) = other else { continue };
+        for (feature, path) in features.iter().filter(|_| other.source == file.source) {
+            let known = other.features.iter().chain(&other.join_keys).find(|known| known.name == feature.name);
+            if let Some(known) = known.filter(|known| known.dtype != feature.dtype) {
+                let text = format!(
+                    "feature {} of feature view {} is {}, but feature view {} reads the same column of push source {} as {}",
+                    feature.name, file.name, feature.dtype, other.name, file.source, known.dtype
+                );
+                mistakes.push(placed.mistake(&format!("{path}/type"), text));
+            }
+        }
+    }
+    let fits = mistakes.is_empty();
+    building.mistakes.extend(mistakes);
+    fits
 }
 
 /// Whether the source is there and whole; and whether it has the columns.

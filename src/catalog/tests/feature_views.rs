@@ -57,6 +57,20 @@ fn features_do_not_have_the_names_of_keys_and_times() {
 }
 
 #[test]
+fn a_column_that_is_pushed_has_one_type_for_all_views() {
+    check(
+        "sources: [{name: meters, type: push, path: data/meters, event_time: at}]
+feature_views:
+  - {name: v, entities: [company], source: meters, features: [{name: f, type: int64}]}
+  - {name: w, entities: [company], source: meters, features: [{name: f, type: string}]}
+",
+        expect![
+            "4:79: feature f of feature view w is string, but feature view v reads the same column of push source meters as int64"
+        ],
+    );
+}
+
+#[test]
 fn columns_must_be_there_and_readable() {
     check(
         "feature_views:

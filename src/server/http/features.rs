@@ -19,7 +19,7 @@ use super::wire::FeaturesRequest;
 use super::{Context, compute};
 use crate::catalog::Selection;
 use crate::clock::{Deadline, Micros};
-use crate::flow::serve::{Answer, serve};
+use crate::flow::serve::{Answer, Prepared, prepare, serve};
 use crate::gateway::Gateway;
 use crate::limits::JSON_INLINE_BYTES_MAX;
 use reply::Failure;
@@ -96,20 +96,17 @@ async fn typed_features(
     let Typed { features, columns, full_feature_names, as_of } = Typed::read(parameters, service.is_none())?;
     let selection = question::selection(service.as_deref(), &features, full_feature_names)?;
     let columns: Vec<_> = columns.into_iter().map(|(name, texts)| (Cow::from(name), Given::Text(texts))).collect();
+    refuse_unknown(&prepare(gateway, &selection)?, &columns)?;
     let question = ask(gateway, &selection, &columns, Times::Micros, as_of)?;
-    refuse_unknown(&question, &columns)?;
     respond(answer(gateway, question, deadline).await?, shape(headers)).await
 }
 
 /// A person who types a name wrongly should not get an answer to another question.
-fn refuse_unknown(question: &Question, columns: &[(Cow<'_, str>, Given<'_>)]) -> Result<(), Failure> {
-    let inputs = || question.prepared.plan.inputs.iter().map(|input| input.field.name.as_str());
-    let entities = &question.prepared.applied.catalog.entities;
-    let known = |name: &str| {
-        inputs().any(|input| input == name)
-            || question.echoed.iter().any(|(echoed, _)| echoed == name)
-            || entities.contains_key(name)
-    };
+fn refuse_unknown(prepared: &Prepared, columns: &[(Cow<'_, str>, Given<'_>)]) -> Result<(), Failure> {
+    let inputs = || prepared.plan.inputs.iter().map(|input| input.field.name.as_str());
+    let entities = &prepared.applied.catalog.entities;
+    let is_join_key = |name: &str| entities.values().any(|entity| entity.join_keys.iter().any(|key| key.name == name));
+    let known = |name: &str| inputs().any(|input| input == name) || is_join_key(name) || entities.contains_key(name);
     match columns.iter().find(|(name, _)| !known(name)) {
         None => Ok(()),
         Some((name, _)) => {
