@@ -45,7 +45,15 @@ fn get_shows_values_statuses_and_times() {
     let folder = folder.path();
     let ask = |words: &[&str]| run(folder, &[&["get", "customer_model"], words, &["--as-of", SHOP_AS_OF]].concat());
     let known = ask(&["customer_id=1"]);
-    expect![[""]].assert_eq(&known.stdout);
+    expect![[r#"
+        feature   value                  status      event time
+        ───────────────────────────────────────────────────────────────────
+        amount    20.0                   PRESENT     2024-01-20T00:00:00Z
+        city      Köln                   PRESENT     2024-01-20T00:00:00Z
+        paid_at   2024-01-20T00:00:00Z   PRESENT     2024-01-20T00:00:00Z
+        pages     null                   NOT_FOUND
+    "#]]
+    .assert_eq(&known.stdout);
     assert!(known.stderr.contains("NOT_FOUND means"), "{}", known.stderr);
 
     let rows = json_of(folder, &["get", "customer_model", "customer_id=2", "--as-of", SHOP_AS_OF]);
@@ -77,7 +85,8 @@ fn get_says_what_it_was_asked_wrongly() {
     expect!["customer_id is missing; add customer_id=…"].assert_eq(&get(&["customer_model"]));
     expect![[r#"customer_id: "one" cannot be read as int64"#]].assert_eq(&get(&["customer_model", "customer_id=one"]));
     expect!["name a feature service, or features as view:feature"].assert_eq(&get(&["customer_id=1"]));
-    expect![[""]].assert_eq(&get(&["customer_visits", "customer_id=1"]));
+    expect!["customer_visits is a view, not a feature service; ask for its features: customer_visits:pages"]
+        .assert_eq(&get(&["customer_visits", "customer_id=1"]));
     expect![[r#""city" is neither view:feature nor name=value"#]].assert_eq(&get(&[
         "customer_orders:amount",
         "city",

@@ -52,10 +52,10 @@ fn plan_and_apply_tell_what_is_added_changed_and_removed() {
     );
     expect![[r#"
           changed: feature view customer_orders: ttl 30d → 60d
-          changed: feature view customer_visits: feature minutes added
+          changed: feature view customer_visits: feature minutes added (float64)
           added: feature service city_only
-          changed: feature service customer_model: feature customer_visits:minutes added
-          applied as version 2; a running gateway takes it up when it starts again
+          changed: feature service customer_model: customer_visits:minutes added
+        applied as version 2; a running gateway takes it up when it starts again
     "#]]
     .assert_eq(&succeed(folder, &["apply"]));
 
@@ -145,7 +145,17 @@ feature_services:
 ",
     );
     let message = refused(folder.path(), &["plan"], 2);
-    expect![[""]].assert_eq(&message);
+    expect![[r#"
+        9 mistakes
+        features/features.yaml:2:60: join key customer_id of entity customer is float64, which cannot identify anything: two values that should be equal may not be; use bool, int32, int64, string, bytes, timestamp or date
+        features/features.yaml:5:12: the name of source Orders must be snake_case (a–z, 0–9 and _, a letter first); write orders
+        features/features.yaml:6:47: source orders_again has the path ../orders.parquet, which leads out of the project's folder; write a path relative to it, without ..
+        features/features.yaml:9:37: feature view store_visits names entity stoer, which is not defined; did you mean store?
+        features/features.yaml:10:52: feature view store_pages reads source vists, which is not defined; did you mean visits?
+        features/features.yaml:11:67: ttl of feature view store_minutes: "30" is not a span of time; write a whole number and ms, s, m, h, d or w, such as 30d
+        features/features.yaml:11:106: feature minutes of feature view store_minutes: "int" is not a type; write bool, int32, int64, float32, float64, string, bytes, timestamp, date, list<…> of one of them, or list<float32, 384>
+        features/features.yaml:13:30: derived view distance: there is no ./plugins/nonesuch.wasm; build it, or correct the name
+        features/features.yaml:15:36: feature service store_model names view store_dwell, which is not defined"#]].assert_eq(&message);
     assert_eq!(refused(folder.path(), &["apply"], 2), message);
 }
 
@@ -154,11 +164,15 @@ fn mistakes_of_shape_are_told_with_their_places_too() {
     let misspelt = SHOP.replace("event_time: visited_at", "event_tiem: visited_at").replace("ttl: 30d", "ttl: 30");
     let folder = shop_of(&misspelt);
     let message = refused(folder.path(), &["plan"], 2);
-    expect![[""]].assert_eq(&message);
+    expect![[r#"
+        3 mistakes
+        features/features.yaml:6:5: source visits lacks the key event_time
+        features/features.yaml:6:51: source visits has the unknown key event_tiem; did you mean event_time?
+        features/features.yaml:11:10: ttl of feature view customer_orders must be text, it is the number 30; put it in quotes"#]].assert_eq(&message);
 
     fs::write(folder.path().join("lockstep.yaml"), "project: Test\nlisten: {htp: 127.0.0.1:0}\n").expect("written");
     let message = refused(folder.path(), &["plan"], 2);
-    expect![[""]].assert_eq(&message);
+    expect!["lockstep.yaml:2:10: listen has the unknown key htp; did you mean http?"].assert_eq(&message);
 }
 
 #[test]
@@ -168,9 +182,9 @@ fn a_file_of_data_that_is_missing_or_cut_off_is_told_with_its_source_and_place()
     let whole = fs::read(&orders).expect("the orders");
     fs::write(&orders, &whole[..whole.len() / 2]).expect("written");
     let message = refused(folder.path(), &["plan"], 2);
-    expect![[""]].assert_eq(&message);
+    expect!["features/features.yaml:5:5: source orders cannot be read: file ./data/orders.parquet: Parquet error: Invalid Parquet file. Corrupt footer"].assert_eq(&message);
 
     fs::remove_file(&orders).expect("removed");
     let message = refused(folder.path(), &["plan"], 2);
-    expect![[""]].assert_eq(&message);
+    expect!["features/features.yaml:5:5: source orders has no file at ./data/orders.parquet"].assert_eq(&message);
 }

@@ -147,7 +147,8 @@ fn nothing_is_left_undone_or_silenced() {
     for (path, text) in
         ["src", "tests", "benches"].into_iter().flat_map(rust_files).filter(|(path, _)| path != "tests/it/tidy.rs")
     {
-        let sleeps_allowed = path.starts_with("benches/");
+        // The thread that counts the epochs of plugin calls has nothing to wait for but time.
+        let sleeps_allowed = path.starts_with("benches/") || path == "src/transform/engine.rs";
         for word in words.iter().filter(|word| !(sleeps_allowed && word.contains("sleep"))) {
             if text.contains(word) {
                 found.push(format!("{path} contains {word}"));
