@@ -256,7 +256,7 @@ def refuse_what_is_wrong(client: flight.FlightClient) -> None:
     expect_error(lambda: get(client, {"service": SERVICE, "entities": {"company": ["a"]}}), "area", "missing")
     expect_error(lambda: get(client, {"service": SERVICE, "entities": ENTITIES, "as_off": AS_OF}), "as_off")
     expect_error(lambda: client.do_get(flight.Ticket(b"tips please")).read_all(), "the ticket is not one")
-    expect_error(lambda: get(client, {"train": {"service": SERVICE, "labels": "../secret.parquet"}}), "upload")
+    expect_error(lambda: get(client, {"train": {"service": SERVICE, "labels": "../secret.parquet"}}), "is not defined")
     expect_error(lambda: client.get_schema(flight.FlightDescriptor.for_path("views", "nope")), "nope")
 
     descriptor = flight.FlightDescriptor.for_command(json.dumps({"service": SERVICE}))
