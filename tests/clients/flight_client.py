@@ -202,6 +202,10 @@ def make_training_sets(client: flight.FlightClient) -> None:
     assert exchanged.equals(fetched), "one call or two, the training set is the same"
     passed(f"training set of {fetched.num_rows} labels and {len(features)} features, in one call and in two")
 
+    every_trip = get(client, {"train": {"service": SERVICE, "labels": "tip_labels"}})
+    assert every_trip.num_rows == 15_002 and {"big_tipper", "trip_id", *features} <= set(every_trip.column_names)
+    passed(f"training set of a source of the project: {every_trip.num_rows} labels, none of them sent")
+
 
 def push_and_read_back(client: flight.FlightClient) -> None:
     company = f"pushed {uuid.uuid4()}"

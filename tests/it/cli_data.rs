@@ -29,6 +29,7 @@ fn sync_takes_everything_or_what_is_new_or_a_range() {
     let range = ["customer_orders", "--from", "2024-01-10", "--until", "2024-01-15T00:00:00Z"];
     assert_eq!(counts(&range), [orders(2, 2, 0)]);
     assert_eq!(counts(&["customer_orders", "--from", "2024-01-16"]), [orders(3, 2, 1)]);
+    assert_eq!(counts(&["--incremental"])[0], orders(4, 3, 1), "the day between the two ranges is not skipped");
     assert_eq!(counts(&["--incremental"]), [orders(0, 0, 0), visits.clone()]);
     let full = counts(&[]);
     assert_eq!((full[0].1, full[0].3, &full[1]), (5, 1, &visits));

@@ -203,6 +203,7 @@ async fn a_sync_that_is_killed_leaves_whole_batches_and_the_next_one_completes()
     assert_eq!((fare(project, 5), fare(project, TRIPS - 1)), (5.0, (TRIPS - 1) as f64));
     let gateway = Project::open(project).expect("a project").gateway().await.expect("a gateway");
     assert_same_bits(&gateway).await;
+    drop(gateway);
     assert!(synced_until(project).await > synced_before);
 }
 
