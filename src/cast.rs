@@ -50,9 +50,35 @@ pub fn exactly(column: &ArrayRef, to: DType) -> Result<ArrayRef, CastError> {
     cast.map_err(|detail| CastError { is: type_name(column.data_type()), wanted: to.to_string(), detail: detail.0 })
 }
 
+/// As [`exactly`], and the error says which row it was; for columns that a caller counts the rows of.
+pub fn exactly_by_row(column: &ArrayRef, to: DType) -> Result<ArrayRef, CastError> {
+    exactly(column, to).map_err(|error| match first_refused_row(column, to) {
+        Some(row) => CastError { detail: format!("row {row}: {}", error.detail), ..error },
+        None => error,
+    })
+}
+
+/// The first row that cannot be cast; nothing where no row could be. Halves the column, since a cast of the rows before
+/// the first refused one succeeds.
+fn first_refused_row(column: &ArrayRef, dtype: DType) -> Option<usize> {
+    let fits = |rows: usize| exactly(&column.slice(0, rows), dtype).is_ok();
+    if !fits(0) {
+        return None;
+    }
+    let (mut fitting, mut refused) = (0, column.len());
+    while refused - fitting > 1 {
+        let middle = fitting + (refused - fitting) / 2;
+        match fits(middle) {
+            true => fitting = middle,
+            false => refused = middle,
+        }
+    }
+    Some(fitting)
+}
+
 /// `column` as times in microseconds, UTC.
 pub fn to_times(column: &ArrayRef) -> Result<TimestampMicrosecondArray, CastError> {
-    Ok(exactly(column, DType::TIMESTAMP)?.as_primitive::<TimestampMicrosecondType>().clone())
+    Ok(exactly_by_row(column, DType::TIMESTAMP)?.as_primitive::<TimestampMicrosecondType>().clone())
 }
 
 /// Values as people type them (on a command line, in a URL), as a column.

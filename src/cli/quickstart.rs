@@ -155,7 +155,7 @@ fn what_to_try(servers: &Servers, dir: &Path) -> String {
         "
 The gateway is up. Try it:
 
-curl '{http}{path}'
+curl 'http://{http}{path}'
 
 python3 -m pip install pyarrow
 python3 - <<'END'

@@ -295,5 +295,5 @@ fn created_column<'a>(source: &Source, rows: &'a RecordBatch) -> Option<&'a Arra
 
 /// A column of the caller's, as the type it must have.
 pub(super) fn taken(column: &ArrayRef, name: &str, dtype: DType) -> Result<ArrayRef, Error> {
-    cast::exactly(column, dtype).map_err(|error| Error::wrong_type(name, error))
+    cast::exactly_by_row(column, dtype).map_err(|error| Error::wrong_type(name, error))
 }

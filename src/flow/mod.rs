@@ -6,6 +6,7 @@ mod derive;
 pub mod ingest;
 pub mod parity;
 pub mod serve;
+pub mod labels;
 mod store;
 pub mod sync;
 pub mod train;
@@ -33,6 +34,8 @@ pub enum Error {
     WrongType { column: String, is: String, wanted: String, detail: String },
     #[error("{0}")]
     Invalid(String),
+    #[error("source {0:?} is not defined")]
+    UnknownSource(String),
     #[error("push source {0:?} is not defined")]
     UnknownPushSource(String),
     #[error(
@@ -74,7 +77,7 @@ impl Error {
             | Self::WrongType { .. }
             | Self::Invalid(_)
             | Self::NoLabelTime(_) => ErrorKind::Invalid,
-            Self::UnknownPushSource(_) => ErrorKind::NotFound,
+            Self::UnknownPushSource(_) | Self::UnknownSource(_) => ErrorKind::NotFound,
             Self::Late(_) => ErrorKind::Late,
             Self::Online(source) => source.kind(),
             Self::Offline(source) => source.kind(),

@@ -2,15 +2,18 @@
 
 use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 
-use crate::cast::{self, CastError};
-use crate::catalog::{DType, Field};
+use crate::cast;
+use crate::catalog::Field;
 use crate::flow::Error;
 use crate::plan::{FeaturePlan, InputKind, PlanInput};
 
 /// The inputs of a plan out of `rows`, in the plan's order and types. Other columns are left aside.
 pub fn plan_inputs(plan: &FeaturePlan, rows: &RecordBatch) -> Result<Vec<ArrayRef>, Error> {
     let input = |input: &PlanInput| {
-        let column = rows.column_by_name(&input.field.name).map(|column| exactly(column, &input.field));
+        let column = rows.column_by_name(&input.field.name).map(|column| {
+            let taken = cast::exactly_by_row(column, input.field.dtype);
+            taken.map_err(|error| Error::wrong_type(&input.field.name, error))
+        });
         complete(input, column.transpose()?, rows.num_rows())
     };
     plan.inputs.iter().map(input).collect()
@@ -29,34 +32,6 @@ pub fn complete(input: &PlanInput, column: Option<ArrayRef>, rows: usize) -> Res
         (None, InputKind::Request) => Err(Error::MissingColumn { column: name.clone(), what: "a request field" }),
         (None, InputKind::JoinKey) => Err(Error::MissingColumn { column: name.clone(), what: "a join key" }),
     }
-}
-
-fn exactly(column: &ArrayRef, field: &Field) -> Result<ArrayRef, Error> {
-    cast::exactly(column, field.dtype).map_err(|error| {
-        let detail = match first_refused_row(column, field.dtype) {
-            Some(row) => format!("row {row}: {}", error.detail),
-            None => error.detail,
-        };
-        Error::wrong_type(&field.name, CastError { detail, ..error })
-    })
-}
-
-/// The first row that cannot be cast; nothing where no row could be. Halves the column, since a cast of the rows before
-/// the first refused one succeeds.
-fn first_refused_row(column: &ArrayRef, dtype: DType) -> Option<usize> {
-    let fits = |rows: usize| cast::exactly(&column.slice(0, rows), dtype).is_ok();
-    if !fits(0) {
-        return None;
-    }
-    let (mut fitting, mut refused) = (0, column.len());
-    while refused - fitting > 1 {
-        let middle = fitting + (refused - fitting) / 2;
-        match fits(middle) {
-            true => fitting = middle,
-            false => refused = middle,
-        }
-    }
-    Some(fitting)
 }
 
 #[cfg(test)]

@@ -81,7 +81,8 @@ async fn it_stays_up_and_what_it_prints_can_be_copied() {
 
 /// Runs lines for a shell, with the Python that has pyarrow as `python3`.
 fn python(lines: &str) -> String {
-    let python = std::env::var("LOCKSTEP_PYTHON").expect("pyarrow is missing: run bash tests/run, which installs them");
+    let python =
+        std::env::var("LOCKSTEP_PYTHON").expect("LOCKSTEP_PYTHON is not set: run bash tests/run, which installs them");
     let folder = Path::new(&python).parent().expect("the folder of python").display().to_string();
     let path = format!("{folder}:{}", std::env::var("PATH").expect("PATH"));
     let output = Command::new("bash").args(["-c", lines]).env("PATH", path).output().expect("bash");

@@ -23,7 +23,7 @@ use crate::server::http::values::{Refused, Times, json_column, json_instant, jso
 pub(super) enum Command {
     /// Features for entities that are written down, or that follow as batches.
     Read(Question),
-    /// A training set for labels that follow as batches (or stand in a file).
+    /// A training set for labels that follow as batches, or that are a source.
     Train(Training),
     /// The training set for labels that were uploaded before.
     Fetch { upload: String },
@@ -46,6 +46,8 @@ pub(super) struct Training {
     pub(super) selection: Selection,
     pub(super) time_column: Option<String>,
     pub(super) options: Options,
+    /// The source whose rows are the labels; nothing when they are sent.
+    pub(super) labels: Option<String>,
 }
 
 impl Command {
@@ -206,16 +208,11 @@ impl Written {
 
 impl WrittenTraining {
     fn command(self) -> Result<Command, Error> {
-        if self.labels.is_some() {
-            return Err(Error::Invalid(
-                "labels cannot be read from a file here; upload them with DoPut or DoExchange, or use the train command"
-                    .to_owned(),
-            ));
-        }
         Ok(Command::Train(Training {
             selection: selection(self.service, self.features, self.full_feature_names)?,
             time_column: self.time_column,
             options: Options { digest_column: self.digest_column },
+            labels: self.labels,
         }))
     }
 }

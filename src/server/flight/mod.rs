@@ -5,6 +5,7 @@
 //! | `DoGet` | `{"service": "tips", "entities": {"company": ["a", "b"]}, "as_of": "2016-12-31T00:00:00Z"}` | one row of features for each entity; `"statuses": true` adds `<feature>__status` |
 //! | | `{"features": ["view:feature"], "entities": …, "full_feature_names": true}` | the same without a service |
 //! | | `{"training": "<id>"}` | the training set of uploaded labels, once |
+//! | | `{"train": {"service": "tips", "labels": "label_source"}}` | the training set of a source's rows |
 //! | `DoExchange` | `{"service": "tips"}`, then batches of entities | one batch of features for each, in order |
 //! | | `{"train": {"service": "tips", "time_column": "at", "digest_column": true}}`, then labels | the training set |
 //! | `DoPut` | `{"train": …}`, then labels | the ticket `{"training": "<id>"}` |
@@ -106,9 +107,7 @@ impl FlightService for Flight {
             Command::Fetch { upload } => {
                 training::fetch(&self.gateway, &self.uploads, &upload, whole_deadline(metadata)).await?
             }
-            Command::Train(_) => {
-                return Err(invalid("labels come with a training set; use DoExchange, or DoPut first"));
-            }
+            Command::Train(training) => training::of_source(&self.gateway, training, whole_deadline(metadata)).await?,
             Command::Push { .. } => return Err(invalid("rows come with a push; use DoPut")),
         };
         Ok(Response::new(messages))

@@ -22,10 +22,26 @@ use super::uploads::{Room, Upload, Uploads};
 use crate::clock::Deadline;
 use crate::error::ErrorKind;
 use crate::flow;
+use crate::flow::labels::labels_of_source;
 use crate::flow::train::{Labels, train};
 use crate::gateway::Gateway;
 use crate::limits::{FLIGHT_STREAM_BYTES_MAX, TRAIN_ROWS_MAX};
 use crate::metrics::Flow;
+
+/// Makes the training set of labels that are a source of the project.
+pub(super) async fn of_source(
+    gateway: &Gateway,
+    training: Training,
+    deadline: Option<Deadline>,
+) -> Result<Messages, Status> {
+    let Some(source) = &training.labels else {
+        return Err(invalid(
+            "the training set has no labels: name a source as \"labels\", or send them by DoExchange or DoPut",
+        ));
+    };
+    let labels = labels_of_source(gateway, source, training.time_column.clone()).await.map_err(of_flow)?;
+    make(gateway, training, labels, deadline).await
+}
 
 /// Keeps the labels that come in and answers with the ticket for their training set: `{"training": "<id>"}`.
 pub(super) async fn upload(uploads: Arc<Uploads>, training: Training, incoming: Incoming) -> Result<PutResult, Status> {
@@ -43,6 +59,7 @@ pub(super) async fn fetch(
     deadline: Option<Deadline>,
 ) -> Result<Messages, Status> {
     let Upload { training, labels, room } = uploads.take(id)?;
+    let labels = sent(&training, labels)?;
     let messages = make(gateway, training, labels, deadline).await;
     drop(room);
     messages
@@ -58,16 +75,23 @@ pub(super) async fn exchange(
 ) -> Result<Messages, Status> {
     let mut room = uploads.room();
     let labels = read_labels(incoming, &mut room).await?;
+    let labels = sent(&training, labels)?;
     make(&gateway, training, labels, deadline).await
+}
+
+fn sent(training: &Training, rows: RecordBatch) -> Result<Labels, Status> {
+    match &training.labels {
+        None => Ok(Labels { rows, time_column: training.time_column.clone() }),
+        Some(_) => Err(invalid("labels were sent and a source of labels is named; do one of both")),
+    }
 }
 
 async fn make(
     gateway: &Gateway,
     training: Training,
-    rows: RecordBatch,
+    labels: Labels,
     deadline: Option<Deadline>,
 ) -> Result<Messages, Status> {
-    let labels = Labels { rows, time_column: training.time_column };
     let made = train(gateway, &training.selection, labels, training.options);
     let set = match deadline {
         None => made.await,

@@ -120,7 +120,7 @@ mod tests {
 
     fn upload(uploads: &Uploads) -> Upload {
         let selection = Selection::Service { name: "tips".to_owned(), full_feature_names: None };
-        let training = Training { selection, time_column: None, options: Options::default() };
+        let training = Training { selection, time_column: None, options: Options::default(), labels: None };
         let labels = RecordBatch::new_empty(Arc::new(Schema::empty()));
         Upload { training, labels, room: uploads.room() }
     }

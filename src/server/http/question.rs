@@ -51,7 +51,7 @@ impl Given<'_> {
             Self::Text(texts) => values::text_column(texts, dtype, times),
             Self::Arrow(column) => {
                 let refused = |error: cast::CastError| Failure::invalid(format!("column {name}: {error}"));
-                return cast::exactly(column, dtype).map_err(refused);
+                return cast::exactly_by_row(column, dtype).map_err(refused);
             }
         };
         read.map_err(|refused| refuse(name, &refused))

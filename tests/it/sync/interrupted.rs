@@ -222,7 +222,8 @@ async fn a_second_gateway_on_one_embedded_store_is_refused() {
     assert!(matches!(error, app::Error::Online(_)));
     assert_eq!((error.to_string(), error.kind()), (sentence.clone(), ErrorKind::Conflict));
 
-    assert_eq!(refused(world.folder.path(), &["sync"], 4), sentence);
+    let words = ["-C", world.folder.path().to_str().expect("UTF-8"), "sync"];
+    assert_eq!(refused(world.folder.path(), &words, 4), sentence);
     world.sync_all().await;
     assert_eq!(world.fare(5).await, 1.0, "the first one works on");
 }
