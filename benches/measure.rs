@@ -36,9 +36,12 @@ impl Spread {
 }
 
 impl std::fmt::Display for Spread {
-    /// `median (min–max)`; `{:.1}` gives every number one decimal.
+    /// `median (min–max)`, or one number if there was one round; `{:.1}` gives every number one decimal.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let decimals = f.precision().unwrap_or(2);
+        if self.min == self.max {
+            return write!(f, "{:.decimals$}", self.median);
+        }
         write!(f, "{:.decimals$} ({:.decimals$}–{:.decimals$})", self.median, self.min, self.max)
     }
 }

@@ -71,8 +71,8 @@ else:
 
     connection = duckdb.connect()
     if THREADS != "all":
-        connection.execute(f"set threads = {THREADS}")
-    threads = connection.execute("select current_setting('threads')").fetchone()[0]
+        connection.execute(f"set threads = {THREADS}").fetchall()
+    threads = connection.execute("select current_setting('threads')").fetchall()[0][0]
     join, version = duckdb_join, f"duckdb {duckdb.__version__}, {threads} thread(s)"
 
 say({"ready": version})
