@@ -90,7 +90,7 @@ impl Project {
 /// The value of a feature of an entity in its row number `row`: null one time in 64, else in [0, 100) with all digits.
 pub fn value(entity: i64, feature: usize, row: u64) -> Option<f64> {
     let hash = scatter(scatter(scatter(SEED ^ entity as u64) ^ feature as u64) ^ row);
-    (hash % NULL_ONE_IN != 0).then(|| (hash >> 11) as f64 / (1_u64 << 53) as f64 * 100.0)
+    (!hash.is_multiple_of(NULL_ONE_IN)).then(|| (hash >> 11) as f64 / (1_u64 << 53) as f64 * 100.0)
 }
 
 /// Random numbers, the same ones every time.

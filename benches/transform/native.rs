@@ -9,7 +9,7 @@ use arrow::compute::unary;
 use arrow::datatypes::Float64Type;
 
 pub const BUCKETS: u64 = 64;
-const EARTH_RADIUS_KM: f64 = 6_371.0088;
+const EARTH_RADIUS_KM: f64 = 6_371.008_8;
 
 pub fn arithmetic(rows: &RecordBatch) -> Vec<ArrayRef> {
     let scaled = |column: &ArrayRef| -> ArrayRef {
