@@ -14,7 +14,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::flow::sync::Synced;
 use crate::transform::{FaultKind, Transforms};
 
 /// Upper ends of the latency buckets, in seconds: fine where serving lives, coarse where sync and training do.
@@ -175,17 +174,12 @@ impl Metrics {
         self.view_rows.get_or_create(&ViewStatusLabels { view: view.to_owned(), status }).inc_by(rows);
     }
 
-    /// What a sync of one view did, also when it broke off.
-    pub fn count_sync(&self, synced: &Synced) {
-        for (outcome, rows) in [
-            ("written", synced.rows_written),
-            ("older", synced.rows_older),
-            ("without_key", synced.rows_without_key),
-            ("in_future", synced.rows_in_future),
-        ] {
-            self.sync_rows.get_or_create(&SyncLabels { view: synced.view.clone(), outcome }).inc_by(rows);
+    /// Rows that a sync of one view read, and what became of some of them.
+    pub fn sync_rows(&self, view: &str, read: u64, outcomes: &[(&'static str, u64)]) {
+        for (outcome, rows) in outcomes {
+            self.sync_rows.get_or_create(&SyncLabels { view: view.to_owned(), outcome }).inc_by(*rows);
         }
-        self.rows(Flow::Sync, synced.rows_read);
+        self.rows(Flow::Sync, read);
     }
 
     /// The gauge of one listener's open connections.
@@ -211,7 +205,7 @@ mod tests {
         metrics.request("/get-online-features", 200, Duration::from_millis(3));
         metrics.rows(Flow::Serve, 7);
         metrics.view_rows("rides", "not_found", 2);
-        metrics.count_sync(&Synced { view: "rides".into(), rows_read: 9, rows_older: 4, ..Synced::default() });
+        metrics.sync_rows("rides", 9, &[("older", 4)]);
         metrics.connections("http").inc();
         let text = metrics.encode();
         for line in [

@@ -17,6 +17,7 @@ use crate::clock::{Deadline, Micros};
 use crate::error::chain;
 use crate::gateway::Gateway;
 use crate::limits::{SYNC_BATCH_ROWS, SYNC_WRITE_DEADLINE};
+use crate::metrics::Metrics;
 use crate::offline::{Rows, Scan};
 use crate::pit::Newest;
 use crate::plan::{self, StorePlan};
@@ -83,7 +84,7 @@ pub async fn sync(
     let outcome = run(gateway, &applied.catalog, &plan, window, &mut synced, tell).await;
 
     synced.seconds = started.elapsed().as_secs_f64();
-    gateway.metrics.count_sync(&synced);
+    count(&gateway.metrics, &synced);
     gateway.registry.record_run(&recorded(&synced, range, started_at, &outcome)).await?;
     outcome?;
     let before = synced_until(gateway, &plan).await?;
@@ -92,6 +93,16 @@ pub async fn sync(
         gateway.registry.set_progress(&progress_name(&plan), window.until).await?;
     }
     Ok(synced)
+}
+
+fn count(metrics: &Metrics, synced: &Synced) {
+    let outcomes = [
+        ("written", synced.rows_written),
+        ("older", synced.rows_older),
+        ("without_key", synced.rows_without_key),
+        ("in_future", synced.rows_in_future),
+    ];
+    metrics.sync_rows(&synced.view, synced.rows_read, &outcomes);
 }
 
 /// Up to which event time the online store has the rows that today's definitions make.
