@@ -77,12 +77,6 @@ pub async fn train(
     assemble(&plan, applied.version, &labels.rows, &working, options)
 }
 
-/// The schema of a training set made of labels of the schema `labels`.
-pub fn label_requirements(gateway: &Gateway, selection: &Selection) -> Result<Vec<plan::PlanInput>, Error> {
-    let applied = gateway.applied.load();
-    Ok(plan::training(&applied.catalog, selection)?.inputs)
-}
-
 fn label_times(labels: &Labels) -> Result<TimestampMicrosecondArray, Error> {
     let schema = labels.rows.schema_ref();
     let timestamps: Vec<&str> = schema

@@ -11,46 +11,17 @@ impl Registry {
     /// The end of the latest range that was synced completely; nothing before the first.
     pub async fn progress(&self, view: &str) -> Result<Option<Micros>, Error> {
         let until = sqlx::query_scalar("SELECT synced_until FROM sync_progress WHERE view = ?").bind(view);
-        let until: Option<Option<Micros>> =
-            until.fetch_optional(&self.pool).await.map_err(|error| self.describe("reading sync progress", error))?;
-        Ok(until.flatten())
+        until.fetch_optional(&self.pool).await.map_err(|error| self.describe("reading sync progress", error))
     }
 
-    /// A sync up to `until` is complete, so its checkpoint is forgotten. Progress never goes back: a sync of an older
-    /// range leaves it where it is.
+    /// A sync up to `until` is complete. Progress never goes back: a sync of an older range leaves it where it is.
     pub async fn set_progress(&self, view: &str, until: Micros) -> Result<(), Error> {
         let set = sqlx::query(
-            "INSERT INTO sync_progress (view, synced_until, checkpoint) VALUES (?, ?, NULL)
-             ON CONFLICT (view) DO UPDATE SET
-                 synced_until = max(coalesce(synced_until, excluded.synced_until), excluded.synced_until),
-                 checkpoint = NULL",
+            "INSERT INTO sync_progress (view, synced_until) VALUES (?, ?)
+             ON CONFLICT (view) DO UPDATE SET synced_until = max(synced_until, excluded.synced_until)",
         );
         let done = set.bind(view).bind(until).execute(&self.pool).await;
         done.map(|_| ()).map_err(|error| self.describe("writing sync progress", error))
-    }
-
-    /// What [`Registry::set_checkpoint`] kept of a sync that is not complete.
-    pub async fn checkpoint(&self, view: &str) -> Result<Option<String>, Error> {
-        let text = sqlx::query_scalar("SELECT checkpoint FROM sync_progress WHERE view = ?").bind(view);
-        let text: Option<Option<String>> =
-            text.fetch_optional(&self.pool).await.map_err(|error| self.describe("reading a checkpoint", error))?;
-        Ok(text.flatten())
-    }
-
-    /// Where the running sync of the view would go on; the text is the caller's own.
-    pub async fn set_checkpoint(&self, view: &str, checkpoint: &str) -> Result<(), Error> {
-        let set = sqlx::query(
-            "INSERT INTO sync_progress (view, checkpoint) VALUES (?, ?)
-             ON CONFLICT (view) DO UPDATE SET checkpoint = excluded.checkpoint",
-        );
-        let done = set.bind(view).bind(checkpoint).execute(&self.pool).await;
-        done.map(|_| ()).map_err(|error| self.describe("writing a checkpoint", error))
-    }
-
-    /// The next sync of the view begins at its beginning.
-    pub async fn clear_checkpoint(&self, view: &str) -> Result<(), Error> {
-        let clear = sqlx::query("UPDATE sync_progress SET checkpoint = NULL WHERE view = ?").bind(view);
-        clear.execute(&self.pool).await.map(|_| ()).map_err(|error| self.describe("clearing a checkpoint", error))
     }
 
     /// Remembers a run; of each view the last [`SYNC_RUNS_KEPT`] are kept.

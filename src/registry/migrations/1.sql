@@ -31,11 +31,10 @@ CREATE TABLE version_plugins (
     PRIMARY KEY (version, position)
 ) STRICT, WITHOUT ROWID;
 
--- How far each view is synced, and where a sync that is not complete goes on.
+-- How far each view is synced.
 CREATE TABLE sync_progress (
-    view         TEXT PRIMARY KEY,
-    synced_until INTEGER,
-    checkpoint   TEXT
+    view         TEXT    PRIMARY KEY,
+    synced_until INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE sync_runs (
