@@ -98,6 +98,8 @@ pub struct StoredRows {
     pub event_time: TimestampMicrosecondArray,
     /// The asked features, in the asked order.
     pub columns: Vec<ArrayRef>,
+    /// Rows of which the store cannot say now whether they are there; they are not `present`. None: it knew of all.
+    pub unreachable: Option<BooleanBuffer>,
 }
 
 impl StoredRows {
@@ -107,6 +109,7 @@ impl StoredRows {
             present: BooleanBuffer::new_unset(rows),
             event_time: timestamps(vec![None; rows]),
             columns: features.iter().map(|feature| new_null_array(&feature.dtype.arrow(), rows)).collect(),
+            unreachable: None,
         }
     }
 }
@@ -123,9 +126,36 @@ pub struct FeatureRows {
     pub event_time: TimestampMicrosecondArray,
     /// Null sorts before every time.
     pub created_time: TimestampMicrosecondArray,
+    /// Rows that say that nothing is true of their key any more (tombstones); their features are null. None: no row is.
+    pub deleted: Option<BooleanBuffer>,
+    /// Where the rows stood in the stream that they came from. None: they came from no stream.
+    pub origin: Option<Origin>,
+}
+
+/// A stretch of one partition of a stream. Of rows that tie on both times, the one from further on wins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    pub stream: Arc<str>,
+    pub partition: u32,
+    /// One for each row, ascending.
+    pub offsets: Vec<u64>,
 }
 
 impl FeatureRows {
+    /// Rows that came from no stream, none of them a tombstone.
+    pub fn new(
+        keys: Vec<ArrayRef>,
+        features: Vec<ArrayRef>,
+        event_time: TimestampMicrosecondArray,
+        created_time: TimestampMicrosecondArray,
+    ) -> Self {
+        Self { keys, features, event_time, created_time, deleted: None, origin: None }
+    }
+
+    pub fn is_deleted(&self, row: usize) -> bool {
+        self.deleted.as_ref().is_some_and(|deleted| deleted.value(row))
+    }
+
     pub fn rows(&self) -> usize {
         self.event_time.len()
     }

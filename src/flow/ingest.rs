@@ -218,12 +218,8 @@ impl Pushed {
             let found = self.columns.iter().find(|(known, _)| known.name == field.name);
             Arc::clone(&found.expect("the columns were made of the fields of these views").1)
         };
-        FeatureRows {
-            keys: view.join_keys.iter().map(column).collect(),
-            features: view.features.iter().map(column).collect(),
-            event_time: self.event_time.clone(),
-            created_time: self.created_time.clone(),
-        }
+        let (keys, features) = (view.join_keys.iter().map(column), view.features.iter().map(column));
+        FeatureRows::new(keys.collect(), features.collect(), self.event_time.clone(), self.created_time.clone())
     }
 
     /// The rows as the source's history keeps them.

@@ -38,6 +38,7 @@ async fn compute_derived(
         present: BooleanBuffer::new_set(rows.rows()),
         event_time: rows.event_time.clone(),
         columns: rows.features.clone(),
+        unreachable: None,
     };
     let as_of: ArrayRef = Arc::new(rows.event_time.clone());
     let working = Working { rows: rows.rows(), as_of, inputs: Vec::new(), stored: vec![stored], derived: Vec::new() };

@@ -254,12 +254,12 @@ fn feature_rows(view: &FeatureView, batch: &RecordBatch) -> FeatureRows {
     let keys = view.join_keys.len();
     let features = view.features.len();
     let times = |column: usize| batch.column(column).as_primitive::<TimestampMicrosecondType>().clone();
-    FeatureRows {
-        keys: batch.columns()[..keys].to_vec(),
-        features: batch.columns()[keys..keys + features].to_vec(),
-        event_time: times(keys + features),
-        created_time: times(keys + features + 1),
-    }
+    FeatureRows::new(
+        batch.columns()[..keys].to_vec(),
+        batch.columns()[keys..keys + features].to_vec(),
+        times(keys + features),
+        times(keys + features + 1),
+    )
 }
 
 fn recorded(synced: &Synced, range: Range, started_at: Micros, outcome: &Result<(), Error>) -> SyncRun {

@@ -50,6 +50,7 @@ pub(crate) fn view_of(name: &str, join_keys: &[(&str, DType)], features: &[(&str
     let fields = |columns: &[(&str, DType)]| columns.iter().map(|(name, dtype)| Field::new(*name, *dtype)).collect();
     Arc::new(OnlineView {
         name: name.to_owned(),
+        entities: join_keys.iter().map(|(name, _)| (*name).to_owned()).collect(),
         join_keys: fields(join_keys),
         features: fields(features),
         digest: None,
@@ -67,6 +68,8 @@ pub(crate) fn lines(lines: &[Line]) -> FeatureRows {
         features: vec![Arc::new(Int64Array::from_iter(lines.iter().map(|line| line.3)))],
         event_time: timestamps(lines.iter().map(|line| Some(line.1)).collect()),
         created_time: timestamps(lines.iter().map(|line| line.2).collect()),
+        deleted: None,
+        origin: None,
     }
 }
 

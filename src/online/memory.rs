@@ -3,15 +3,16 @@
 //! Keeps the Arrow rows as they came and shares no code with the packed row, so that the two cannot be wrong together.
 //! Everything is lost when the process ends.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arrow::array::{Array, ArrayRef, new_null_array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::interleave;
 use async_trait::async_trait;
 
-use super::{Error, OnlineStore, OnlineView, Read, Written};
+use super::{ChangeListener, Error, Health, OnlineStore, OnlineView, Read, ViewStatistics, Written};
 use crate::batch::{FeatureRows, KeyBatch, StoredRows, timestamps};
 use crate::catalog::Field;
 use crate::clock::Deadline;
@@ -19,7 +20,14 @@ use crate::clock::Deadline;
 /// The newest row of each key of each view.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    views: Mutex<BTreeMap<String, Table>>,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    views: BTreeMap<String, Table>,
+    /// The last offset by (view, stream, partition).
+    progress: BTreeMap<(String, Arc<str>, u32), u64>,
 }
 
 type Table = BTreeMap<Vec<u8>, Row>;
@@ -43,9 +51,9 @@ impl OnlineStore for MemoryStore {
         if deadline.has_passed() {
             return Err(Error::Late);
         }
-        let views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let empty = Table::new();
-        Ok(reads.iter().map(|read| answer(views.get(&read.view.name).unwrap_or(&empty), read)).collect())
+        Ok(reads.iter().map(|read| answer(held.views.get(&read.view.name).unwrap_or(&empty), read)).collect())
     }
 
     async fn write(&self, view: &Arc<OnlineView>, rows: &FeatureRows, deadline: Deadline) -> Result<Written, Error> {
@@ -55,8 +63,15 @@ impl OnlineStore for MemoryStore {
         check(view, rows)?;
         let keys = KeyBatch::encode(&view.join_keys, &rows.keys, rows.rows());
         let batch = Arc::new(Batch { view: Arc::clone(view), rows: rows.clone() });
-        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
-        let table = views.entry(view.name.clone()).or_default();
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(origin) = &rows.origin
+            && let Some(last) = origin.offsets.last()
+        {
+            let partition = (view.name.clone(), Arc::clone(&origin.stream), origin.partition);
+            let progress = held.progress.entry(partition).or_default();
+            *progress = (*progress).max(*last);
+        }
+        let table = held.views.entry(view.name.clone()).or_default();
         let mut done = Written::default();
         for row in 0..keys.rows() {
             if keys.is_null(row) {
@@ -65,7 +80,7 @@ impl OnlineStore for MemoryStore {
             }
             let new = Row { batch: Arc::clone(&batch), row };
             match table.get(keys.get(row)).filter(|stored| stored.describes_entities_of(view)) {
-                Some(stored) if stored.moment() > new.moment() => done.older += 1,
+                Some(stored) if stored.is_newer_than(&new) => done.older += 1,
                 _ => {
                     table.insert(keys.get(row).to_vec(), new);
                     done.written += 1;
@@ -74,9 +89,78 @@ impl OnlineStore for MemoryStore {
         }
         Ok(done)
     }
+
+    async fn progress(
+        &self,
+        view: &Arc<OnlineView>,
+        stream: &str,
+        partition: u32,
+        _deadline: Deadline,
+    ) -> Result<Option<u64>, Error> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(held.progress.get(&(view.name.clone(), stream.into(), partition)).copied())
+    }
+
+    async fn health(&self, _deadline: Deadline) -> Result<Health, Error> {
+        let warnings = vec!["everything is lost when the gateway ends; for trials and tests only".to_owned()];
+        Ok(Health { store: "in memory".to_owned(), facts: Vec::new(), warnings })
+    }
+
+    async fn statistics(&self, views: &[Arc<OnlineView>], _deadline: Deadline) -> Result<Vec<ViewStatistics>, Error> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let empty = Table::new();
+        Ok(views.iter().map(|view| statistics(view, held.views.get(&view.name).unwrap_or(&empty))).collect())
+    }
+
+    fn watch(&self, _views: &[Arc<OnlineView>], listener: Weak<dyn ChangeListener>) {
+        if let Some(listener) = listener.upgrade() {
+            listener.watching();
+        }
+    }
+}
+
+fn statistics(view: &OnlineView, table: &Table) -> ViewStatistics {
+    let rows: Vec<(&Vec<u8>, &Row)> = table
+        .iter()
+        .filter(|(_, row)| row.describes_entities_of(view) && !row.batch.rows.is_deleted(row.row))
+        .collect();
+    let times = || rows.iter().map(|(_, row)| row.moment().0);
+    let values = |feature: &Field| {
+        let has = |row: &&Row| row.column(feature).is_some_and(|column| column.is_valid(row.row));
+        (feature.name.clone(), rows.iter().map(|(_, row)| *row).filter(has).count() as u64)
+    };
+    let bytes = |(key, row): &(&Vec<u8>, &Row)| {
+        let columns = row.batch.rows.features.iter();
+        key.len()
+            + columns
+                .map(|column| column.slice(row.row, 1).to_data().get_slice_memory_size().unwrap_or(0))
+                .sum::<usize>()
+    };
+    ViewStatistics {
+        view: view.name.clone(),
+        keys: rows.len() as u64,
+        sampled: rows.len() as u64,
+        bytes: rows.iter().map(bytes).sum::<usize>() as u64,
+        oldest_event_time: times().min(),
+        newest_event_time: times().max(),
+        values: view.features.iter().map(values).collect(),
+    }
 }
 
 impl Row {
+    fn is_newer_than(&self, other: &Self) -> bool {
+        match (self.moment().cmp(&other.moment()), self.position(), other.position()) {
+            (Ordering::Equal, Some(ours), Some(theirs)) => ours > theirs,
+            (order, _, _) => order == Ordering::Greater,
+        }
+    }
+
+    /// Partition and offset.
+    fn position(&self) -> Option<(u32, u64)> {
+        let origin = self.batch.rows.origin.as_ref()?;
+        Some((origin.partition, origin.offsets[self.row]))
+    }
+
     fn moment(&self) -> (i64, i64) {
         let rows = &self.batch.rows;
         let created = if rows.created_time.is_valid(self.row) { rows.created_time.value(self.row) } else { i64::MIN };
@@ -116,8 +200,12 @@ fn check(view: &OnlineView, rows: &FeatureRows) -> Result<(), Error> {
 
 fn answer(table: &Table, read: &Read<'_>) -> StoredRows {
     let keys = read.keys;
-    let is_of_today =
-        |stored: &&Row| stored.describes_entities_of(read.view) && stored.batch.view.digest == read.view.digest;
+    let is_of_today = |stored: &&Row| {
+        let batch = &stored.batch;
+        stored.describes_entities_of(read.view)
+            && batch.view.digest == read.view.digest
+            && !batch.rows.is_deleted(stored.row)
+    };
     let find = |row: usize| table.get(keys.get(row)).filter(is_of_today);
     let found: Vec<Option<&Row>> =
         (0..keys.rows()).map(|row| if keys.is_null(row) { None } else { find(row) }).collect();
@@ -125,6 +213,7 @@ fn answer(table: &Table, read: &Read<'_>) -> StoredRows {
         present: BooleanBuffer::collect_bool(found.len(), |row| found[row].is_some()),
         event_time: timestamps(found.iter().map(|row| row.map(|row| row.moment().0)).collect()),
         columns: read.columns.iter().map(|&feature| column(&read.view.features[feature], &found)).collect(),
+        unreachable: None,
     }
 }
 

@@ -13,19 +13,22 @@ mod conformance;
 mod samples;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
+use arrow::buffer::BooleanBuffer;
 use async_trait::async_trait;
 
 use crate::batch::{FeatureRows, KeyBatch, StoredRows};
 use crate::catalog::{Digest, Field};
-use crate::clock::Deadline;
+use crate::clock::{Deadline, Micros};
 use crate::error::ErrorKind;
 
 /// A view as the online store sees it: a feature view, or a derived view placed at sync.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OnlineView {
     pub name: String,
+    /// Whose features these are, by name; layouts that other programs read build their keys of it.
+    pub entities: Vec<String>,
     pub join_keys: Vec<Field>,
     pub features: Vec<Field>,
     /// The transform that computed the features; zero bytes for a plain feature view.
@@ -51,6 +54,44 @@ pub struct Written {
     pub without_key: u64,
 }
 
+/// Whether a store can be used now, and what its operator should know.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Health {
+    /// What the store is and where, as a person would say it.
+    pub store: String,
+    /// Facts by name: version, mode, nodes, memory.
+    pub facts: Vec<(String, String)>,
+    /// What may lose or refuse data as the store is set up now, with the setting that would change it.
+    pub warnings: Vec<String>,
+}
+
+/// What the store holds of one view, tombstones left out.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+pub struct ViewStatistics {
+    pub view: String,
+    pub keys: u64,
+    /// Keys whose rows were looked at; everything below is of these.
+    pub sampled: u64,
+    /// Bytes that the store keeps of these rows, keys included.
+    pub bytes: u64,
+    pub oldest_event_time: Option<Micros>,
+    pub newest_event_time: Option<Micros>,
+    /// Rows that have a value, by feature, in the view's order.
+    pub values: Vec<(String, u64)>,
+}
+
+/// Hears which rows of a store change, whoever changes them.
+///
+/// Nothing is known before the first `watching` and after a `lost`: what was remembered until then must be forgotten.
+pub trait ChangeListener: fmt::Debug + Send + Sync {
+    /// From now on every change is told.
+    fn watching(&self);
+    /// Changes may be missed from now on.
+    fn lost(&self);
+    /// The row with this encoded key (see [`KeyBatch`]) has changed or is about to.
+    fn changed(&self, view: &str, key: &[u8]);
+}
+
 /// The newest value of each feature, by entity key.
 ///
 /// # Contract
@@ -61,14 +102,57 @@ pub struct Written {
 ///   it is not there, and the next row with its key replaces it.
 /// - A row that another transform made (its `digest` is not the view's) is absent until it is written again: its values
 ///   are not those of today's definitions.
-/// - `write` keeps, per key, the row with the later (event time, created time); an older row is counted, not written;
-///   of two rows that tie, the one that comes later wins. A batch is written whole or not at all, and is durable when
-///   the call returns.
-/// - Both are bounded by the caller's `deadline` and never by a timeout of their own.
+/// - `write` keeps, per key, the row with the later (event time, created time); an older row is counted, not written.
+///   Of two rows that tie and that both came from a stream, the one with the later (partition, offset) wins; of other
+///   ties the one that comes later. So any order and any repetition of a stream's events end in the same state.
+/// - A row is written whole or not at all. A batch that does not fit its view changes nothing; a call that fails
+///   otherwise may have written some of its rows, and writing the batch again completes it. What is acknowledged is as
+///   durable as the store is.
+/// - A tombstone is a row like any other, only that its key is absent for readers: what is older stays away.
+/// - `progress` is an offset up to which every event of a partition that was written to the view is there, with its
+///   effects; none where nothing is known of the partition. It never runs ahead of the rows, whatever fails.
+/// - All are bounded by the caller's `deadline`.
 #[async_trait]
 pub trait OnlineStore: fmt::Debug + Send + Sync {
     async fn read(&self, reads: &[Read<'_>], deadline: Deadline) -> Result<Vec<StoredRows>, Error>;
+
+    /// As `read`; but where a part of the store cannot be reached, its rows are `unreachable` and the others answered.
+    async fn read_reachable(&self, reads: &[Read<'_>], deadline: Deadline) -> Result<Vec<StoredRows>, Error> {
+        match self.read(reads, deadline).await {
+            Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Late | ErrorKind::Exhausted) => {
+                Ok(reads.iter().map(Read::unreachable).collect())
+            }
+            answer => answer,
+        }
+    }
+
     async fn write(&self, view: &Arc<OnlineView>, rows: &FeatureRows, deadline: Deadline) -> Result<Written, Error>;
+
+    async fn progress(
+        &self,
+        view: &Arc<OnlineView>,
+        stream: &str,
+        partition: u32,
+        deadline: Deadline,
+    ) -> Result<Option<u64>, Error>;
+
+    async fn health(&self, deadline: Deadline) -> Result<Health, Error>;
+
+    /// One for each asked view, in order. Reads much of the store: for operators, not for requests.
+    async fn statistics(&self, views: &[Arc<OnlineView>], deadline: Deadline) -> Result<Vec<ViewStatistics>, Error>;
+
+    /// Tells `listener` of every change of the rows of `views` that another process makes, until it is dropped. A store
+    /// that belongs to this process alone has nothing to tell, and says `watching` once.
+    fn watch(&self, views: &[Arc<OnlineView>], listener: Weak<dyn ChangeListener>);
+}
+
+impl Read<'_> {
+    /// The answer where nothing can be known.
+    pub fn unreachable(&self) -> StoredRows {
+        let features: Vec<Field> = self.columns.iter().map(|&column| self.view.features[column].clone()).collect();
+        let rows = self.keys.rows();
+        StoredRows { unreachable: Some(BooleanBuffer::new_set(rows)), ..StoredRows::absent(&features, rows) }
+    }
 }
 
 /// Why a read or write of an online store failed.

@@ -41,6 +41,7 @@ pub(crate) fn dtypes() -> impl Strategy<Value = DType> {
 pub(crate) fn views() -> impl Strategy<Value = OnlineView> {
     (vec(dtypes(), 0..20), any::<bool>()).prop_map(|(dtypes, computed)| OnlineView {
         name: "sample".to_owned(),
+        entities: vec!["sample".to_owned()],
         join_keys: vec![Field::new("id", DType::One(Scalar::Int64))],
         features: dtypes.iter().enumerate().map(|(i, dtype)| Field::new(format!("f{i}"), *dtype)).collect(),
         digest: computed.then_some(Digest([7; 32])),
@@ -59,6 +60,8 @@ pub(crate) fn views_with_rows(rows: usize) -> impl Strategy<Value = (OnlineView,
                 features,
                 event_time: timestamps(event_times.into_iter().map(Some).collect()),
                 created_time: timestamps(created_times),
+                deleted: None,
+                origin: None,
             };
             (view.clone(), rows)
         })

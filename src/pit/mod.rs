@@ -98,6 +98,7 @@ impl PointInTime {
             present: BooleanBuffer::collect_bool(matches.len(), |label| matches[label].is_some()),
             event_time: timestamps(matches.iter().map(|found| found.map(|found| found.event_time)).collect()),
             columns: gather(&self.features, &self.kept, &places)?,
+            unreachable: None,
         })
     }
 

@@ -33,6 +33,7 @@ pub(super) fn synced_with(catalog: &Catalog, view: &DerivedView) -> Option<Arc<F
 pub(super) fn online_view(view: &FeatureView) -> Arc<OnlineView> {
     Arc::new(OnlineView {
         name: view.name.clone(),
+        entities: view.entities.clone(),
         join_keys: view.join_keys.clone(),
         features: view.features.clone(),
         digest: None,
@@ -42,6 +43,7 @@ pub(super) fn online_view(view: &FeatureView) -> Arc<OnlineView> {
 pub(super) fn derived_online_view(view: &DerivedView, synced_with: &FeatureView) -> Arc<OnlineView> {
     Arc::new(OnlineView {
         name: view.name.clone(),
+        entities: synced_with.entities.clone(),
         join_keys: synced_with.join_keys.clone(),
         features: view.features.clone(),
         digest: Some(view.transform.digest),

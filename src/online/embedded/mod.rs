@@ -15,19 +15,16 @@ mod tests;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use async_trait::async_trait;
-use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition,
-    TableError, TableHandle,
-};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout_at;
 
 use self::file::{DatabaseFile, Failure};
 use super::packed::{Header, Moment, RowEncoder, RowSchema, RowsDecoder};
-use super::{Error, OnlineStore, OnlineView, Read, Written};
+use super::{ChangeListener, Error, Health, OnlineStore, OnlineView, Read, ViewStatistics, Written};
 use crate::batch::{FeatureRows, KeyBatch, StoredRows};
 use crate::clock::Deadline;
 use crate::limits::EMBEDDED_INLINE_KEYS_MAX;
@@ -45,15 +42,6 @@ pub struct EmbeddedStore {
     shared: Arc<Shared>,
     /// Writers wait here, where they hold no thread, and not in redb, which lets in one at a time too.
     turn: Arc<tokio::sync::Mutex<()>>,
-}
-
-/// What the file holds of one view.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ViewStatistics {
-    pub view: String,
-    pub keys: u64,
-    /// Of keys and rows, without what the tables need to find them.
-    pub bytes: u64,
 }
 
 #[derive(Debug)]
@@ -79,21 +67,6 @@ impl EmbeddedStore {
 
     fn over(file: DatabaseFile) -> Self {
         Self { shared: Arc::new(Shared { file, schemas: RwLock::default() }), turn: Arc::default() }
-    }
-
-    /// What is stored, by view. Goes through every page of the file, so call it where blocking is allowed.
-    pub fn statistics(&self) -> Result<Vec<ViewStatistics>, Error> {
-        self.shared.file.with(|database| {
-            let transaction = database.begin_read()?;
-            let mut statistics = Vec::new();
-            for handle in transaction.list_tables()? {
-                let Some(view) = handle.name().strip_prefix(VIEW_PREFIX) else { continue };
-                let table = transaction.open_table(rows_of(handle.name()))?;
-                let bytes = table.stats()?.stored_bytes();
-                statistics.push(ViewStatistics { view: view.to_owned(), keys: table.len()?, bytes });
-            }
-            Ok(statistics)
-        })
     }
 }
 
@@ -123,6 +96,30 @@ impl OnlineStore for EmbeddedStore {
             shared.write(&view, &rows, deadline)
         });
         finish(task, deadline).await
+    }
+
+    async fn progress(
+        &self,
+        _view: &Arc<OnlineView>,
+        _stream: &str,
+        _partition: u32,
+        _deadline: Deadline,
+    ) -> Result<Option<u64>, Error> {
+        Ok(None)
+    }
+
+    async fn health(&self, _deadline: Deadline) -> Result<Health, Error> {
+        Ok(Health { store: "embedded".to_owned(), ..Health::default() })
+    }
+
+    async fn statistics(&self, views: &[Arc<OnlineView>], _deadline: Deadline) -> Result<Vec<ViewStatistics>, Error> {
+        Ok(views.iter().map(|view| ViewStatistics { view: view.name.clone(), ..ViewStatistics::default() }).collect())
+    }
+
+    fn watch(&self, _views: &[Arc<OnlineView>], listener: Weak<dyn ChangeListener>) {
+        if let Some(listener) = listener.upgrade() {
+            listener.watching();
+        }
     }
 }
 

@@ -89,23 +89,6 @@ fn a_file_of_a_newer_version_is_refused() {
 }
 
 #[tokio::test]
-async fn statistics_count_keys_by_view() {
-    let folder = folder();
-    let store = open(&folder);
-    assert_eq!(store.statistics().unwrap(), []);
-    for batch in [[1, 2], [2, 3]] {
-        let rows = batch.map(|id| (Some(id), 10, None, Some(id)));
-        write(&store, &plain_view("companies"), &lines(&rows)).await;
-    }
-    write(&store, &plain_view("schemas"), &lines(&[(Some(1), 10, None, None)])).await;
-    let statistics = store.statistics().unwrap();
-    let of = |view: &str| statistics.iter().find(|of| of.view == view).unwrap();
-    // 8 bytes of key; 34 of header, 1 for which values are there, 8 of value.
-    assert_eq!((of("companies").keys, of("companies").bytes), (3, 3 * 51));
-    assert_eq!((of("schemas").keys, of("schemas").bytes), (1, 51));
-}
-
-#[tokio::test]
 async fn a_damaged_row_is_reported_and_replaced_by_the_next_one() {
     let folder = folder();
     let view = plain_view("companies");

@@ -118,7 +118,7 @@ impl<'a> RowsDecoder<'a> {
         };
         let columns = self.columns.into_iter().map(finish).collect::<Result<_, Error>>()?;
         let present = BooleanBuffer::collect_bool(rows, |row| self.event_times[row].is_some());
-        Ok(StoredRows { present, event_time: timestamps(self.event_times), columns })
+        Ok(StoredRows { present, event_time: timestamps(self.event_times), columns, unreachable: None })
     }
 
     fn push_checked(&mut self, row: &[u8]) -> Result<(), Damage> {

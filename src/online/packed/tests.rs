@@ -34,6 +34,7 @@ fn unpack(written: &OnlineView, view: &OnlineView, wanted: &[usize], rows: &[Vec
 fn one(name: &str, dtype: DType, values: ArrayRef) -> (OnlineView, FeatureRows) {
     let view = OnlineView {
         name: "companies".to_owned(),
+        entities: vec!["company".to_owned()],
         join_keys: vec![Field::new("id", DType::One(Scalar::Int64))],
         features: vec![Field::new(name, dtype)],
         digest: None,
@@ -45,6 +46,8 @@ fn one(name: &str, dtype: DType, values: ArrayRef) -> (OnlineView, FeatureRows) 
         features: vec![values],
         event_time: timestamps(vec![Some(EVENT_TIME); rows]),
         created_time: timestamps(vec![None; rows]),
+        deleted: None,
+        origin: None,
     };
     (view, rows)
 }
@@ -77,6 +80,7 @@ fn golden_row() -> (OnlineView, FeatureRows) {
     ];
     let view = OnlineView {
         name: "companies".to_owned(),
+        entities: vec!["company".to_owned()],
         join_keys: vec![Field::new("id", DType::One(Scalar::Int64))],
         features: features.iter().map(|(name, dtype, _)| Field::new(*name, *dtype)).collect(),
         digest: Some(Digest([0xab; 32])),
@@ -86,6 +90,8 @@ fn golden_row() -> (OnlineView, FeatureRows) {
         features: features.into_iter().map(|(_, _, values)| values).collect(),
         event_time: timestamps(vec![Some(EVENT_TIME)]),
         created_time: timestamps(vec![None]),
+        deleted: None,
+        origin: None,
     };
     (view, rows)
 }

@@ -1,8 +1,8 @@
 //! A gateway with one push source, one view and one service, in memory and behind a socket.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -28,7 +28,7 @@ use crate::catalog::{
 use crate::clock::{Clock, Deadline, Micros};
 use crate::gateway::{Applied, Gateway};
 use crate::metrics::Metrics;
-use crate::online::{self, OnlineStore, OnlineView, Read, Written};
+use crate::online::{self, ChangeListener, Health, OnlineStore, OnlineView, Read, ViewStatistics, Written};
 use crate::registry::Registry;
 use crate::transform::{Settings, Transforms};
 use crate::{offline, server};
@@ -194,4 +194,18 @@ impl OnlineStore for Gate {
     async fn write(&self, _: &Arc<OnlineView>, _: &FeatureRows, _: Deadline) -> Result<Written, online::Error> {
         Ok(Written::default())
     }
+
+    async fn progress(&self, _: &Arc<OnlineView>, _: &str, _: u32, _: Deadline) -> Result<Option<u64>, online::Error> {
+        Ok(None)
+    }
+
+    async fn health(&self, _: Deadline) -> Result<Health, online::Error> {
+        Ok(Health::default())
+    }
+
+    async fn statistics(&self, _: &[Arc<OnlineView>], _: Deadline) -> Result<Vec<ViewStatistics>, online::Error> {
+        Ok(Vec::new())
+    }
+
+    fn watch(&self, _: &[Arc<OnlineView>], _: Weak<dyn ChangeListener>) {}
 }
