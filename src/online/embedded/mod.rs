@@ -174,7 +174,7 @@ impl Shared {
                     view: read.view.name.clone(),
                     detail: format!("its schema {id:016x} is not in the store"),
                 };
-                decoder.learn(&*schema.ok_or_else(unknown)?);
+                decoder.learn(&schema.ok_or_else(unknown)?);
             }
             decoder.push(found.value())?;
         }

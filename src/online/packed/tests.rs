@@ -24,7 +24,7 @@ fn pack(view: &OnlineView, rows: &FeatureRows) -> Vec<Vec<u8>> {
 /// Reads rows that were written under `written` as rows of `view`.
 fn unpack(written: &OnlineView, view: &OnlineView, wanted: &[usize], rows: &[Vec<u8>]) -> Result<StoredRows, Error> {
     let mut decoder = RowsDecoder::new(view, wanted, rows.len());
-    decoder.learn(&RowSchema::of(written));
+    decoder.learn(&Arc::new(RowSchema::of(written)));
     for row in rows {
         decoder.push(row)?;
     }
