@@ -18,6 +18,9 @@ pub const DERIVE_INLINE_ROWS_MAX: usize = 512;
 pub const EVENT_TIME_AHEAD_MAX: Duration = Duration::from_secs(60);
 /// Time one serving request may take when the caller names no deadline.
 pub const SERVE_DEADLINE: Duration = Duration::from_secs(5);
+/// The part of a request's time that is kept for what comes after reading when it may be answered in part: one in so
+/// many.
+pub const PARTIAL_ANSWER_PART: u32 = 8;
 /// Time one write (push, write-to-online-store) may take.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 /// Time one write of a sync batch may take.
