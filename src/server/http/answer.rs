@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::super::reply::{Failure, json_response};
 use super::values::{Column, Times, push_rfc3339, push_string};
-use super::{DIGEST, VERSION, compute};
+use super::{DIGEST, UNAVAILABLE, VERSION, compute};
 use crate::error::ErrorKind;
 use crate::flow::serve::{Answer, AnswerColumn, Status, ViewRows};
 use crate::limits::ENCODE_INLINE_CELLS_MAX;
@@ -35,6 +35,7 @@ pub enum Shape {
 pub async fn respond(answer: Answer, shape: Shape) -> Result<Response, Failure> {
     let version = HeaderValue::from(answer.prepared.applied.version);
     let transforms = Arc::clone(&answer.prepared.transforms);
+    let unavailable = answer.unavailable_views().join(",");
     let small = answer.rows * answer.columns.len() <= ENCODE_INLINE_CELLS_MAX;
     let mut response = compute(small, move || encode(&answer, &shape)).await??;
     response.headers_mut().insert(VERSION, version);
@@ -42,6 +43,12 @@ pub async fn respond(answer: Answer, shape: Shape) -> Result<Response, Failure> 
         && let Ok(transforms) = HeaderValue::from_str(&transforms)
     {
         response.headers_mut().insert(DIGEST, transforms);
+    }
+    // Not every shape has statuses, and nobody should take what is unknown for what is not there.
+    if !unavailable.is_empty()
+        && let Ok(unavailable) = HeaderValue::from_str(&unavailable)
+    {
+        response.headers_mut().insert(UNAVAILABLE, unavailable);
     }
     Ok(response)
 }
@@ -112,7 +119,11 @@ fn push_feast_column(
 ) {
     push_values(out, &column.values, rows);
     out.extend_from_slice(b",\"statuses\":[");
-    separated(out, 0..rows, |out, row| push_status(out, column.status(row)));
+    separated(out, 0..rows, |out, row| match column.status(row) {
+        // Feast's enumeration has no other word for the number.
+        Status::Unavailable => out.extend_from_slice(b"\"INVALID\""),
+        status => push_status(out, status),
+    });
     out.extend_from_slice(b"],\"event_timestamps\":");
     let view = Arc::as_ptr(&column.rows);
     let known = written.iter().find(|(written, _)| *written == view).map(|(_, range)| range.clone());
@@ -243,6 +254,7 @@ fn push_status(out: &mut Vec<u8>, status: Status) {
         Status::NullValue => b"\"NULL_VALUE\"",
         Status::NotFound => b"\"NOT_FOUND\"",
         Status::OutsideMaxAge => b"\"OUTSIDE_MAX_AGE\"",
+        Status::Unavailable => b"\"UNAVAILABLE\"",
     });
 }
 
