@@ -89,8 +89,8 @@ pub fn feast(answer: &Answer, echoed: &[(String, ArrayRef)], view_metadata: bool
     if !echoed.is_empty() && !answer.columns.is_empty() {
         out.push(b',');
     }
-    let mut written = Vec::new();
-    separated(&mut out, &answer.columns, |out, column| push_feast_column(out, column, answer.rows, &mut written));
+    let mut shared = Vec::new();
+    separated(&mut out, &answer.columns, |out, column| push_feast_column(out, column, answer.rows, &mut shared));
     out.extend_from_slice(b"]}");
     out
 }
@@ -110,14 +110,29 @@ fn push_echoed(out: &mut Vec<u8>, column: &ArrayRef, rows: usize, written: &mut 
     out.push(b'}');
 }
 
-/// The times of a view are written once; its other columns repeat the bytes.
-fn push_feast_column(
-    out: &mut Vec<u8>,
-    column: &AnswerColumn,
-    rows: usize,
-    written: &mut Vec<(*const ViewRows, Range<usize>)>,
-) {
+/// Where an answer has what the columns of one view share.
+struct SharedBytes {
+    view: *const ViewRows,
+    times: Range<usize>,
+    /// Rows of the view that are not there.
+    absent: usize,
+    /// Statuses and times of a column that has a value in every row that is there.
+    complete: Option<Range<usize>>,
+}
+
+/// What the columns of a view share is written once; the others repeat the bytes.
+fn push_feast_column(out: &mut Vec<u8>, column: &AnswerColumn, rows: usize, shared: &mut Vec<SharedBytes>) {
     push_values(out, &column.values, rows);
+    let view = Arc::as_ptr(&column.rows);
+    let known = shared.iter().position(|shared| shared.view == view);
+    let nulls = column.values.null_count();
+    if let Some(SharedBytes { complete: Some(complete), absent, .. }) = known.map(|known| &shared[known])
+        && nulls == *absent
+    {
+        out.extend_from_within(complete.clone());
+        return;
+    }
+    let start = out.len();
     out.extend_from_slice(b",\"statuses\":[");
     separated(out, 0..rows, |out, row| match column.status(row) {
         // Feast's enumeration has no other word for the number.
@@ -125,25 +140,27 @@ fn push_feast_column(
         status => push_status(out, status),
     });
     out.extend_from_slice(b"],\"event_timestamps\":");
-    let view = Arc::as_ptr(&column.rows);
-    let known = written.iter().find(|(written, _)| *written == view).map(|(_, range)| range.clone());
-    let first = known.is_none();
-    let range = repeat_or(out, known, |out| {
+    let times = repeat_or(out, known.map(|known| shared[known].times.clone()), |out| {
         let times = &column.rows.event_time;
         out.push(b'[');
         separated(out, 0..rows, |out, row| push_time(out, if times.is_null(row) { 0 } else { times.value(row) }));
         out.push(b']');
     });
-    if first {
-        written.push((view, range));
-    }
     out.push(b'}');
+    let known = known.unwrap_or_else(|| {
+        let absent = column.rows.status.iter().filter(|status| **status != Status::Present).count();
+        shared.push(SharedBytes { view, times, absent, complete: None });
+        shared.len() - 1
+    });
+    if nulls == shared[known].absent {
+        shared[known].complete = Some(start..out.len());
+    }
 }
 
 fn push_values(out: &mut Vec<u8>, column: &ArrayRef, rows: usize) {
     let cells = Column::of(column, Times::Seconds);
     out.extend_from_slice(b"{\"values\":[");
-    separated(out, 0..rows, |out, row| cells.push(out, row));
+    cells.push_all(out, rows);
     out.push(b']');
 }
 
