@@ -120,6 +120,10 @@ impl Opener {
         let connecting = client.get_multiplexed_async_connection_with_config(&configuration);
         match tokio::time::timeout(timeout, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) if error.to_string().contains("refused to switch database") => {
+                let detail = error.detail().unwrap_or_default().to_owned();
+                Err(Failure::Setup { detail: format!("{address} has no database {} ({detail})", self.server.database) })
+            }
             Ok(Err(error)) => Err(Failure::of_connection(address, Outage::Refused, &error)),
             Err(_) => {
                 let detail = format!("no connection within {}", crate::document::duration_text(timeout));
