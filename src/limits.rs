@@ -176,7 +176,12 @@ pub const REDIS_ROUND_BYTES: usize = 1 << 20;
 pub const REDIS_QUEUE_MAX: usize = 1_024;
 /// Times that one command is sent on to another node, or sent again after its connection broke.
 pub const REDIS_SENT_AGAIN_MAX: u32 = 8;
-/// Pause after a failed attempt to connect: the first, and what it doubles to. Requests within it fail at once.
+/// Keys that one SCAN looks at: about 0.2 ms in which Redis answers nobody else.
+pub const REDIS_SCAN_COUNT: usize = 1_000;
+/// Nodes of a cluster that are asked at once where the slots are; the first answer is enough.
+pub const REDIS_NODES_ASKED_AT_ONCE: usize = 3;
+/// Pause after a failed attempt to connect or to find the servers, or before a command for a key on the move is sent
+/// again: the first, and what it doubles to. Requests that need the connection fail at once within it.
 pub const REDIS_RECONNECT_PAUSE: Duration = Duration::from_millis(20);
 pub const REDIS_RECONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// Calls of one backend at once: enough to keep one Redis busy from one gateway, and few enough that a backend that
@@ -208,6 +213,22 @@ pub const BREAKER_FAILURES_PERCENT: u64 = 50;
 pub const BREAKER_WINDOW_CALLS_MIN: u64 = 20;
 /// While calls are stopped, one goes through in this time, to see whether the backend is back.
 pub const BREAKER_PROBE_EVERY: Duration = Duration::from_secs(1);
+/// Parts into which the keys of the packed layout are cut, each with watermarks of its own. Enough to spread over the
+/// nodes of a large cluster; few enough that asking all of them for their progress takes one round trip of 20 kB. Keys
+/// are made of it, so it can never change.
+pub const REDIS_BUCKETS: usize = 256;
+/// Rows and bytes of one script call. Redis answers no one else meanwhile: about 1 ms.
+pub const REDIS_CALL_ROWS_MAX: usize = 500;
+pub const REDIS_CALL_BYTES: usize = 1 << 20;
+/// Script calls, and bytes of them, that are prepared and sent before the next ones.
+pub const REDIS_CALLS_AT_ONCE: usize = 256;
+pub const REDIS_WINDOW_BYTES: usize = 8 << 20;
+/// Rows that are encoded for Redis on the async thread itself: about 0.5 ms for rows of 50 features.
+pub const REDIS_INLINE_ROWS_MAX: usize = 512;
+/// How long a tombstone in Redis keeps older rows away where rows expire: late rows come within days.
+pub const REDIS_TOMBSTONES_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// The longest time after which a row in Redis expires, 100 years; Redis counts up to 2^63 ms since 1970.
+pub const REDIS_EXPIRY_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3_600);
 /// Time to wait for another process that is writing to the registry; a write there takes milliseconds.
 pub const REGISTRY_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections to the registry. It is asked at `apply`, at start and around a sync, never by a request.

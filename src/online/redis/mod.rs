@@ -4,7 +4,9 @@
 //! have and what their bytes mean, and nothing of servers. The store puts the two together.
 
 mod failure;
+mod key;
 mod link;
+mod packed;
 mod script;
 mod settings;
 
