@@ -193,6 +193,22 @@ pub const REDIS_NODES_ASKED_AT_ONCE: usize = 3;
 /// again: the first, and what it doubles to. Requests that need the connection fail at once within it.
 pub const REDIS_RECONNECT_PAUSE: Duration = Duration::from_millis(20);
 pub const REDIS_RECONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
+/// Parts into which the keys of the packed layout are cut, each with watermarks of its own. Enough to spread over the
+/// nodes of a large cluster; few enough that asking all of them for their progress takes one round trip of 20 kB. Keys
+/// are made of it, so it can never change.
+pub const REDIS_BUCKETS: usize = 256;
+/// Rows and bytes of one script call. Redis answers no one else meanwhile: about 1 ms.
+pub const REDIS_CALL_ROWS_MAX: usize = 500;
+pub const REDIS_CALL_BYTES: usize = 1 << 20;
+/// Script calls, and bytes of them, that are prepared and sent before the next ones.
+pub const REDIS_CALLS_AT_ONCE: usize = 256;
+pub const REDIS_WINDOW_BYTES: usize = 8 << 20;
+/// Rows that are encoded for Redis on the async thread itself: about 0.5 ms for rows of 50 features.
+pub const REDIS_INLINE_ROWS_MAX: usize = 512;
+/// How long a tombstone in Redis keeps older rows away where rows expire: late rows come within days.
+pub const REDIS_TOMBSTONES_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// The longest time after which a row in Redis expires, 100 years; Redis counts up to 2^63 ms since 1970.
+pub const REDIS_EXPIRY_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3_600);
 /// Time to wait for another process that is writing to the registry; a write there takes milliseconds.
 pub const REGISTRY_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections to the registry. It is asked at `apply`, at start and around a sync, never by a request.

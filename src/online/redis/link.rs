@@ -32,6 +32,7 @@ use node::Node;
 use opener::Opener;
 
 pub(super) use node::pause;
+pub(super) use slot::crc16;
 
 pub(super) type Answer = Result<Value, Failure>;
 

@@ -5,8 +5,10 @@
 
 mod failure;
 mod health;
+mod key;
 mod link;
 mod marker;
+mod packed;
 mod script;
 mod settings;
 mod tracking;
