@@ -17,17 +17,19 @@ use tokio::net::TcpListener;
 
 use crate::backend::Backend;
 use crate::catalog::{self, Catalog, DefinitionFile, Definitions, Digest, PluginUse, Source, Transform, Warning};
-use crate::clock::{Clock, Steady};
+use crate::clock::{Clock, Deadline, Steady};
 use crate::config::{self, Config};
 use crate::document::Mistakes;
 use crate::error::ErrorKind;
 use crate::gateway::{Applied, Gateway};
+use crate::limits;
 use crate::metrics::Metrics;
 use crate::offline::parquet::ParquetStore;
 use crate::offline::{self, OfflineStore};
 use crate::online::embedded::EmbeddedStore;
 use crate::online::guarded::GuardedStore;
 use crate::online::memory::MemoryStore;
+use crate::online::redis::RedisStore;
 use crate::online::{self, OnlineStore};
 use crate::plan::{self, Change};
 use crate::registry::{self, NewVersion, Registry, Version};
@@ -169,7 +171,7 @@ impl Project {
         offline.define(applied.catalog.sources.clone());
         let transforms = Arc::new(transforms);
         let mut metrics = Metrics::of(&transforms);
-        let Opened { store, server } = self.online_store()?;
+        let Opened { store, server } = self.online_store().await?;
         let online = guard(store, server, &mut metrics);
         Ok(Arc::new(Gateway {
             applied: ArcSwap::from_pointee(applied),
@@ -197,13 +199,17 @@ impl Project {
         Ok(Transforms::start(Settings { cache: Some(self.config.cache.clone()), ..Settings::default() })?)
     }
 
-    fn online_store(&self) -> Result<Opened, Error> {
+    async fn online_store(&self) -> Result<Opened, Error> {
         Ok(match &self.config.online_store {
             config::OnlineStore::Embedded { path } => {
                 make_folder_of(path)?;
                 Opened { store: Arc::new(EmbeddedStore::open(path)?), server: None }
             }
             config::OnlineStore::Memory => Opened { store: Arc::new(MemoryStore::default()), server: None },
+            config::OnlineStore::Redis(settings) => {
+                let store = RedisStore::connect(settings, Deadline::after(limits::ONLINE_OPEN_DEADLINE)).await?;
+                Opened { store: Arc::new(store), server: Some("redis") }
+            }
         })
     }
 

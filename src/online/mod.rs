@@ -7,7 +7,7 @@ pub mod embedded;
 pub mod guarded;
 pub mod memory;
 mod packed;
-#[allow(dead_code)]
+
 pub mod redis;
 
 #[cfg(test)]

@@ -14,6 +14,7 @@
 //! # Why the view stands in front
 //! Then all rows of a view have one prefix, which is what Redis can tell the changes of.
 
+use super::link::crc16;
 use crate::limits::REDIS_BUCKETS;
 
 /// Builds the keys of one view's rows, one after another in one buffer.
@@ -50,18 +51,17 @@ impl RowKeys {
     }
 }
 
-/// INTERIM
-fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(
-            crc ^ (u16::from(*byte) << 8),
-            |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 },
-        )
-    })
-}
-
 pub(super) fn bucket_of(entity: &[u8]) -> usize {
     usize::from(crc16(entity)) % REDIS_BUCKETS
+}
+
+/// View and entity key of the row under a key.
+pub(super) fn row_of<'k>(prefix: &str, key: &'k [u8]) -> Option<(&'k str, &'k [u8])> {
+    let key = key.strip_prefix(prefix.as_bytes())?.strip_prefix(b"f:")?;
+    let end = key.iter().position(|byte| *byte == b':')?;
+    let (view, key) = (std::str::from_utf8(&key[..end]).ok()?, key[end..].strip_prefix(b":{")?);
+    let bucket = key.iter().position(|byte| !byte.is_ascii_digit())?;
+    Some((view, key[bucket..].strip_prefix(b"}:")?))
 }
 
 /// The hash of the watermarks of a bucket.
