@@ -10,7 +10,7 @@ mod packed;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
