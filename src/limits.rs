@@ -159,6 +159,21 @@ pub const STORED_READ_BYTES_MAX: usize = 1 << 30;
 pub const EMBEDDED_INLINE_KEYS_MAX: usize = 256;
 /// Memory in which the embedded store keeps pages.
 pub const EMBEDDED_CACHE_BYTES: usize = 256 << 20;
+/// Time for a connection to Redis to be made, login included.
+pub const REDIS_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time for Redis to answer what was sent at once. A server that is silent for longer is taken for gone, and the
+/// connection is replaced; the largest answers that requests may ask for come within a fraction of it.
+pub const REDIS_RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes of commands sent to one node before their answers are awaited, so that a large write neither holds up the
+/// reads behind it for long nor looks like a server that is silent.
+pub const REDIS_ROUND_BYTES: usize = 1 << 20;
+/// Requests that wait to be written to one connection to Redis.
+pub const REDIS_QUEUE_MAX: usize = 1_024;
+/// Times that one command is sent on to another node, or sent again after its connection broke.
+pub const REDIS_SENT_AGAIN_MAX: u32 = 8;
+/// Pause after a failed attempt to connect: the first, and what it doubles to. Requests within it fail at once.
+pub const REDIS_RECONNECT_PAUSE: Duration = Duration::from_millis(20);
+pub const REDIS_RECONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// Time to wait for another process that is writing to the registry; a write there takes milliseconds.
 pub const REGISTRY_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections to the registry. It is asked at `apply`, at start and around a sync, never by a request.

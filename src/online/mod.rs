@@ -6,6 +6,8 @@
 pub mod embedded;
 pub mod memory;
 mod packed;
+#[allow(dead_code)]
+pub mod redis;
 
 #[cfg(test)]
 mod conformance;
@@ -178,6 +180,44 @@ pub enum Error {
     Unstorable { view: String, detail: String },
     #[error("{view} is too large: {detail}")]
     TooLarge { view: String, detail: String },
+    #[error("the online store at {server} cannot be reached ({detail}); see that Redis runs there")]
+    Unreachable { server: String, detail: String },
+    #[error(
+        "the online store at {server} is a replica and takes no writes; let addresses name the primary, or use mode sentinel or cluster"
+    )]
+    ReadOnly { server: String },
+    #[error(
+        "the online store at {server} has reached its maxmemory; raise it, or set expire_after; what is written stays"
+    )]
+    OutOfMemory { server: String },
+    #[error("the online store at {server} is busy with a script that does not end; SCRIPT KILL there ends it")]
+    Busy { server: String },
+    #[error("the online store at {server} has just started and still loads its data; ask again")]
+    Loading { server: String },
+    #[error("the online store at {server} takes no writes: it has fewer replicas than min-replicas-to-write wants")]
+    TooFewReplicas { server: String },
+    #[error("the online store's cluster cannot serve all keys, says {server} ({detail}); see CLUSTER INFO there")]
+    ClusterDown { server: String, detail: String },
+    #[error(
+        "the online store at {server} refuses the login ({detail}); correct username and password in lockstep.yaml"
+    )]
+    LoginRefused { server: String, detail: String },
+    #[error(
+        "the user of the online store at {server} lacks a permission ({detail}); docs/redis.md lists those it needs"
+    )]
+    NotAllowed { server: String, detail: String },
+    #[error(
+        "while {doing}, a key of the online store at {server} held another program's value; set another prefix or database"
+    )]
+    WrongType { server: String, doing: &'static str },
+    #[error(
+        "database {database} of {server} holds {keys} keys that are not Lockstep's; use another database, or say shared: true in lockstep.yaml"
+    )]
+    ForeignDatabase { server: String, database: u32, keys: u64 },
+    #[error("the online store at {server} belongs to something else: {detail}; use another prefix or database")]
+    OtherStore { server: String, detail: String },
+    #[error("the online store cannot be set up: {detail}")]
+    Setup { detail: String },
     #[error("the online store failed while {doing}: {detail}")]
     Store { doing: &'static str, detail: String },
 }
@@ -185,11 +225,25 @@ pub enum Error {
 impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::InUse { .. } | Self::NewerFormat { .. } => ErrorKind::Conflict,
+            Self::InUse { .. }
+            | Self::NewerFormat { .. }
+            | Self::WrongType { .. }
+            | Self::ForeignDatabase { .. }
+            | Self::OtherStore { .. } => ErrorKind::Conflict,
             Self::Late => ErrorKind::Late,
-            Self::Full { .. } | Self::Store { .. } => ErrorKind::Unavailable,
+            Self::Full { .. }
+            | Self::Unreachable { .. }
+            | Self::ReadOnly { .. }
+            | Self::OutOfMemory { .. }
+            | Self::Busy { .. }
+            | Self::Loading { .. }
+            | Self::TooFewReplicas { .. }
+            | Self::ClusterDown { .. }
+            | Self::LoginRefused { .. }
+            | Self::NotAllowed { .. }
+            | Self::Store { .. } => ErrorKind::Unavailable,
             Self::Damaged { .. } | Self::DamagedFile { .. } => ErrorKind::Internal,
-            Self::Unstorable { .. } => ErrorKind::Invalid,
+            Self::Unstorable { .. } | Self::Setup { .. } => ErrorKind::Invalid,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
         }
     }

@@ -116,6 +116,7 @@ fn heavy_crates_are_named_by_one_folder() {
     check_only("tonic::", &["src/server/", "src/client.rs"]);
     check_only("arrow_flight::", &["src/server/", "src/client.rs"]);
     check_only("redb::", &["src/online/embedded"]);
+    check_only("redis::", &["src/online/redis", "src/app.rs"]);
     check_only("sqlx::", &["src/registry/"]);
     check_only("std::env::", &["src/config/"]);
 }

@@ -1,0 +1,198 @@
+//! One server of Redis and our connections to it.
+//!
+//! A node has a few connections, one for each thread that asks; all tasks of a thread share its connection, and their
+//! requests are pipelined on it. Picking one takes no lock. A connection that broke, or that is silent for longer than
+//! the response timeout, is replaced by whoever asks next: one attempt at a time, which goes on when the request that
+//! began it has run out of time. Requests in the short pause after a failed attempt get that attempt's failure.
+
+use std::cell::Cell;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, Pipeline, RedisResult, Value};
+
+use super::super::failure::Failure;
+use super::super::settings::Address;
+use super::opener::Opener;
+use crate::clock::Deadline;
+use crate::{document, limits};
+
+#[derive(Debug)]
+pub(super) struct Node {
+    pub address: Address,
+    opener: Arc<Opener>,
+    seats: Box<[Seat]>,
+    made: Instant,
+}
+
+/// The place of one connection.
+#[derive(Debug, Default)]
+struct Seat {
+    live: ArcSwapOption<Live>,
+    attempts: Mutex<Attempts>,
+}
+
+#[derive(Debug)]
+struct Live {
+    connection: MultiplexedConnection,
+    /// When the oldest request was sent that ran out of time while nothing was answered; milliseconds since the node
+    /// was made, zero where there is none.
+    silent_since: AtomicU64,
+}
+
+type Attempt = Shared<BoxFuture<'static, Result<Arc<Live>, Failure>>>;
+
+#[derive(Debug, Default)]
+struct Attempts {
+    running: Option<Attempt>,
+    failed: u32,
+    /// The last failure, and until when it answers whoever asks.
+    last: Option<(Failure, Instant)>,
+}
+
+impl Node {
+    pub fn new(address: Address, opener: Arc<Opener>) -> Self {
+        let seats = (0..opener.server.connections.max(1)).map(|_| Seat::default()).collect();
+        Self { address, opener, seats, made: Instant::now() }
+    }
+
+    /// Sends all commands at once; one reply per command, errors among them.
+    pub async fn send(self: &Arc<Self>, commands: &Pipeline, deadline: Deadline) -> Result<Vec<Value>, Failure> {
+        let count = commands.len();
+        self.exchange(deadline, async |mut connection| connection.send_packed_commands(commands, 0, count).await).await
+    }
+
+    /// As `send`, for one command.
+    pub async fn send_one(self: &Arc<Self>, command: &Cmd, deadline: Deadline) -> Result<Value, Failure> {
+        self.exchange(deadline, async |mut connection| connection.send_packed_command(command).await).await
+    }
+
+    async fn exchange<T>(
+        self: &Arc<Self>,
+        deadline: Deadline,
+        send: impl AsyncFnOnce(MultiplexedConnection) -> RedisResult<T>,
+    ) -> Result<T, Failure> {
+        let seat = turn() % self.seats.len();
+        let live = self.live(seat, deadline).await?;
+        let sent = Instant::now();
+        let timeout = self.opener.server.response_timeout;
+        let until = deadline.at_most(timeout).instant();
+        let replied = tokio::time::timeout_at(until.into(), send(live.connection.clone())).await;
+        match replied {
+            Ok(Ok(replies)) => {
+                if live.silent_since.load(Ordering::Relaxed) != 0 {
+                    live.silent_since.store(0, Ordering::Relaxed);
+                }
+                Ok(replies)
+            }
+            Ok(Err(error)) => {
+                self.give_up(seat, &live);
+                Err(Failure::of_connection(&self.address, &error))
+            }
+            Err(_) => {
+                let since = self.since(sent).max(1);
+                let silent = live.silent_since.compare_exchange(0, since, Ordering::Relaxed, Ordering::Relaxed);
+                let first = silent.unwrap_or_else(|earlier| if earlier == 0 { since } else { earlier });
+                if self.since(Instant::now()).saturating_sub(first) < timeout.as_millis() as u64 {
+                    return Err(Failure::Late);
+                }
+                self.give_up(seat, &live);
+                let detail = format!("no answer within {}", document::duration_text(timeout));
+                Err(Failure::Unreachable { server: self.address.clone(), detail })
+            }
+        }
+    }
+
+    fn since(&self, moment: Instant) -> u64 {
+        u64::try_from(moment.saturating_duration_since(self.made).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The seat's connection is not used any more, unless it is another one already.
+    fn give_up(&self, seat: usize, live: &Arc<Live>) {
+        let seat = &self.seats[seat].live;
+        let ours = seat.load_full().filter(|current| Arc::ptr_eq(current, live));
+        if ours.is_some() {
+            seat.compare_and_swap(&ours, None);
+        }
+    }
+
+    async fn live(self: &Arc<Self>, seat: usize, deadline: Deadline) -> Result<Arc<Live>, Failure> {
+        if let Some(live) = self.seats[seat].live.load_full() {
+            return Ok(live);
+        }
+        let attempt = self.attempt(seat)?;
+        match tokio::time::timeout_at(deadline.instant().into(), attempt).await {
+            Ok(done) => done,
+            Err(_) => Err(Failure::Late),
+        }
+    }
+
+    /// The attempt to connect that is running, or a new one.
+    fn attempt(self: &Arc<Self>, seat: usize) -> Result<Attempt, Failure> {
+        let mut attempts = self.seats[seat].attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = &attempts.running {
+            return Ok(running.clone());
+        }
+        if let Some((failure, until)) = &attempts.last
+            && Instant::now() < *until
+        {
+            return Err(failure.clone());
+        }
+        let node = Arc::clone(self);
+        // A task of its own: the next request gains from it even if this one gives up.
+        let task = tokio::spawn(async move { node.connect(seat).await });
+        let gone = Failure::Unreachable { server: self.address.clone(), detail: "the gateway is stopping".to_owned() };
+        let running = task.map(|joined| joined.unwrap_or(Err(gone))).boxed().shared();
+        attempts.running = Some(running.clone());
+        Ok(running)
+    }
+
+    async fn connect(&self, seat: usize) -> Result<Arc<Live>, Failure> {
+        let opened = self.opener.open(&self.address).await;
+        let seat = &self.seats[seat];
+        let mut attempts = seat.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        attempts.running = None;
+        match opened {
+            Ok(connection) => {
+                let live = Arc::new(Live { connection, silent_since: AtomicU64::new(0) });
+                *attempts = Attempts::default();
+                seat.live.store(Some(Arc::clone(&live)));
+                Ok(live)
+            }
+            Err(failure) => {
+                let until = Instant::now() + pause(attempts.failed);
+                attempts.failed += 1;
+                attempts.last = Some((failure.clone(), until));
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// Which of a node's connections this thread uses: threads take turns when they first ask.
+fn turn() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static TURN: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+    TURN.get().unwrap_or_else(|| {
+        let turn = NEXT.fetch_add(1, Ordering::Relaxed);
+        TURN.set(Some(turn));
+        turn
+    })
+}
+
+/// The pause after so many failed attempts before: it doubles up to a limit, and a random half of it keeps many
+/// gateways apart.
+pub(super) fn pause(failed: u32) -> Duration {
+    let longest = limits::REDIS_RECONNECT_PAUSE_MAX;
+    let pause = limits::REDIS_RECONNECT_PAUSE.saturating_mul(1 << failed.min(10)).min(longest);
+    let random = RandomState::new().hash_one(failed) % 1_024;
+    pause / 2 + (pause / 2).mul_f64(random as f64 / 1_024.0)
+}

@@ -1,0 +1,111 @@
+//! Opens one connection to a server of Redis: address, encryption, login, database.
+//!
+//! Connections speak RESP2, whatever the server could: a reply then has one shape everywhere. Only the connection that
+//! hears of changes needs RESP3.
+
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, ProtocolVersion,
+    RedisConnectionInfo, TlsCertificates,
+};
+
+use super::super::failure::Failure;
+use super::super::settings::{Address, Login, Server};
+use crate::limits;
+use crate::online::Error;
+
+/// How every connection of a link is opened.
+#[derive(Debug)]
+pub(super) struct Opener {
+    pub server: Server,
+    certificates: Option<TlsCertificates>,
+}
+
+impl Opener {
+    /// Reads the certificates.
+    pub fn new(server: Server) -> Result<Self, Error> {
+        let read = |path: &std::path::PathBuf| {
+            std::fs::read(path)
+                .map_err(|error| Error::Setup { detail: format!("{} cannot be read: {error}", path.display()) })
+        };
+        let mut certificates = None;
+        if let Some(tls) = &server.tls {
+            let root_cert = tls.authority.as_ref().map(read).transpose()?;
+            let client_tls = match &tls.client {
+                None => None,
+                Some(client) => {
+                    Some(ClientTlsConfig { client_cert: read(&client.certificate)?, client_key: read(&client.key)? })
+                }
+            };
+            certificates = Some(TlsCertificates { client_tls, root_cert });
+        }
+        let opener = Self { server, certificates };
+        // Whether the certificates can be used shows before the first connection.
+        opener.client(&opener.server.addresses[0], &opener.server.login, 0, ProtocolVersion::RESP2)?;
+        Ok(opener)
+    }
+
+    /// A connection for commands, logged in and in the right database.
+    pub async fn open(&self, address: &Address) -> Result<MultiplexedConnection, Failure> {
+        let database = i64::from(self.server.database);
+        let refused = |error: Error| Failure::Unreachable { server: address.clone(), detail: error.to_string() };
+        let client = self.client(address, &self.server.login, database, ProtocolVersion::RESP2).map_err(refused)?;
+        self.connect(address, &client, self.configuration()).await
+    }
+
+    /// Callers bound each request themselves, so the connection has no time limit of its own.
+    fn configuration(&self) -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(limits::REDIS_QUEUE_MAX)
+    }
+
+    async fn connect(
+        &self,
+        address: &Address,
+        client: &Client,
+        configuration: AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, Failure> {
+        let timeout = self.server.connect_timeout;
+        let connecting = client.get_multiplexed_async_connection_with_config(&configuration);
+        match tokio::time::timeout(timeout, connecting).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(Failure::of_connection(address, &error)),
+            Err(_) => {
+                let took = crate::document::duration_text(timeout);
+                Err(Failure::Unreachable { server: address.clone(), detail: format!("no connection within {took}") })
+            }
+        }
+    }
+
+    fn client(
+        &self,
+        address: &Address,
+        login: &Login,
+        database: i64,
+        protocol: ProtocolVersion,
+    ) -> Result<Client, Error> {
+        let mut redis = RedisConnectionInfo::default().set_db(database).set_protocol(protocol);
+        if let Some(username) = &login.username {
+            redis = redis.set_username(username);
+        }
+        if let Some(password) = &login.password {
+            redis = redis.set_password(password.reveal());
+        }
+        let host = address.host.to_string();
+        let setup = |error: redis::RedisError| Error::Setup { detail: crate::error::chain(&error) };
+        let made = match &self.certificates {
+            None => {
+                let info = ConnectionAddr::Tcp(host, address.port).into_connection_info().map_err(setup)?;
+                Client::open(info.set_redis_settings(redis))
+            }
+            Some(certificates) => {
+                let secured = ConnectionAddr::TcpTls { host, port: address.port, insecure: false, tls_params: None };
+                let info = secured.into_connection_info().map_err(setup)?;
+                Client::build_with_tls(info.set_redis_settings(redis), certificates.clone())
+            }
+        };
+        made.map_err(setup)
+    }
+}
