@@ -319,15 +319,8 @@ mod tests {
 
     use super::*;
 
-    const KEY_TYPES: [Scalar; 7] = [
-        Scalar::Bool,
-        Scalar::Int32,
-        Scalar::Int64,
-        Scalar::String,
-        Scalar::Bytes,
-        Scalar::Timestamp,
-        Scalar::Date,
-    ];
+    const KEY_TYPES: [Scalar; 7] =
+        [Scalar::Bool, Scalar::Int32, Scalar::Int64, Scalar::String, Scalar::Bytes, Scalar::Timestamp, Scalar::Date];
 
     fn decode(fields: &[Field], keys: &KeyBatch) -> Vec<ArrayRef> {
         let mut columns = KeyColumns::new(fields);

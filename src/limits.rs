@@ -167,6 +167,10 @@ pub const REDIS_RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of commands sent to one node before their answers are awaited, so that a large write neither holds up the
 /// reads behind it for long nor looks like a server that is silent.
 pub const REDIS_ROUND_BYTES: usize = 1 << 20;
+/// Rows, and bytes after which no more rows join, of one call of a script in Redis: a few milliseconds in which the
+/// server answers no one else.
+pub const REDIS_SCRIPT_ROWS: usize = 512;
+pub const REDIS_SCRIPT_BYTES: usize = 256 << 10;
 /// Requests that wait to be written to one connection to Redis.
 pub const REDIS_QUEUE_MAX: usize = 1_024;
 /// Times that one command is sent on to another node, or sent again after its connection broke.

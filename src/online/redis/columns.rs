@@ -142,6 +142,8 @@ pub(super) struct AnswerBuilder<'a> {
     view: &'a OnlineView,
     event_times: Vec<Option<i64>>,
     pub columns: Vec<ColumnBuilder<'a>>,
+    /// Rows whose server did not answer.
+    unreachable: Vec<usize>,
     bytes: usize,
 }
 
@@ -149,12 +151,17 @@ impl<'a> AnswerBuilder<'a> {
     /// `wanted` are positions in the view's features; `rows` is how many rows are expected.
     pub fn new(view: &'a OnlineView, wanted: &[usize], rows: usize) -> Self {
         let columns = wanted.iter().map(|&feature| ColumnBuilder::new(&view.features[feature], rows)).collect();
-        Self { view, event_times: Vec::with_capacity(rows), columns, bytes: 0 }
+        Self { view, event_times: Vec::with_capacity(rows), columns, unreachable: Vec::new(), bytes: 0 }
     }
 
     pub fn push_absent(&mut self) {
         self.event_times.push(None);
         self.columns.iter_mut().for_each(ColumnBuilder::push_null);
+    }
+
+    pub fn push_unreachable(&mut self) {
+        self.unreachable.push(self.event_times.len());
+        self.push_absent();
     }
 
     /// A row is there; its columns are pushed by the caller.
@@ -173,11 +180,18 @@ impl<'a> AnswerBuilder<'a> {
     }
 
     pub fn finish(self) -> StoredRows {
+        let rows = self.event_times.len();
+        let unreachable = (!self.unreachable.is_empty()).then(|| {
+            let mut bits = BooleanBufferBuilder::new(rows);
+            bits.append_n(rows, false);
+            self.unreachable.iter().for_each(|&row| bits.set_bit(row, true));
+            bits.finish()
+        });
         StoredRows {
-            present: BooleanBuffer::collect_bool(self.event_times.len(), |row| self.event_times[row].is_some()),
+            present: BooleanBuffer::collect_bool(rows, |row| self.event_times[row].is_some()),
             event_time: timestamps(self.event_times),
             columns: self.columns.into_iter().map(ColumnBuilder::finish).collect(),
-            unreachable: None,
+            unreachable,
         }
     }
 }
@@ -245,7 +259,7 @@ impl<'a> ColumnBuilder<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> ArrayRef {
+    pub fn finish(mut self) -> ArrayRef {
         let nulls = self.valid.finish();
         match (self.field.dtype.arrow(), self.ends) {
             (DataType::List(item), Some(ends)) => {

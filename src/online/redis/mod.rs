@@ -3,7 +3,12 @@
 //! [`Link`] knows servers and connections and nothing of features; a layout ([`Rows`]) knows which keys a view's rows
 //! have and what their bytes mean, and nothing of servers. The store puts the two together.
 
+mod columns;
 mod failure;
+mod feast;
+mod fields;
+mod glob;
+mod hash;
 mod link;
 mod script;
 mod settings;
@@ -77,6 +82,9 @@ impl OnlineStore for RedisStore {
 /// A layout: how the rows of views lie in Redis. The methods keep the contract of [`super::OnlineStore`].
 #[async_trait]
 trait Rows: fmt::Debug + Send + Sync {
+    /// Whether the layout can hold these views together; an error names the view and what is in the way.
+    fn check(&self, views: &[Arc<OnlineView>]) -> Result<(), Error>;
+
     async fn read(&self, link: &Link, reads: &[Read<'_>], deadline: Deadline) -> Result<Vec<StoredRows>, Error>;
 
     /// As `read`; but rows whose server does not answer are `unreachable`, and the others are answered.

@@ -11,7 +11,9 @@
 //! without guessing: it begins with exactly the bytes of the names, its values say how long they are, and what is left
 //! must be exactly the project.
 
-use crate::batch::{KeyValue, key_values};
+use super::super::fields::Keys;
+use super::super::glob;
+use crate::batch::{KeyColumns, KeyValue, key_values};
 use crate::catalog::{DType, Field, Scalar};
 use crate::online::OnlineView;
 
@@ -67,8 +69,34 @@ impl KeyShape {
         Ok(Self { join_keys: view.join_keys.clone(), order, names, project: project.as_bytes().to_vec() })
     }
 
-    /// The Redis key of one of our encoded keys. None where Feast can have no such key: a time within a second.
-    pub fn write(&self, key: &[u8]) -> Option<Vec<u8>> {
+    fn read_into<'k>(&self, redis_key: &'k [u8], values: &mut [KeyValue<'k>]) -> Option<()> {
+        let mut rest = redis_key.strip_prefix(self.names.as_slice())?;
+        for &position in &self.order {
+            let dtype = self.join_keys[position].dtype;
+            let (number, bytes) = take_counted(&mut rest)?;
+            if number != type_number(dtype)? {
+                return None;
+            }
+            values[position] = match dtype {
+                DType::One(Scalar::Int32) => KeyValue::Int32(i32::from_le_bytes(bytes.try_into().ok()?)),
+                DType::One(Scalar::Int64) => KeyValue::Int64(i64::from_le_bytes(bytes.try_into().ok()?)),
+                DType::TIMESTAMP => {
+                    let seconds = i64::from_le_bytes(bytes.try_into().ok()?);
+                    KeyValue::Int64(seconds.checked_mul(MICROS_PER_SECOND)?)
+                }
+                _ => KeyValue::Bytes(bytes),
+            };
+        }
+        if self.order.is_empty() && take_counted(&mut rest)? != (TYPE_OF_NAMES, NO_ENTITY.1) {
+            return None;
+        }
+        (rest == self.project).then_some(())
+    }
+}
+
+impl Keys for KeyShape {
+    /// None for a time within a second, which Feast cannot have in a key.
+    fn write(&self, key: &[u8]) -> Option<Vec<u8>> {
         let mut values = Vec::with_capacity(self.join_keys.len());
         if !key_values(&self.join_keys, key, &mut values) {
             return None;
@@ -99,54 +127,16 @@ impl KeyShape {
         Some(written)
     }
 
-    /// Appends the values of a Redis key, in the view's order; false where it is not the key of an entity of the view
-    /// in this project.
-    pub fn read<'k>(&self, redis_key: &'k [u8], values: &mut Vec<KeyValue<'k>>) -> bool {
-        let start = values.len();
-        values.resize(start + self.join_keys.len(), KeyValue::Bool(false));
-        let read = self.read_into(redis_key, &mut values[start..]);
-        if read.is_none() {
-            values.truncate(start);
-        }
-        read.is_some()
+    fn read(&self, redis_key: &[u8], columns: &mut KeyColumns) -> bool {
+        let mut values = vec![KeyValue::Bool(false); self.join_keys.len()];
+        self.read_into(redis_key, &mut values).is_some() && columns.push(&values)
     }
 
-    /// A pattern for `SCAN` that matches every key of the view; it matches others too, [`KeyShape::read`] tells.
-    pub fn pattern(&self) -> Vec<u8> {
-        let mut pattern = super::super::glob::escaped(&self.names);
+    fn pattern(&self) -> Vec<u8> {
+        let mut pattern = glob::escaped(&self.names);
         pattern.push(b'*');
-        pattern.extend(super::super::glob::escaped(&self.project));
+        pattern.extend(glob::escaped(&self.project));
         pattern
-    }
-
-    /// The join keys that share a hash with these: their names and types.
-    pub fn entity(&self) -> Vec<(&str, DType)> {
-        let one = |&position: &usize| (self.join_keys[position].name.as_str(), self.join_keys[position].dtype);
-        self.order.iter().map(one).collect()
-    }
-
-    fn read_into<'k>(&self, redis_key: &'k [u8], values: &mut [KeyValue<'k>]) -> Option<()> {
-        let mut rest = redis_key.strip_prefix(self.names.as_slice())?;
-        for &position in &self.order {
-            let dtype = self.join_keys[position].dtype;
-            let (number, bytes) = take_counted(&mut rest)?;
-            if number != type_number(dtype)? {
-                return None;
-            }
-            values[position] = match dtype {
-                DType::One(Scalar::Int32) => KeyValue::Int32(i32::from_le_bytes(bytes.try_into().ok()?)),
-                DType::One(Scalar::Int64) => KeyValue::Int64(i64::from_le_bytes(bytes.try_into().ok()?)),
-                DType::TIMESTAMP => {
-                    let seconds = i64::from_le_bytes(bytes.try_into().ok()?);
-                    KeyValue::Int64(seconds.checked_mul(MICROS_PER_SECOND)?)
-                }
-                _ => KeyValue::Bytes(bytes),
-            };
-        }
-        if self.order.is_empty() && take_counted(&mut rest)? != (TYPE_OF_NAMES, NO_ENTITY.1) {
-            return None;
-        }
-        (rest == self.project).then_some(())
     }
 }
 
