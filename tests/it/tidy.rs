@@ -34,7 +34,7 @@ fn code(text: &str) -> String {
 }
 
 fn is_test(path: &str) -> bool {
-    path.ends_with("tests.rs") || path.contains("/tests/") || path.ends_with("conformance.rs")
+    path.ends_with("tests.rs") || path.contains("/tests/") || path.contains("/conformance")
 }
 
 /// Files under one of `folders` must not contain one of `words`.

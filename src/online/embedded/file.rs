@@ -20,8 +20,10 @@ use crate::online::Error;
 /// What the file as a whole says of itself.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const META_FORMAT: &str = "format";
-/// The version of the tables and of what is in them; the packed row has a version of its own.
-const FORMAT: u64 = 1;
+/// The version of the tables and of what is in them; the packed row has a version of its own. Since 2 there are
+/// tombstones and the progress of streams; what is in a file of 1 has stayed as it was.
+pub(super) const FORMAT: u64 = 2;
+const FORMAT_BEFORE: u64 = 1;
 
 pub(super) type Opener = Box<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync>;
 
@@ -75,6 +77,10 @@ impl DatabaseFile {
         let file = Self { path: path.to_owned(), opener, state };
         file.open_again(0)?;
         Ok(file)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Whether the file is being opened again just now, which may take long.
@@ -134,21 +140,22 @@ impl DatabaseFile {
     /// Marks a new file as ours, and refuses one that is not, or that a newer version has written.
     fn check_format(&self, database: &Database) -> Result<(), Failure> {
         let path = || self.path.display().to_string();
+        let mark = || -> Result<(), Failure> {
+            let transaction = database.begin_write()?;
+            transaction.open_table(META)?.insert(META_FORMAT, FORMAT)?;
+            Ok(transaction.commit()?)
+        };
         let transaction = database.begin_read()?;
         match transaction.open_table(META) {
             Ok(meta) => match meta.get(META_FORMAT)?.map(|format| format.value()) {
                 Some(FORMAT) => Ok(()),
+                Some(FORMAT_BEFORE) => mark(),
                 Some(format) if format > FORMAT => {
                     Err(Error::NewerFormat { path: path(), format, known: FORMAT }.into())
                 }
                 _ => Err(Error::DamagedFile { path: path(), detail: "it does not say its format".to_owned() }.into()),
             },
-            Err(TableError::TableDoesNotExist(_)) if transaction.list_tables()?.next().is_none() => {
-                let transaction = database.begin_write()?;
-                transaction.open_table(META)?.insert(META_FORMAT, FORMAT)?;
-                transaction.commit()?;
-                Ok(())
-            }
+            Err(TableError::TableDoesNotExist(_)) if transaction.list_tables()?.next().is_none() => mark(),
             Err(TableError::TableDoesNotExist(_)) => {
                 let detail = "it is a database, but not one of Lockstep".to_owned();
                 Err(Error::DamagedFile { path: path(), detail }.into())

@@ -1,7 +1,7 @@
 //! The embedded online store: packed rows in one local file, so that a fresh machine needs no server.
 //!
-//! One redb table per view (`view:<name>`, encoded key → packed row) and one of schemas (id → the columns of the rows
-//! that carry the id). Every write call is one transaction, on disk when the call returns: after a crash or a kill
+//! One redb table per view (`view:<name>`, encoded key → packed row), one of schemas (id → the columns of the rows
+//! that carry the id) and one of progress ((view, stream, partition) → last offset). Every write call is one transaction, on disk when the call returns: after a crash or a kill
 //! each batch is there whole or not at all. The file belongs to one process at a time.
 //!
 //! # Why every commit is written in two phases
@@ -18,19 +18,24 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use async_trait::async_trait;
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition,
+    TableError, WriteTransaction,
+};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout_at;
 
-use self::file::{DatabaseFile, Failure};
-use super::packed::{Header, Moment, RowEncoder, RowSchema, RowsDecoder};
+use self::file::{DatabaseFile, FORMAT, Failure};
+use super::packed::{Header, RowEncoder, RowSchema, RowsDecoder, Tally, Version};
 use super::{ChangeListener, Error, Health, OnlineStore, OnlineView, Read, ViewStatistics, Written};
 use crate::batch::{FeatureRows, KeyBatch, StoredRows};
 use crate::clock::Deadline;
-use crate::limits::EMBEDDED_INLINE_KEYS_MAX;
+use crate::limits::{EMBEDDED_INLINE_KEYS_MAX, STATISTICS_ROWS_MAX};
 
 /// The columns of the rows that carry the id.
 const SCHEMAS: TableDefinition<'_, u64, &str> = TableDefinition::new("schemas");
+/// The last offset by view, stream and partition.
+const PROGRESS: TableDefinition<'_, (&str, &str, u32), u64> = TableDefinition::new("progress");
 /// A view's table has this before its name, so that no view can be called `schemas`.
 const VIEW_PREFIX: &str = "view:";
 /// Keys between two looks at the deadline.
@@ -68,6 +73,16 @@ impl EmbeddedStore {
     fn over(file: DatabaseFile) -> Self {
         Self { shared: Arc::new(Shared { file, schemas: RwLock::default() }), turn: Arc::default() }
     }
+
+    /// Asks on a thread that may wait for the disk.
+    async fn ask<T: Send + 'static>(
+        &self,
+        deadline: Deadline,
+        question: impl FnOnce(&Shared) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let shared = Arc::clone(&self.shared);
+        finish(spawn_blocking(move || question(&shared)), deadline).await
+    }
 }
 
 #[async_trait]
@@ -100,20 +115,22 @@ impl OnlineStore for EmbeddedStore {
 
     async fn progress(
         &self,
-        _view: &Arc<OnlineView>,
-        _stream: &str,
-        _partition: u32,
-        _deadline: Deadline,
+        view: &Arc<OnlineView>,
+        stream: &str,
+        partition: u32,
+        deadline: Deadline,
     ) -> Result<Option<u64>, Error> {
-        Ok(None)
+        let (view, stream) = (Arc::clone(view), stream.to_owned());
+        self.ask(deadline, move |shared| shared.progress(&view.name, &stream, partition)).await
     }
 
-    async fn health(&self, _deadline: Deadline) -> Result<Health, Error> {
-        Ok(Health { store: "embedded".to_owned(), ..Health::default() })
+    async fn health(&self, deadline: Deadline) -> Result<Health, Error> {
+        self.ask(deadline, Shared::health).await
     }
 
-    async fn statistics(&self, views: &[Arc<OnlineView>], _deadline: Deadline) -> Result<Vec<ViewStatistics>, Error> {
-        Ok(views.iter().map(|view| ViewStatistics { view: view.name.clone(), ..ViewStatistics::default() }).collect())
+    async fn statistics(&self, views: &[Arc<OnlineView>], deadline: Deadline) -> Result<Vec<ViewStatistics>, Error> {
+        let views = views.to_vec();
+        self.ask(deadline, move |shared| shared.statistics(&views, deadline)).await
     }
 
     fn watch(&self, _views: &[Arc<OnlineView>], listener: Weak<dyn ChangeListener>) {
@@ -174,7 +191,7 @@ impl Shared {
                     view: read.view.name.clone(),
                     detail: format!("its schema {id:016x} is not in the store"),
                 };
-                decoder.learn(&*schema.ok_or_else(unknown)?);
+                decoder.learn(&schema.ok_or_else(unknown)?);
             }
             decoder.push(found.value())?;
         }
@@ -192,9 +209,7 @@ impl Shared {
             return Ok(known);
         }
         let Some(text) = table.get(id)? else { return Ok(None) };
-        let Some(schema) = RowSchema::parse(text.value()).filter(|schema| schema.id == id).map(Arc::new) else {
-            return Ok(None);
-        };
+        let Some(schema) = RowSchema::kept(id, text.value()).map(Arc::new) else { return Ok(None) };
         self.schemas.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&schema));
         Ok(Some(schema))
     }
@@ -214,7 +229,7 @@ impl Shared {
     fn write_batch(&self, database: &Database, batch: &WriteBatch<'_>) -> Result<Written, Failure> {
         let encoder = RowEncoder::new(batch.view, batch.schema, batch.rows)?;
         look_at(batch.deadline, 0)?;
-        if batch.order.is_empty() {
+        if batch.order.is_empty() && batch.rows.origin.is_none() {
             return Ok(Written::default());
         }
         let mut transaction = database.begin_write()?;
@@ -230,7 +245,8 @@ impl Shared {
         if batch.deadline.has_passed() {
             return Err(Error::Late.into());
         }
-        if written.written > 0 {
+        let is_further = keep_progress(&transaction, batch)?;
+        if written.written > 0 || is_further {
             transaction.commit()?;
         }
         Ok(written)
@@ -250,17 +266,17 @@ impl Shared {
             look_at(batch.deadline, count)?;
             let key = batch.keys.get(group[0]);
             let mut newest = match table.get(key)? {
-                Some(stored) => self.stored_moment(schemas, stored.value(), batch)?,
+                Some(stored) => self.stored_version(schemas, stored.value(), batch)?,
                 None => None,
             };
             let mut winner = None;
             for &row in group {
-                let moment = encoder.moment(row);
-                if newest.is_some_and(|newest| newest > moment) {
+                let version = encoder.version(row);
+                if newest.is_some_and(|newest| newest.stays_before(&version)) {
                     done.older += 1;
                 } else {
                     done.written += 1;
-                    newest = Some(moment);
+                    newest = Some(version);
                     winner = Some(row);
                 }
             }
@@ -271,17 +287,80 @@ impl Shared {
         Ok(done)
     }
 
-    /// When the stored row became true. None for a row of other entities, and for a damaged one: both are replaced.
-    fn stored_moment(
+    /// How new the stored row is. None for a row of other entities, and for a damaged one: both are replaced.
+    fn stored_version(
         &self,
         schemas: &Table<'_, u64, &'static str>,
         stored: &[u8],
         batch: &WriteBatch<'_>,
-    ) -> Result<Option<Moment>, Failure> {
+    ) -> Result<Option<Version>, Failure> {
         let Ok(header) = Header::read(stored) else { return Ok(None) };
         let describes_entities = header.schema_id == batch.schema.id
             || self.schema(schemas, header.schema_id)?.is_some_and(|schema| schema.describes_entities_of(batch.view));
-        Ok(describes_entities.then_some(header.moment))
+        Ok(describes_entities.then_some(header.version))
+    }
+}
+
+/// What operators ask.
+impl Shared {
+    fn progress(&self, view: &str, stream: &str, partition: u32) -> Result<Option<u64>, Error> {
+        self.file.with(|database| match database.begin_read()?.open_table(PROGRESS) {
+            Ok(table) => Ok(table.get((view, stream, partition))?.map(|offset| offset.value())),
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        })
+    }
+
+    fn health(&self) -> Result<Health, Error> {
+        let path = self.file.path();
+        self.file.with(|database| Ok(drop(database.begin_read()?)))?;
+        let unknown = |error: std::io::Error| Error::Store { doing: "looking at its file", detail: error.to_string() };
+        let bytes = path.metadata().map_err(unknown)?.len();
+        let facts =
+            [("file", path.display().to_string()), ("bytes", bytes.to_string()), ("format", FORMAT.to_string())];
+        let facts = facts.map(|(name, fact)| (name.to_owned(), fact)).to_vec();
+        Ok(Health { store: "embedded, in a local file".to_owned(), facts, warnings: Vec::new() })
+    }
+
+    fn statistics(&self, views: &[Arc<OnlineView>], deadline: Deadline) -> Result<Vec<ViewStatistics>, Error> {
+        self.file.with(|database| {
+            let transaction = database.begin_read()?;
+            views.iter().map(|view| self.view_statistics(&transaction, view, deadline)).collect()
+        })
+    }
+
+    /// Goes through all rows of the view and looks into as many as the limit allows, evenly spread over the keys.
+    fn view_statistics(
+        &self,
+        stored: &ReadTransaction,
+        view: &OnlineView,
+        deadline: Deadline,
+    ) -> Result<ViewStatistics, Failure> {
+        let mut tally = Tally::new(view);
+        let table = match stored.open_table(rows_of(&table_name(view))) {
+            Ok(table) => table,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(tally.finish(0)),
+            Err(error) => return Err(error.into()),
+        };
+        let step = table.len()?.div_ceil(STATISTICS_ROWS_MAX).max(1);
+        let mut keys = 0;
+        for (count, entry) in table.iter()?.enumerate() {
+            look_at(deadline, count)?;
+            let (key, row) = entry?;
+            let (key, row) = (key.value(), row.value());
+            if let Some(id) = tally.unknown_schema(row)
+                && let Some(schema) = self.schema(&stored.open_table(SCHEMAS)?, id)?
+            {
+                tally.learn(&schema);
+            }
+            if tally.counts(row) {
+                if keys % step == 0 {
+                    tally.add(row, (key.len() + row.len()) as u64);
+                }
+                keys += 1;
+            }
+        }
+        Ok(tally.finish(keys))
     }
 }
 
@@ -312,6 +391,19 @@ fn keep_schema(schemas: &mut Table<'_, u64, &'static str>, batch: &WriteBatch<'_
         }
     }
     Ok(())
+}
+
+/// Notes how far the stream has come, in the transaction of its rows; false where that was known.
+fn keep_progress(transaction: &WriteTransaction, batch: &WriteBatch<'_>) -> Result<bool, Failure> {
+    let Some(origin) = &batch.rows.origin else { return Ok(false) };
+    let Some(&last) = origin.offsets.last() else { return Ok(false) };
+    let mut table = transaction.open_table(PROGRESS)?;
+    let partition = (batch.view.name.as_str(), &*origin.stream, origin.partition);
+    let is_further = table.get(partition)?.is_none_or(|offset| offset.value() < last);
+    if is_further {
+        table.insert(partition, last)?;
+    }
+    Ok(is_further)
 }
 
 fn look_at(deadline: Deadline, count: usize) -> Result<(), Error> {

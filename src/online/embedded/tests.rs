@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::error::ErrorKind;
-use crate::online::conformance::{self, lines, plain_view, soon, values, write};
+use crate::online::conformance::{self, from_stream, lines, plain_view, soon, tombstones, values, write};
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
@@ -81,11 +81,85 @@ fn a_file_of_a_newer_version_is_refused() {
     drop(open(&folder));
     let database = Database::open(&path).unwrap();
     let transaction = database.begin_write().unwrap();
-    transaction.open_table(TableDefinition::<&str, u64>::new("meta")).unwrap().insert("format", 2).unwrap();
+    transaction.open_table(TableDefinition::<&str, u64>::new("meta")).unwrap().insert("format", 3).unwrap();
     transaction.commit().unwrap();
     drop(database);
     let error = EmbeddedStore::open(&path).unwrap_err();
-    assert!(matches!(error, Error::NewerFormat { format: 2, known: 1, .. }), "{error}");
+    assert!(matches!(error, Error::NewerFormat { format: 3, known: 2, .. }), "{error}");
+}
+
+/// A file of format 1 kept schemas under the first bytes of their text's digest, and had no table of progress.
+#[tokio::test]
+async fn a_file_of_the_version_before_is_read_and_written_on() {
+    let folder = folder();
+    let view = plain_view("companies");
+    let store = open(&folder);
+    write(&store, &view, &lines(&[(Some(1), 10, None, Some(7)), (Some(2), 10, None, Some(8))])).await;
+    let schema = RowSchema::of(&view);
+    let former_id = u64::from_le_bytes(crate::catalog::Digest::of(schema.text().as_bytes()).prefix());
+    store
+        .shared
+        .file
+        .with(|database| {
+            let transaction = database.begin_write()?;
+            transaction.open_table(TableDefinition::<&str, u64>::new("meta"))?.insert("format", 1)?;
+            let mut schemas = transaction.open_table(SCHEMAS)?;
+            schemas.remove(schema.id)?;
+            schemas.insert(former_id, schema.text().as_str())?;
+            drop(schemas);
+            let mut table = transaction.open_table(rows_of("view:companies"))?;
+            let rows: Vec<(Vec<u8>, Vec<u8>)> = table
+                .iter()?
+                .map(|entry| entry.map(|(key, row)| (key.value().to_vec(), row.value().to_vec())))
+                .collect::<Result<_, _>>()?;
+            for (key, mut row) in rows {
+                row[2..10].copy_from_slice(&former_id.to_le_bytes());
+                table.insert(key.as_slice(), row.as_slice())?;
+            }
+            drop(table);
+            Ok(transaction.commit()?)
+        })
+        .unwrap();
+    drop(store);
+
+    let store = open(&folder);
+    assert_eq!(values(&store, &view, &[Some(1), Some(2)]).await, [Some((10, Some(7))), Some((10, Some(8)))]);
+    let done = write(&store, &view, &lines(&[(Some(1), 9, None, Some(1)), (Some(2), 11, None, Some(2))])).await;
+    assert_eq!((done.written, done.older), (1, 1));
+    assert_eq!(values(&store, &view, &[Some(1), Some(2)]).await, [Some((10, Some(7))), Some((11, Some(2)))]);
+    assert_eq!(store.progress(&view, "clicks", 0, soon()).await.unwrap(), None);
+    let health = store.health(soon()).await.unwrap();
+    assert!(health.facts.contains(&("format".to_owned(), "2".to_owned())), "{health:?}");
+}
+
+#[tokio::test]
+async fn progress_and_tombstones_are_there_after_the_store_was_closed() {
+    let folder = folder();
+    let view = plain_view("companies");
+    let rows = from_stream(lines(&[(Some(1), 10, None, Some(7)), (Some(2), 10, None, Some(8))]), 3, &[5, 6]);
+    write(&open(&folder), &view, &rows).await;
+    write(&open(&folder), &view, &tombstones(&[(1, 12)])).await;
+    let store = open(&folder);
+    write(&store, &view, &lines(&[(Some(1), 11, None, Some(9))])).await;
+    assert_eq!(values(&store, &view, &[Some(1), Some(2)]).await, [None, Some((10, Some(8)))]);
+    assert_eq!(store.progress(&view, "clicks", 3, soon()).await.unwrap(), Some(6));
+}
+
+#[tokio::test]
+async fn statistics_of_many_rows_are_sampled_from_all_over() {
+    let folder = folder();
+    let view = plain_view("companies");
+    let store = open(&folder);
+    let count = 2 * STATISTICS_ROWS_MAX as i64 + 500;
+    let rows: Vec<_> = (0..count).map(|id| (Some(id), id, None, (id % 2 == 0).then_some(id))).collect();
+    write(&store, &view, &lines(&rows)).await;
+    let deleted: Vec<(i64, i64)> = (0..100).map(|id| (id, count)).collect();
+    write(&store, &view, &tombstones(&deleted)).await;
+    let statistics = store.statistics(&[Arc::clone(&view)], soon()).await.unwrap().remove(0);
+    assert_eq!(statistics.keys, count as u64 - 100);
+    assert!((6_000..=STATISTICS_ROWS_MAX).contains(&statistics.sampled), "{}", statistics.sampled);
+    assert_eq!(statistics.oldest_event_time, Some(100));
+    assert!(statistics.newest_event_time.unwrap() > count - 10);
 }
 
 #[tokio::test]

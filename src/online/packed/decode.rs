@@ -3,6 +3,8 @@
 //! Nothing in a row is trusted: every position is checked before it is followed, and bytes that cannot be a row of
 //! their schema are reported as damaged.
 
+use std::sync::Arc;
+
 use arrow::array::{ArrayData, ArrayRef, BooleanBufferBuilder, make_array};
 use arrow::buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer};
 use arrow::datatypes::DataType;
@@ -33,10 +35,9 @@ pub(crate) struct RowsDecoder<'a> {
 /// How rows of one schema are read.
 #[derive(Debug)]
 struct Plan {
-    schema_id: u64,
+    schema: Arc<RowSchema>,
     /// Where each wanted column stands; none where these rows do not have it.
     slots: Vec<Option<Slot>>,
-    layout: Layout,
     /// Rows of other entities, from before the view's join keys changed, are not there for the view of today.
     describes_entities: bool,
 }
@@ -77,16 +78,16 @@ impl<'a> RowsDecoder<'a> {
         }
     }
 
-    /// The id of the row's schema, when the decoder has not learned it yet.
+    /// The id of the row's schema, when the decoder needs it and has not learned it yet.
     pub fn unknown_schema(&self, row: &[u8]) -> Result<Option<u64>, Error> {
-        let schema_id = Header::read(row).map_err(|damage| self.damaged(damage))?.schema_id;
-        Ok(self.plan(schema_id).is_none().then_some(schema_id))
+        let header = Header::read(row).map_err(|damage| self.damaged(damage))?;
+        Ok((!header.deleted && self.plan(header.schema_id).is_none()).then_some(header.schema_id))
     }
 
-    pub fn learn(&mut self, schema: &RowSchema) {
+    pub fn learn(&mut self, schema: &Arc<RowSchema>) {
         let slots = self.wanted.iter().map(|&feature| schema.slot_of(&self.view.features[feature], feature)).collect();
         let describes_entities = schema.describes_entities_of(self.view);
-        self.plans.push(Plan { schema_id: schema.id, slots, layout: schema.layout().clone(), describes_entities });
+        self.plans.push(Plan { schema: Arc::clone(schema), slots, describes_entities });
     }
 
     pub fn push_absent(&mut self) {
@@ -123,11 +124,16 @@ impl<'a> RowsDecoder<'a> {
 
     fn push_checked(&mut self, row: &[u8]) -> Result<(), Damage> {
         let header = Header::read(row)?;
+        if header.deleted {
+            self.push_absent();
+            return Ok(());
+        }
         let Some(plan) = self.plan(header.schema_id) else {
             return Err(Damage(format!("its schema {:016x} is not known", header.schema_id)));
         };
         let plan = &self.plans[plan];
-        let heap = plan.layout.check(row)?;
+        let row = header.without_origin(row);
+        let heap = plan.schema.layout().check(row)?;
         if !plan.describes_entities || header.digest_prefix != self.digest_prefix {
             self.push_absent();
             return Ok(());
@@ -138,12 +144,12 @@ impl<'a> RowsDecoder<'a> {
                 None => column.push_null(),
             }
         }
-        self.event_times.push(Some(header.moment.event_time));
+        self.event_times.push(Some(header.version.event_time));
         Ok(())
     }
 
     fn plan(&self, schema_id: u64) -> Option<usize> {
-        self.plans.iter().position(|plan| plan.schema_id == schema_id)
+        self.plans.iter().position(|plan| plan.schema.id == schema_id)
     }
 
     fn damaged(&self, Damage(detail): Damage) -> Error {
@@ -152,8 +158,8 @@ impl<'a> RowsDecoder<'a> {
 }
 
 impl Layout {
-    /// The heap of a row that is exactly as long as it says it is.
-    fn check<'r>(&self, row: &'r [u8]) -> Result<&'r [u8], Damage> {
+    /// The heap of a row, its place in a stream left out, that is exactly as long as it says it is.
+    pub(super) fn check<'r>(&self, row: &'r [u8]) -> Result<&'r [u8], Damage> {
         let Some(heap) = row.get(self.heap_at..) else {
             return Err(Damage(format!("it ends after {} bytes, before its heap", row.len())));
         };

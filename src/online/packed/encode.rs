@@ -7,7 +7,7 @@ use arrow::datatypes::{
 };
 
 use super::schema::{Holds, RowSchema};
-use super::{Header, Moment};
+use super::{Header, Position, Version};
 use crate::batch::FeatureRows;
 use crate::catalog::{DType, Field, Scalar};
 use crate::limits::STORED_ROW_BYTES_MAX;
@@ -56,6 +56,11 @@ impl<'a> RowEncoder<'a> {
         if rows.event_time.null_count() > 0 {
             return Err(unstorable("a row has no event time".to_owned()));
         }
+        let offsets = rows.origin.as_ref().map(|origin| origin.offsets.len());
+        let deleted = rows.deleted.as_ref().map(|deleted| deleted.len());
+        if let Some(has) = offsets.into_iter().chain(deleted).find(|has| *has != rows.rows()) {
+            return Err(unstorable(format!("they are {} with offsets or tombstones for {has}", rows.rows())));
+        }
         let columns = view.features.iter().zip(&rows.features).map(|(field, array)| {
             let values = Values::of(field, array).ok_or_else(|| {
                 unstorable(format!("feature {} is {}, not {}", field.name, array.data_type(), field.dtype))
@@ -67,17 +72,35 @@ impl<'a> RowEncoder<'a> {
         Ok(Self { view, schema, rows, columns, digest_prefix, row: Vec::new() })
     }
 
-    pub fn moment(&self, row: usize) -> Moment {
+    pub fn version(&self, row: usize) -> Version {
         let created = &self.rows.created_time;
-        Moment::new(self.rows.event_time.value(row), created.is_valid(row).then(|| created.value(row)))
+        let origin = self.rows.origin.as_ref();
+        Version::new(
+            self.rows.event_time.value(row),
+            created.is_valid(row).then(|| created.value(row)),
+            origin.map(|origin| Position { partition: origin.partition, offset: origin.offsets[row] }),
+        )
     }
 
     /// The bytes of one row, until the next one is encoded.
     pub fn encode(&mut self, row: usize) -> Result<&[u8], Error> {
-        let header = Header { schema_id: self.schema.id, digest_prefix: self.digest_prefix, moment: self.moment(row) };
-        let layout = self.schema.layout();
+        let header = Header {
+            schema_id: self.schema.id,
+            digest_prefix: self.digest_prefix,
+            version: self.version(row),
+            deleted: self.rows.is_deleted(row),
+        };
         self.row.clear();
         header.write(&mut self.row);
+        if !header.deleted {
+            self.encode_values(row)?;
+        }
+        header.write_origin(&mut self.row);
+        Ok(&self.row)
+    }
+
+    fn encode_values(&mut self, row: usize) -> Result<(), Error> {
+        let layout = self.schema.layout();
         let bitmap_at = self.row.len();
         self.row.resize(layout.heap_at, 0);
         for ((column, slot), field) in self.columns.iter().zip(&layout.slots).zip(&self.view.features) {
@@ -104,7 +127,7 @@ impl<'a> RowEncoder<'a> {
                 return Err(Error::TooLarge { view: self.view.name.clone(), detail });
             }
         }
-        Ok(&self.row)
+        Ok(())
     }
 }
 

@@ -5,10 +5,18 @@ use crate::online::OnlineView;
 
 use super::HEADER_BYTES;
 
+/// Bytes of a schema id that say whose features they are.
+const ENTITY_BYTES: usize = 3;
+
 /// The join keys and features that a view had when a row was written, by name and type.
 ///
 /// The join keys belong to it because a view whose join keys have changed describes other entities: a row of the old
 /// ones must not be found under a key of the new ones, even if the bytes of the two keys are equal.
+///
+/// # The id
+/// Eight bytes: the first 3 of the digest (SHA-256) of the join keys' text, then the first 5 of the digest of the whole
+/// text. So whoever only has two ids, as a script inside a store does, can tell whether the rows describe the same
+/// entities. Rows from before this rule have the first 8 bytes of the whole text's digest; they are still read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RowSchema {
     pub id: u64,
@@ -54,16 +62,20 @@ impl RowSchema {
         Self::new(columns(&view.join_keys), columns(&view.features))
     }
 
-    /// The text that a store keeps under the schema's id; [`RowSchema::parse`] reads it.
+    /// The text that a store keeps under the schema's id; [`RowSchema::kept`] reads it.
     pub fn text(&self) -> String {
-        let line = |kind: &str, column: &Column| [kind.to_owned(), column.name.clone(), column.dtype.to_string()];
-        let keys = self.join_keys.iter().map(|column| line("key", column));
-        let features = self.features.iter().map(|column| line("feature", column));
-        serde_json::Value::from_iter(keys.chain(features).map(Vec::from)).to_string()
+        text(&self.join_keys, &self.features)
     }
 
-    /// Nothing where the text is not one that [`RowSchema::text`] wrote.
-    pub fn parse(text: &str) -> Option<Self> {
+    /// The schema that a store kept as `text` under `id`. Nothing where [`RowSchema::text`] did not write the text, or
+    /// the id is not its.
+    pub fn kept(id: u64, text: &str) -> Option<Self> {
+        let schema = Self::parse(text)?;
+        let former_id = u64::from_le_bytes(Digest::of(text.as_bytes()).prefix());
+        (id == schema.id || id == former_id).then_some(Self { id, ..schema })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
         let (mut join_keys, mut features) = (Vec::new(), Vec::new());
         for [kind, name, dtype] in serde_json::from_str::<Vec<[String; 3]>>(text).ok()? {
             let column = Column { name, dtype: dtype.parse().ok()? };
@@ -102,9 +114,13 @@ impl RowSchema {
 
     fn new(join_keys: Vec<Column>, features: Vec<Column>) -> Self {
         let layout = Layout::of(&features);
-        let mut schema = Self { id: 0, join_keys, features, layout };
-        schema.id = u64::from_le_bytes(Digest::of(schema.text().as_bytes()).prefix());
-        schema
+        let entities = Digest::of(text(&join_keys, &[]).as_bytes()).prefix();
+        let whole = Digest::of(text(&join_keys, &features).as_bytes()).prefix();
+        let id = std::array::from_fn(|byte| match byte.checked_sub(ENTITY_BYTES) {
+            None => entities[byte],
+            Some(byte) => whole[byte],
+        });
+        Self { id: u64::from_le_bytes(id), join_keys, features, layout }
     }
 }
 
@@ -135,6 +151,13 @@ impl Layout {
         }
         Self { slots, heap_at: at, last_end_at }
     }
+}
+
+fn text(join_keys: &[Column], features: &[Column]) -> String {
+    let line = |kind: &str, column: &Column| [kind.to_owned(), column.name.clone(), column.dtype.to_string()];
+    let keys = join_keys.iter().map(|column| line("key", column));
+    let features = features.iter().map(|column| line("feature", column));
+    serde_json::Value::from_iter(keys.chain(features).map(Vec::from)).to_string()
 }
 
 fn columns(fields: &[Field]) -> Vec<Column> {

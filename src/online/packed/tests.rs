@@ -1,15 +1,16 @@
+use std::slice;
 use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Date32Array, FixedSizeListArray, Float32Array, Float64Array, Int32Array,
     Int64Array, ListArray, StringArray, new_null_array,
 };
-use arrow::buffer::OffsetBuffer;
+use arrow::buffer::{BooleanBuffer, OffsetBuffer};
 use arrow::datatypes::DataType;
 use proptest::prelude::*;
 
-use super::{RowEncoder, RowSchema, RowsDecoder};
-use crate::batch::{FeatureRows, StoredRows, timestamps};
+use super::{Header, Position, RowEncoder, RowSchema, RowsDecoder};
+use crate::batch::{FeatureRows, Origin, StoredRows, timestamps};
 use crate::catalog::{DType, Digest, Field, Scalar};
 use crate::online::{Error, OnlineView, samples};
 
@@ -24,7 +25,7 @@ fn pack(view: &OnlineView, rows: &FeatureRows) -> Vec<Vec<u8>> {
 /// Reads rows that were written under `written` as rows of `view`.
 fn unpack(written: &OnlineView, view: &OnlineView, wanted: &[usize], rows: &[Vec<u8>]) -> Result<StoredRows, Error> {
     let mut decoder = RowsDecoder::new(view, wanted, rows.len());
-    decoder.learn(&RowSchema::of(written));
+    decoder.learn(&Arc::new(RowSchema::of(written)));
     for row in rows {
         decoder.push(row)?;
     }
@@ -96,58 +97,132 @@ fn golden_row() -> (OnlineView, FeatureRows) {
     (view, rows)
 }
 
-/// Rows that are out there have these bytes: when this test must change, the format needs a new version.
-const GOLDEN: [(&str, &str); 20] = [
-    ("format version", "01"),
-    ("flags: a transform", "01"),
-    ("schema id", "5463db3bd45e0899"),
-    ("digest", "abababababababab"),
-    ("event time", "00401e18240a0600"),
-    ("no created time", "0000000000000080"),
-    ("values: all but missing and longs", "b701"),
-    ("flag", "01"),
-    ("count", "feffffff"),
-    ("name ends at 7", "07000000"),
-    ("missing", "0000000000000000"),
-    ("vector ends at 15", "0f000000"),
-    ("tags ends at 30", "1e000000"),
-    ("longs, empty", "1e000000"),
-    ("score", "230100000000f87f"),
-    ("day", "384a0000"),
-    ("heap: name", "5ac3bc72696368"),
-    ("heap: vector", "0000803f00000080"),
-    ("heap: tags, 2 of them, their ends", "020000000100000003000000"),
-    ("heap: tags, their bytes", "616263"),
-];
+/// Rows that are out there have these bytes: when one of these files must change, the format needs a new version.
+const GOLDEN: &str = include_str!("../../../tests/golden/packed/row.hex");
+const GOLDEN_OF_A_STREAM: &str = include_str!("../../../tests/golden/packed/row_of_a_stream.hex");
+const GOLDEN_TOMBSTONE: &str = include_str!("../../../tests/golden/packed/tombstone.hex");
+const GOLDEN_SCHEMA: &str = include_str!("../../../tests/golden/packed/schema.json");
+
+/// The bytes of a file in which each line begins with some of them in hex and goes on with what they are.
+fn bytes_of(file: &str) -> Vec<u8> {
+    let hex: String = file.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    hex::decode(hex).unwrap()
+}
 
 fn golden_bytes() -> Vec<u8> {
-    hex::decode(GOLDEN.iter().map(|(_, bytes)| *bytes).collect::<String>()).unwrap()
+    bytes_of(GOLDEN)
+}
+
+/// The golden row from a place in a stream, as a row and as a tombstone.
+fn golden_rows_of_a_stream() -> (OnlineView, FeatureRows, FeatureRows) {
+    let (view, rows) = golden_row();
+    let origin = Origin { stream: "clicks".into(), partition: 7, offsets: vec![3_000_000_000] };
+    let rows = FeatureRows { origin: Some(origin), ..rows };
+    let deleted = FeatureRows { deleted: Some(BooleanBuffer::new_set(1)), ..rows.clone() };
+    (view, rows, deleted)
 }
 
 #[test]
 fn a_row_has_exactly_the_bytes_that_are_written_down() {
     let (view, rows) = golden_row();
-    assert_eq!(hex::encode(&pack(&view, &rows)[0]), hex::encode(golden_bytes()));
+    let (_, of_a_stream, deleted) = golden_rows_of_a_stream();
+    for (rows, golden) in [(rows, GOLDEN), (of_a_stream, GOLDEN_OF_A_STREAM), (deleted, GOLDEN_TOMBSTONE)] {
+        assert_eq!(hex::encode(&pack(&view, &rows)[0]), hex::encode(bytes_of(golden)));
+    }
+    assert_eq!(RowSchema::of(&view).text(), GOLDEN_SCHEMA.trim_end());
+}
+
+#[test]
+fn the_page_for_other_readers_shows_the_same_bytes() {
+    let page = include_str!("../../../docs/packed-rows.md");
+    for golden in [GOLDEN, GOLDEN_OF_A_STREAM, GOLDEN_TOMBSTONE, GOLDEN_SCHEMA] {
+        for line in golden.lines() {
+            assert!(page.contains(line), "docs/packed-rows.md lacks {line:?}");
+        }
+    }
 }
 
 #[test]
 fn the_bytes_that_are_written_down_are_read_back() {
     let (view, rows) = golden_row();
     let all: Vec<usize> = (0..view.features.len()).collect();
-    let stored = unpack(&view, &view, &all, &[golden_bytes()]).unwrap();
-    assert_eq!(stored.columns, rows.features);
-    assert_eq!(stored.event_time, rows.event_time);
-    assert_eq!(super::Header::read(&golden_bytes()).unwrap().digest_prefix, Some([0xab; 8]));
+    let bytes = [golden_bytes(), bytes_of(GOLDEN_OF_A_STREAM), bytes_of(GOLDEN_TOMBSTONE)];
+    for row in &bytes[..2] {
+        let stored = unpack(&view, &view, &all, slice::from_ref(row)).unwrap();
+        assert_eq!(stored.columns, rows.features);
+        assert_eq!(stored.event_time, rows.event_time);
+    }
+    let headers = bytes.each_ref().map(|row| Header::read(row).unwrap());
+    assert!(headers.iter().all(|header| header.digest_prefix == Some([0xab; 8])));
+    let position = Some(Position { partition: 7, offset: 3_000_000_000 });
+    assert_eq!(
+        headers.map(|header| (header.version.position, header.deleted)),
+        [(None, false), (position, false), (position, true)]
+    );
+}
+
+#[test]
+fn a_tombstone_is_a_row_that_is_not_there_whatever_the_columns() {
+    let (view, _) = golden_row();
+    let all: Vec<usize> = (0..view.features.len()).collect();
+    let mut decoder = RowsDecoder::new(&view, &all, 1);
+    let tombstone = bytes_of(GOLDEN_TOMBSTONE);
+    assert_eq!(decoder.unknown_schema(&tombstone).unwrap(), None, "no schema is needed to read it");
+    decoder.push(&tombstone).unwrap();
+    let stored = decoder.finish().unwrap();
+    assert!(!stored.present.value(0) && stored.columns.iter().all(|column| column.is_null(0)));
+}
+
+#[test]
+fn a_plain_row_of_fifty_numbers_takes_441_bytes() {
+    let numbers: ArrayRef = Arc::new(Float64Array::from(vec![1.5]));
+    let (mut view, mut rows) = one("f0", DType::One(Scalar::Float64), numbers);
+    view.features = (0..50).map(|i| Field::new(format!("f{i}"), DType::One(Scalar::Float64))).collect();
+    rows.features = vec![Arc::clone(&rows.features[0]); 50];
+    assert_eq!(pack(&view, &rows)[0].len(), 441);
 }
 
 #[test]
 fn a_schema_is_read_back_from_its_text() {
     let (view, _) = golden_row();
     let schema = RowSchema::of(&view);
-    assert_eq!(RowSchema::parse(&schema.text()), Some(schema));
+    let text = schema.text();
+    assert_eq!(RowSchema::kept(schema.id, &text), Some(schema.clone()));
+    assert_eq!(RowSchema::kept(schema.id ^ 1, &text), None, "a text under another's id is not its schema");
+    let former_id = u64::from_le_bytes(Digest::of(text.as_bytes()).prefix());
+    let former = RowSchema::kept(former_id, &text).unwrap();
+    assert_eq!((former.id, former.text()), (former_id, text));
     for text in ["", "[]]", "{}", r#"[["feature","a"]]"#, r#"[["feature","a","int128"]]"#, r#"[["value","a","bool"]]"#]
     {
-        assert_eq!(RowSchema::parse(text), None, "{text}");
+        assert_eq!(RowSchema::kept(0, text), None, "{text}");
+    }
+}
+
+#[test]
+fn the_id_of_a_schema_tells_whose_features_it_has() {
+    let (view, _) = golden_row();
+    let entities = |view: &OnlineView| RowSchema::of(view).id.to_le_bytes()[..3].to_vec();
+    let with = |join_keys: &[(&str, Scalar)], features: usize| OnlineView {
+        join_keys: join_keys.iter().map(|(name, scalar)| Field::new(*name, DType::One(*scalar))).collect(),
+        features: view.features[..features].to_vec(),
+        ..view.clone()
+    };
+    let fewer = with(&[("id", Scalar::Int64)], 3);
+    assert_eq!(entities(&fewer), entities(&view));
+    assert_ne!(RowSchema::of(&fewer).id, RowSchema::of(&view).id);
+    for join_keys in [&[("user", Scalar::Int64)][..], &[("id", Scalar::String)], &[], &[("id", Scalar::Int64); 2]] {
+        assert_ne!(entities(&with(join_keys, 9)), entities(&view), "{join_keys:?}");
+    }
+}
+
+#[test]
+fn rows_that_do_not_fit_their_places_cannot_be_stored() {
+    let (view, rows, deleted) = golden_rows_of_a_stream();
+    let origin = Origin { offsets: vec![1, 2], ..rows.origin.clone().unwrap() };
+    let few = BooleanBuffer::new_set(0);
+    for rows in [FeatureRows { origin: Some(origin), ..rows }, FeatureRows { deleted: Some(few), ..deleted }] {
+        let error = RowEncoder::new(&view, &RowSchema::of(&view), &rows).unwrap_err();
+        assert!(matches!(error, Error::Unstorable { .. }), "{error}");
     }
 }
 
@@ -214,6 +289,23 @@ fn a_row_of_a_newer_format_says_so() {
     assert!(error.to_string().contains("it has row format 2, this version of Lockstep knows 1"), "{error}");
 }
 
+/// As a row that came from a stream, as a tombstone, as both, or as it is.
+fn placed((view, rows): (OnlineView, FeatureRows)) -> impl Strategy<Value = (OnlineView, FeatureRows)> {
+    let count = rows.rows();
+    let origin = (any::<u32>(), prop::collection::vec(any::<u64>(), count)).prop_map(|(partition, offsets)| Origin {
+        stream: "clicks".into(),
+        partition,
+        offsets,
+    });
+    let deleted = prop::collection::vec(any::<bool>(), count).prop_map(BooleanBuffer::from);
+    (prop::option::of(origin), prop::option::of(deleted))
+        .prop_map(move |(origin, deleted)| (view.clone(), FeatureRows { origin, deleted, ..rows.clone() }))
+}
+
+fn placed_samples(rows: usize) -> impl Strategy<Value = (OnlineView, FeatureRows)> {
+    samples::views_with_rows(rows).prop_flat_map(placed)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -226,6 +318,30 @@ proptest! {
         for (is, was) in stored.columns.iter().zip(&rows.features) {
             prop_assert_eq!(is.data_type(), was.data_type());
             prop_assert_eq!(is, was);
+        }
+    }
+
+    #[test]
+    fn places_in_a_stream_and_tombstones_come_back((view, rows) in placed_samples(4)) {
+        let all: Vec<usize> = (0..view.features.len()).collect();
+        let packed = pack(&view, &rows);
+        let stored = unpack(&view, &view, &all, &packed).unwrap();
+        for (row, bytes) in packed.iter().enumerate() {
+            let header = Header::read(bytes).unwrap();
+            let position = rows.origin.as_ref().map(|origin| Position {
+                partition: origin.partition,
+                offset: origin.offsets[row],
+            });
+            prop_assert_eq!(header.version.position, position);
+            prop_assert_eq!(header.deleted, rows.is_deleted(row));
+            prop_assert_eq!(stored.present.value(row), !rows.is_deleted(row));
+            for (is, was) in stored.columns.iter().zip(&rows.features) {
+                if rows.is_deleted(row) {
+                    prop_assert!(is.is_null(row));
+                } else {
+                    prop_assert_eq!(&is.slice(row, 1), &was.slice(row, 1));
+                }
+            }
         }
     }
 
@@ -244,7 +360,7 @@ proptest! {
 
     #[test]
     fn damaged_bytes_are_an_answer_or_an_error_but_never_a_panic(
-        (view, rows) in samples::views_with_rows(1),
+        (view, rows) in placed_samples(1),
         flips in prop::collection::vec((any::<prop::sample::Index>(), 0..8_u8), 1..6),
     ) {
         let mut packed = pack(&view, &rows);
@@ -261,7 +377,7 @@ proptest! {
 
     #[test]
     fn a_row_that_is_cut_off_or_goes_on_is_damaged(
-        (view, rows) in samples::views_with_rows(1),
+        (view, rows) in placed_samples(1),
         cut in any::<prop::sample::Index>(),
         more in prop::collection::vec(any::<u8>(), 1..9),
     ) {
