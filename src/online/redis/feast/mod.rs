@@ -15,14 +15,14 @@ mod tests;
 use std::sync::Arc;
 
 use super::columns::{ColumnBuilder, SourceColumn};
-use super::fields::{FieldRows, Format, Found, Keys, Schemas, ViewFields};
+use super::fields::{FieldRows, Format, Found, Schemas, ViewFields};
 use super::script::Script;
 use super::settings::Expiry;
 use crate::batch::FeatureRows;
 use crate::online::packed::RowSchema;
 use crate::online::{Error, OnlineView};
-pub use key::KeyVersion;
 use key::KeyShape;
+pub use key::KeyVersion;
 
 #[derive(Debug)]
 struct Feast {

@@ -1,5 +1,6 @@
 //! Keys and values against what Feast 0.67.0 wrote, and round trips of everything else.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -9,8 +10,10 @@ use arrow::array::{
 use proptest::prelude::*;
 use serde::Deserialize;
 
+use super::super::Rows;
 use super::super::columns::{ColumnBuilder, SourceColumn, source_columns};
 use super::super::fields::Keys;
+use super::super::settings::Expiry;
 use super::key::{KeyShape, KeyVersion};
 use super::{field, value};
 use crate::batch::{KeyBatch, KeyColumns, timestamps};
@@ -85,10 +88,8 @@ fn keys_are_those_that_feast_makes_and_are_read_back() {
             let shape = KeyShape::of(&view, &golden.project, version).unwrap();
             let written = shape.write(encoded.get(0)).unwrap();
             assert_eq!(&hex::encode(&written), expected, "{}", golden.name);
-            let mut values = Vec::new();
-            assert!(shape.read(&written, &mut values), "{}", golden.name);
             let mut read = KeyColumns::new(&view.join_keys);
-            assert!(read.push(&values));
+            assert!(shape.read(&written, &mut read), "{}", golden.name);
             assert_eq!(read.finish(), columns, "{}", golden.name);
         }
     }
@@ -99,11 +100,12 @@ fn a_key_of_another_project_or_other_join_keys_is_not_read() {
     let view = view_of("any", &[("driver_id", DType::One(Scalar::Int64))], &[]);
     let key = KeyBatch::encode(&view.join_keys, &[Arc::new(Int64Array::from(vec![7]))], 1);
     let other = |keys: &[(&str, DType)], project: &str| {
-        KeyShape::of(&view_of("any", keys, &[]), project, KeyVersion::Three).unwrap()
+        let view = view_of("any", keys, &[]);
+        (KeyShape::of(&view, project, KeyVersion::Three).unwrap(), KeyColumns::new(&view.join_keys))
     };
     let int64 = DType::One(Scalar::Int64);
-    let written = other(&[("driver_id", int64)], "proj_a").write(key.get(0)).unwrap();
-    let read = |shape: KeyShape| shape.read(&written, &mut Vec::new());
+    let written = other(&[("driver_id", int64)], "proj_a").0.write(key.get(0)).unwrap();
+    let read = |(shape, mut columns): (KeyShape, KeyColumns)| shape.read(&written, &mut columns);
     assert!(read(other(&[("driver_id", int64)], "proj_a")));
     assert!(!read(other(&[("driver_id", int64)], "a")), "the end of a project's name is another project");
     assert!(!read(other(&[("driver_id", int64)], "my_proj_a")));
@@ -119,10 +121,9 @@ fn a_key_with_a_part_of_a_second_is_no_key_of_feast() {
     let shape = KeyShape::of(&view, "p", KeyVersion::Three).unwrap();
     let keys = KeyBatch::encode(&view.join_keys, &[Arc::new(timestamps(vec![Some(1), Some(-2_000_000)]))], 2);
     assert_eq!(shape.write(keys.get(0)), None);
-    let mut values = Vec::new();
-    let written = shape.write(keys.get(1)).unwrap();
-    assert!(shape.read(&written, &mut values));
-    assert_eq!(values, [KeyValue::Int64(-2_000_000)]);
+    let mut columns = KeyColumns::new(&view.join_keys);
+    assert!(shape.read(&shape.write(keys.get(1)).unwrap(), &mut columns));
+    assert_eq!(columns.finish(), [Arc::new(timestamps(vec![Some(-2_000_000)])) as ArrayRef]);
 }
 
 #[test]
@@ -349,6 +350,45 @@ proptest! {
     }
 }
 
+#[test]
+fn features_whose_32_bit_hashes_collide_are_refused_with_both_names() {
+    let mut met: HashMap<[u8; 4], String> = HashMap::new();
+    let named = |view: &str| {
+        let view = view.to_owned();
+        (0..200_000).map(move |number| (view.clone(), format!("f{number}")))
+    };
+    let mut collisions = named("v").chain(named("w")).filter_map(|(view, feature)| {
+        let name = format!("{view}:{feature}");
+        met.insert(field::feature_field(&view, &feature), name.clone()).map(|first| (first, name))
+    });
+    let is_within = |(one, two): &(String, String)| one[..1] == two[..1];
+    let within = collisions.find(is_within).expect("some names of so many have one hash");
+    let across = collisions.find(|pair| !is_within(pair)).expect("of two views too");
+    let check = |names: &[&str], join_key: &str| {
+        let views = names.iter().map(|name| {
+            let (view, feature) = name.split_once(':').unwrap();
+            view_of(view, &[(join_key, DType::One(Scalar::Int64))], &[(feature, DType::One(Scalar::Int64))])
+        });
+        let views: Vec<_> = views.collect();
+        let rows = super::rows("p", KeyVersion::Three, "", Expiry::default());
+        rows.check(&views).map_err(|error| error.to_string())
+    };
+    let (one, two) = (across.0.as_str(), across.1.as_str());
+    let error = check(&[one, two], "user").unwrap_err();
+    let expected = format!("feature {} and feature {} of v have the same field", &two[2..], &one[2..]);
+    assert!(error.contains(&expected), "{error}");
+    let view = view_of(
+        "v",
+        &[("user", DType::One(Scalar::Int64))],
+        &[(&within.0[2..], DType::One(Scalar::Int64)), (&within.1[2..], DType::One(Scalar::Int64))],
+    );
+    let view = Arc::new(crate::online::OnlineView { name: within.0[..1].to_owned(), ..(*view).clone() });
+    let error = super::rows("p", KeyVersion::Three, "", Expiry::default()).check(&[view]).unwrap_err().to_string();
+    assert!(error.contains(&format!("feature {} and feature {} have", &within.1[2..], &within.0[2..])), "{error}");
+    let (one, item) = (check(&[one], "user"), check(&[two], "item"));
+    assert_eq!((one, item), (Ok(()), Ok(())), "what does not share a hash may collide");
+}
+
 #[derive(Deserialize)]
 struct DumpedHash {
     key_hex: String,
@@ -365,9 +405,9 @@ fn a_hash_that_feast_wrote_is_read_field_by_field() {
     let mut rows = Vec::new();
     for hash in &dump {
         let key = hex::decode(&hash.key_hex).unwrap();
-        let mut values = Vec::new();
+        let mut ids = KeyColumns::new(&view.join_keys);
         let time = hash.fields.get(&hex::encode(field::timestamp_field(&view.name)));
-        let (true, Some(time)) = (shape.read(&key, &mut values), time) else { continue };
+        let (true, Some(time)) = (shape.read(&key, &mut ids), time) else { continue };
         let numbers = view.features.iter().map(|feature| {
             let bytes =
                 hex::decode(&hash.fields[&hex::encode(field::feature_field(&view.name, &feature.name))]).unwrap();
@@ -375,12 +415,14 @@ fn a_hash_that_feast_wrote_is_read_field_by_field() {
             arrow::util::display::array_value_to_string(&column, 0).unwrap()
         });
         let numbers = numbers.collect::<Vec<_>>().join(" ");
-        rows.push((format!("{:?}", values[0]), value::read_time(&hex::decode(time).unwrap()).unwrap(), numbers));
+        let id = arrow::util::display::array_value_to_string(&ids.finish()[0], 0).unwrap();
+        rows.push((id, value::read_time(&hex::decode(time).unwrap()).unwrap(), numbers));
     }
     expect_test::expect![[r#"
-        ("Int64(6001)", 1795154400000000, "0.25 0.5 6")
-        ("Int64(5002)", 1795150800000000, "0.5  4")
-        ("Int64(1001)", 1795140000000000, "0.875 0.5 777")
-        ("Int64(1002)", 1795140000000000, "0.75 0.5 1202")
-    "#]].assert_eq(&rows.iter().map(|row| format!("{row:?}\n")).collect::<String>());
+        ("6001", 1795154400000000, "0.25 0.5 6")
+        ("5002", 1795150800000000, "0.5  4")
+        ("1001", 1795140000000000, "0.875 0.5 777")
+        ("1002", 1795140000000000, "0.75 0.5 1202")
+    "#]]
+    .assert_eq(&rows.iter().map(|row| format!("{row:?}\n")).collect::<String>());
 }

@@ -39,14 +39,20 @@ impl FieldRows {
         deadline: Deadline,
         missing: Missing,
     ) -> Result<Vec<StoredRows>, Error> {
+        let nothing_known = |error: Error| match missing {
+            Missing::Unreachable if is_gone(&error) => Ok(reads.iter().map(Read::unreachable).collect()),
+            _ => Err(error),
+        };
         if deadline.has_passed() {
-            return Err(Error::Late);
+            return nothing_known(Error::Late);
         }
         let fields = reads.iter().map(|read| self.fields(read.view)).collect::<Result<Vec<_>, Error>>()?;
         let mut commands = Vec::new();
         let groups = group(reads, &fields, &mut commands);
         let answers = link.call(commands, deadline).await;
-        self.learn_schemas(link, reads, &groups, &answers, deadline).await?;
+        if let Err(error) = self.learn_schemas(link, reads, &groups, &answers, deadline).await {
+            return nothing_known(error);
+        }
         let mut rows: Vec<Option<StoredRows>> = reads.iter().map(|_| None).collect();
         for group in &groups {
             let mut at = 0;
@@ -107,8 +113,7 @@ impl FieldRows {
                 Some(Ok(_)) => None,
                 Some(Err(failure)) => {
                     let error = failure.clone().into_error("reading features");
-                    let is_gone = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Late);
-                    if missing == Missing::Refused || !is_gone {
+                    if missing == Missing::Refused || !is_gone(&error) {
                         return Err(error);
                     }
                     builder.push_unreachable();
@@ -141,9 +146,8 @@ impl FieldRows {
         };
         let has_values = values.iter().any(|value| *value != Value::Nil);
         let found = self.format.found(fields, row_field, has_values, &self.schemas);
-        let found = found.map_err(|detail| {
-            damaged(&format!("the field {}", String::from_utf8_lossy(&fields.row_field)), detail)
-        })?;
+        let found = found
+            .map_err(|detail| damaged(&format!("the field {}", String::from_utf8_lossy(&fields.row_field)), detail))?;
         let Found::Present { event_time, schema } = found else {
             builder.push_absent();
             return Ok(());
@@ -163,6 +167,11 @@ impl FieldRows {
         }
         builder.count(bytes)
     }
+}
+
+/// Whether the server is to blame, and not the question.
+fn is_gone(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Late | ErrorKind::Exhausted)
 }
 
 /// Brings together what can be asked together, and adds the commands.

@@ -39,8 +39,7 @@ impl Schemas {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         for (id, text) in ids.iter().zip(texts) {
             let Value::BulkString(text) = text else { continue };
-            let schema = str::from_utf8(&text).ok().and_then(RowSchema::parse);
-            if let Some(schema) = schema.filter(|schema| schema.id == *id) {
+            if let Some(schema) = str::from_utf8(&text).ok().and_then(|text| RowSchema::kept(*id, text)) {
                 known.insert(*id, Arc::new(schema));
             }
         }

@@ -28,7 +28,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, Datelike, NaiveDate, Timelike};
 use serde::Deserializer;
-use serde::de::{DeserializeSeed, Error as _, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::super::columns::{Cell, ColumnBuilder, ItemBuilder, Items, SourceColumn};
@@ -330,9 +330,5 @@ impl<'de> Visitor<'de> for List<'_> {
             }
         }
         Ok(Ok(()))
-    }
-
-    fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
-        Err(E::custom("null is no list"))
     }
 }
