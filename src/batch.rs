@@ -304,6 +304,15 @@ pub fn record_batch(fields: &[Field], columns: Vec<ArrayRef>, rows: usize) -> Re
     RecordBatch::try_new_with_options(schema, columns, &options).expect("columns have the types of their fields")
 }
 
+/// What the rows of `columns` take. Columns may be slices of larger buffers; only their own part counts.
+pub fn bytes(columns: &[ArrayRef]) -> usize {
+    let of = |column: &ArrayRef| match column.data_type().primitive_width() {
+        Some(width) => column.len() * width + column.nulls().map_or(0, |nulls| nulls.len().div_ceil(8)),
+        None => column.to_data().get_slice_memory_size().unwrap_or(0),
+    };
+    columns.iter().map(of).sum()
+}
+
 /// The same column with every row where `keep` is false nulled.
 pub fn null_where_not(column: &ArrayRef, keep: &BooleanBuffer) -> ArrayRef {
     let nulls = arrow::buffer::NullBuffer::new(keep.clone());

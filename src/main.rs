@@ -5,6 +5,12 @@ use std::process::ExitCode;
 use clap::Parser;
 use lockstep::cli::{Cli, Outcome, note, run};
 use lockstep::{config, telemetry};
+use mimalloc::MiMalloc;
+
+/// An answer is some hundred small buffers that live for a moment: with the system's allocator they took a fifth of the
+/// time of a request.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -21,7 +21,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::interleave;
 use arrow::error::ArrowError;
 
-use crate::batch::{KeyBatch, StoredRows, timestamps};
+use crate::batch::{KeyBatch, StoredRows, bytes, timestamps};
 use crate::catalog::Field;
 use crate::clock::Micros;
 use crate::error::ErrorKind;
@@ -136,11 +136,6 @@ fn gather(
         interleave(&arrays, &indices).map_err(|source| Error::Gather { feature: feature.name.clone(), source })
     };
     features.iter().enumerate().map(gather_feature).collect()
-}
-
-/// What the rows of `columns` take. Columns may be slices of larger ones; only their own part counts.
-fn bytes(columns: &[ArrayRef]) -> usize {
-    columns.iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
 }
 
 #[cfg(test)]

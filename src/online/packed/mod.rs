@@ -37,6 +37,7 @@
 //! # Why the schema is not in the row
 //! Names and types are longer than most rows. A store keeps each schema once, under its id, before the first row of it.
 
+mod columns;
 mod decode;
 mod encode;
 mod newer;

@@ -16,6 +16,7 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use tonic::Status;
 
 use super::status::refused;
+use crate::batch::bytes;
 use crate::error::ErrorKind;
 use crate::limits::{FLIGHT_ANSWER_BYTES, FLIGHT_ENCODE_INLINE_BYTES_MAX, FLIGHT_MESSAGE_BYTES_MAX};
 
@@ -100,7 +101,7 @@ impl Frames {
 
 /// A whole answer as messages; `app_metadata` goes with its first batch.
 pub(super) fn answer(batch: RecordBatch, app_metadata: Bytes) -> Messages {
-    let bytes = batch.get_array_memory_size();
+    let bytes = bytes(batch.columns());
     let rows = (batch.num_rows() * FLIGHT_ANSWER_BYTES / bytes.max(1)).max(1);
     let rest = Rest { frames: Frames::default(), batch, from: 0, rows, app_metadata };
     let pieces = stream::try_unfold(Some(rest), |rest| async move {
@@ -134,7 +135,7 @@ struct Rest {
 
 impl Rest {
     fn bytes(&self) -> usize {
-        (self.batch.get_array_memory_size()).min(FLIGHT_ANSWER_BYTES)
+        bytes(self.batch.columns()).min(FLIGHT_ANSWER_BYTES)
     }
 
     /// The messages of the next piece, and what is left. An answer without rows is one batch without rows.

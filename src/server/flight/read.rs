@@ -15,6 +15,7 @@ use super::command::Question;
 use super::frames::{self, Frames, Messages};
 use super::incoming::Incoming;
 use super::status::{in_batch, of_flow, refused};
+use crate::batch::bytes;
 use crate::clock::{Deadline, Micros};
 use crate::error::ErrorKind;
 use crate::flow;
@@ -106,7 +107,7 @@ impl Outgoing {
             Some(answer) => {
                 let (number, answer) = answer?;
                 let batch = batch(&answer, statuses);
-                let bytes = batch.get_array_memory_size();
+                let bytes = bytes(batch.columns());
                 let encode = move || {
                     let sent = self.encode(number, &batch, &answer)?;
                     Ok(Some((sent, self)))
