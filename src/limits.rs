@@ -177,7 +177,12 @@ pub const REDIS_SCRIPT_BYTES: usize = 256 << 10;
 pub const REDIS_QUEUE_MAX: usize = 1_024;
 /// Times that one command is sent on to another node, or sent again after its connection broke.
 pub const REDIS_SENT_AGAIN_MAX: u32 = 8;
-/// Pause after a failed attempt to connect: the first, and what it doubles to. Requests within it fail at once.
+/// Keys that one SCAN looks at: about 0.2 ms in which Redis answers nobody else.
+pub const REDIS_SCAN_COUNT: usize = 1_000;
+/// Nodes of a cluster that are asked at once where the slots are; the first answer is enough.
+pub const REDIS_NODES_ASKED_AT_ONCE: usize = 3;
+/// Pause after a failed attempt to connect or to find the servers, or before a command for a key on the move is sent
+/// again: the first, and what it doubles to. Requests that need the connection fail at once within it.
 pub const REDIS_RECONNECT_PAUSE: Duration = Duration::from_millis(20);
 pub const REDIS_RECONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// Time to wait for another process that is writing to the registry; a write there takes milliseconds.

@@ -11,7 +11,7 @@ pub(super) enum Failure {
     /// The caller's deadline passed; whether the command ran is not known.
     Late,
     /// No connection, or none any more; whether the command ran is not known.
-    Unreachable { server: Address, detail: String },
+    Unreachable { server: Address, outage: Outage, detail: String },
     /// A replica was asked to write.
     ReadOnly { server: Address },
     /// `maxmemory` is reached and nothing may be evicted.
@@ -32,16 +32,58 @@ pub(super) enum Failure {
     WrongType { server: Address },
     /// The server does not know the script; `Link::run` sends its text then.
     NoScript,
+    /// The key's slot is another server's now; `Link::call` follows.
+    Moved { slot: u16, to: Address },
+    /// The key is another server's already, though the slot is not yet; `Link::call` follows.
+    Ask { to: Address },
+    /// Some keys of a command are here and some are on their way; `Link::call` waits.
+    TryAgain { server: Address },
+    /// What the settings say does not fit what is there.
+    Setup { detail: String },
     /// Every other error reply.
     Refused { server: Address, code: String, detail: String },
 }
 
+/// How a connection is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outage {
+    /// It was there and ended: the command may work on another one.
+    Broken,
+    /// It cannot be made.
+    Refused,
+    /// It is there, but nobody answers on it.
+    Silent,
+}
+
 impl Failure {
+    pub fn unreachable(server: &Address, outage: Outage, detail: impl Into<String>) -> Self {
+        Self::Unreachable { server: server.clone(), outage, detail: detail.into() }
+    }
+
+    /// Whether the part of Redis that was asked cannot answer now, while other parts may.
+    pub fn is_outage(&self) -> bool {
+        matches!(
+            self,
+            Self::Late
+                | Self::Unreachable { .. }
+                | Self::Busy { .. }
+                | Self::Loading { .. }
+                | Self::ClusterDown { .. }
+                | Self::TryAgain { .. }
+                | Self::Moved { .. }
+                | Self::Ask { .. }
+        )
+    }
+
     /// What an error reply of `server` means.
     pub fn of_reply(server: &Address, error: &ServerError) -> Self {
-        let server = server.clone();
         let detail = error.details().unwrap_or_default().to_owned();
+        if let Some(redirect) = Self::of_redirect(server, error.code(), &detail) {
+            return redirect;
+        }
+        let server = server.clone();
         match error.code() {
+            "TRYAGAIN" => Self::TryAgain { server },
             "READONLY" => Self::ReadOnly { server },
             "OOM" => Self::OutOfMemory { server },
             "BUSY" => Self::Busy { server },
@@ -52,15 +94,29 @@ impl Failure {
             "NOPERM" => Self::NotAllowed { server, detail },
             "WRONGTYPE" => Self::WrongType { server },
             "NOSCRIPT" => Self::NoScript,
-            // A script that fails says why in its text; these two come from the commands it calls.
-            "ERR" if detail.contains("-OOM ") || detail.starts_with("OOM ") => Self::OutOfMemory { server },
+            // Before Redis 7, the error of a command that a script calls stands in the text of the script's own.
+            "ERR" if detail.contains("-OOM ") => Self::OutOfMemory { server },
+            "ERR" if detail.contains("-READONLY ") => Self::ReadOnly { server },
             "ERR" if detail.contains("WRONGTYPE ") => Self::WrongType { server },
             code => Self::Refused { server, code: code.to_owned(), detail },
         }
     }
 
-    /// What ended a connection to `server`, or kept it from being made.
-    pub fn of_connection(server: &Address, error: &RedisError) -> Self {
+    /// `MOVED 3999 127.0.0.1:6381`; a server without a name for the other one leaves the host out.
+    fn of_redirect(server: &Address, code: &str, detail: &str) -> Option<Self> {
+        let mut words = detail.split_ascii_whitespace();
+        let (slot, address) = match code {
+            "MOVED" | "ASK" => (words.next()?.parse().ok()?, words.next()?),
+            _ => return None,
+        };
+        let (host, port) = address.rsplit_once(':')?;
+        let host = if host.is_empty() { &server.host } else { host };
+        let to = Address::new(host, port.parse().ok()?);
+        Some(if code == "ASK" { Self::Ask { to } } else { Self::Moved { slot, to } })
+    }
+
+    /// What ended a connection to `server` or kept it from being made.
+    pub fn of_connection(server: &Address, outage: Outage, error: &RedisError) -> Self {
         let detail = error.detail().unwrap_or_default().to_owned();
         match error.code() {
             Some("WRONGPASS" | "NOAUTH") => Self::LoginRefused { server: server.clone(), detail },
@@ -69,7 +125,10 @@ impl Failure {
             _ if error.kind() == redis::ErrorKind::AuthenticationFailed => {
                 Self::LoginRefused { server: server.clone(), detail }
             }
-            _ => Self::Unreachable { server: server.clone(), detail: crate::error::chain(error) },
+            Some(_) if detail.contains("DB index") || error.to_string().contains("database") => {
+                Self::Setup { detail: format!("{server} refuses the database that lockstep.yaml names ({error})") }
+            }
+            _ => Self::unreachable(server, outage, error.to_string()),
         }
     }
 
@@ -78,7 +137,7 @@ impl Failure {
         let text = |server: Address| server.to_string();
         match self {
             Self::Late => Error::Late,
-            Self::Unreachable { server, detail } => Error::Unreachable { server: text(server), detail },
+            Self::Unreachable { server, detail, .. } => Error::Unreachable { server: text(server), detail },
             Self::ReadOnly { server } => Error::ReadOnly { server: text(server) },
             Self::OutOfMemory { server } => Error::OutOfMemory { server: text(server) },
             Self::Busy { server } => Error::Busy { server: text(server) },
@@ -88,6 +147,14 @@ impl Failure {
             Self::LoginRefused { server, detail } => Error::LoginRefused { server: text(server), detail },
             Self::NotAllowed { server, detail } => Error::NotAllowed { server: text(server), detail },
             Self::WrongType { server } => Error::WrongType { server: text(server), doing },
+            Self::Moved { to, .. } | Self::Ask { to } => {
+                let detail = "keys are sent from server to server; is this a cluster? then write mode: cluster";
+                Error::ClusterDown { server: text(to), detail: detail.to_owned() }
+            }
+            Self::TryAgain { server } => {
+                Error::ClusterDown { server: text(server), detail: "the keys are being moved; ask again".to_owned() }
+            }
+            Self::Setup { detail } => Error::Setup { detail },
             Self::NoScript => Error::Store { doing, detail: "Redis forgot the script at once, twice".to_owned() },
             Self::Refused { server, code, detail } => {
                 Error::Store { doing, detail: format!("{server} answered {code} {detail}").trim_end().to_owned() }

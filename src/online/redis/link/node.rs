@@ -17,7 +17,7 @@ use futures::future::{BoxFuture, Shared};
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisResult, Value};
 
-use super::super::failure::Failure;
+use super::super::failure::{Failure, Outage};
 use super::super::settings::Address;
 use super::opener::Opener;
 use crate::clock::Deadline;
@@ -68,6 +68,14 @@ impl Node {
         self.exchange(deadline, async |mut connection| connection.send_packed_commands(commands, 0, count).await).await
     }
 
+    /// Sends one command; an error reply is a failure.
+    pub async fn ask(self: &Arc<Self>, command: &Cmd, deadline: Deadline) -> Result<Value, Failure> {
+        match self.send_one(command, deadline).await? {
+            Value::ServerError(error) => Err(Failure::of_reply(&self.address, &error)),
+            value => Ok(value),
+        }
+    }
+
     /// As `send`, for one command.
     pub async fn send_one(self: &Arc<Self>, command: &Cmd, deadline: Deadline) -> Result<Value, Failure> {
         self.exchange(deadline, async |mut connection| connection.send_packed_command(command).await).await
@@ -93,7 +101,7 @@ impl Node {
             }
             Ok(Err(error)) => {
                 self.give_up(seat, &live);
-                Err(Failure::of_connection(&self.address, &error))
+                Err(Failure::of_connection(&self.address, Outage::Broken, &error))
             }
             Err(_) => {
                 let since = self.since(sent).max(1);
@@ -104,7 +112,7 @@ impl Node {
                 }
                 self.give_up(seat, &live);
                 let detail = format!("no answer within {}", document::duration_text(timeout));
-                Err(Failure::Unreachable { server: self.address.clone(), detail })
+                Err(Failure::unreachable(&self.address, Outage::Silent, detail))
             }
         }
     }
@@ -147,7 +155,7 @@ impl Node {
         let node = Arc::clone(self);
         // A task of its own: the next request gains from it even if this one gives up.
         let task = tokio::spawn(async move { node.connect(seat).await });
-        let gone = Failure::Unreachable { server: self.address.clone(), detail: "the gateway is stopping".to_owned() };
+        let gone = Failure::unreachable(&self.address, Outage::Broken, "the gateway is stopping");
         let running = task.map(|joined| joined.unwrap_or(Err(gone))).boxed().shared();
         attempts.running = Some(running.clone());
         Ok(running)
@@ -193,6 +201,10 @@ fn turn() -> usize {
 pub(super) fn pause(failed: u32) -> Duration {
     let longest = limits::REDIS_RECONNECT_PAUSE_MAX;
     let pause = limits::REDIS_RECONNECT_PAUSE.saturating_mul(1 << failed.min(10)).min(longest);
-    let random = RandomState::new().hash_one(failed) % 1_024;
-    pause / 2 + (pause / 2).mul_f64(random as f64 / 1_024.0)
+    pause / 2 + (pause / 2).mul_f64((random() % 1_024) as f64 / 1_024.0)
+}
+
+/// Not for secrets: what keeps gateways from all doing the same at the same time.
+pub(super) fn random() -> u64 {
+    RandomState::new().hash_one(())
 }

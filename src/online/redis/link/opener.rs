@@ -6,11 +6,12 @@
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, ProtocolVersion,
-    RedisConnectionInfo, TlsCertificates,
+    RedisConnectionInfo, TlsCertificates, Value,
 };
 
-use super::super::failure::Failure;
-use super::super::settings::{Address, Login, Server};
+use super::super::failure::{Failure, Outage};
+use super::super::settings::{Address, Login, Mode, Server};
+use super::directory::text;
 use crate::limits;
 use crate::online::Error;
 
@@ -29,6 +30,10 @@ impl Opener {
                 .map_err(|error| Error::Setup { detail: format!("{} cannot be read: {error}", path.display()) })
         };
         let mut certificates = None;
+        if server.tls.is_some() {
+            // Fails only where the process has chosen its cryptography already, which is as good.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
         if let Some(tls) = &server.tls {
             let root_cert = tls.authority.as_ref().map(read).transpose()?;
             let client_tls = match &tls.client {
@@ -48,9 +53,53 @@ impl Opener {
     /// A connection for commands, logged in and in the right database.
     pub async fn open(&self, address: &Address) -> Result<MultiplexedConnection, Failure> {
         let database = i64::from(self.server.database);
-        let refused = |error: Error| Failure::Unreachable { server: address.clone(), detail: error.to_string() };
-        let client = self.client(address, &self.server.login, database, ProtocolVersion::RESP2).map_err(refused)?;
+        let client = self.client(address, &self.server.login, database, ProtocolVersion::RESP2).map_err(broken)?;
         self.connect(address, &client, self.configuration()).await
+    }
+
+    /// A connection on which the server may send on its own.
+    pub async fn open_with_pushes(
+        &self,
+        address: &Address,
+        pushes: impl redis::aio::AsyncPushSender,
+    ) -> Result<MultiplexedConnection, Failure> {
+        let client = self.client(address, &self.server.login, 0, ProtocolVersion::RESP3).map_err(broken)?;
+        self.connect(address, &client, self.configuration().set_push_sender(pushes)).await
+    }
+
+    /// Which server is the primary, in the opinion of one sentinel.
+    pub async fn ask_sentinel(&self, sentinel: &Address, master: &str) -> Result<Address, Failure> {
+        let nobody = Login::default();
+        let login = if let Mode::Sentinel { login, .. } = &self.server.mode { login } else { &nobody };
+        let client = self.client(sentinel, login, 0, ProtocolVersion::RESP2).map_err(broken)?;
+        let mut connection = self.connect(sentinel, &client, self.configuration()).await?;
+        let mut command = redis::cmd("SENTINEL");
+        command.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
+        let asked = tokio::time::timeout(self.server.response_timeout, connection.send_packed_command(&command)).await;
+        match asked {
+            Err(_) => Err(Failure::unreachable(sentinel, Outage::Silent, "the sentinel does not answer")),
+            Ok(Err(error)) => Err(Failure::of_connection(sentinel, Outage::Broken, &error)),
+            Ok(Ok(Value::Array(address))) => match address.as_slice() {
+                [host, port] => text(host)
+                    .zip(text(port).and_then(|port| port.parse().ok()))
+                    .map(|(host, port)| Address::new(host, port)),
+                _ => None,
+            }
+            .ok_or_else(|| Failure::Setup { detail: format!("{sentinel} names no address of {master:?}") }),
+            Ok(Ok(Value::Nil)) => {
+                let detail = format!("the sentinel {sentinel} knows no primary named {master:?}; correct master");
+                Err(Failure::Setup { detail })
+            }
+            Ok(Ok(Value::ServerError(error)))
+                if error.details().is_some_and(|text| text.contains("unknown command")) =>
+            {
+                Err(Failure::Setup {
+                    detail: format!("{sentinel} is not a sentinel; let addresses name the sentinels"),
+                })
+            }
+            Ok(Ok(Value::ServerError(error))) => Err(Failure::of_reply(sentinel, &error)),
+            Ok(Ok(_)) => Err(Failure::Setup { detail: format!("{sentinel} does not answer as a sentinel does") }),
+        }
     }
 
     /// Callers bound each request themselves, so the connection has no time limit of its own.
@@ -71,10 +120,10 @@ impl Opener {
         let connecting = client.get_multiplexed_async_connection_with_config(&configuration);
         match tokio::time::timeout(timeout, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(Failure::of_connection(address, &error)),
+            Ok(Err(error)) => Err(Failure::of_connection(address, Outage::Refused, &error)),
             Err(_) => {
-                let took = crate::document::duration_text(timeout);
-                Err(Failure::Unreachable { server: address.clone(), detail: format!("no connection within {took}") })
+                let detail = format!("no connection within {}", crate::document::duration_text(timeout));
+                Err(Failure::unreachable(address, Outage::Refused, detail))
             }
         }
     }
@@ -108,4 +157,9 @@ impl Opener {
         };
         made.map_err(setup)
     }
+}
+
+/// The settings were tried when the link was made; what fails now is the address.
+fn broken(error: Error) -> Failure {
+    Failure::Setup { detail: error.to_string() }
 }

@@ -1,7 +1,12 @@
-use std::time::Duration;
+//! The link against real servers.
 
-use super::super::servers::Redis;
-use super::super::settings::{Address, Login, Mode};
+mod failures;
+mod moving;
+
+use std::time::{Duration, Instant};
+
+use super::super::servers::{self, Redis};
+use super::super::settings::{Login, Tls, TlsClient};
 use super::*;
 
 pub(super) fn server(mode: Mode, ports: &[u16]) -> Server {
@@ -35,6 +40,22 @@ fn words(words: &[&str]) -> Cmd {
 
 async fn one(link: &Link, command: &[&str]) -> Answer {
     link.call(vec![words(command)], soon()).await.remove(0)
+}
+
+/// Asks until the answer is `wanted`; the server has 30 s to come to it.
+async fn until_answered(link: &Link, command: &[&str], wanted: Answer) {
+    let began = Instant::now();
+    let mut ticks = tokio::time::interval(Duration::from_millis(10));
+    let mut last = None;
+    while began.elapsed() < Duration::from_secs(30) {
+        ticks.tick().await;
+        let answer = one(link, command).await;
+        if answer == wanted {
+            return;
+        }
+        last = Some(answer);
+    }
+    panic!("{command:?} is still answered {last:?}, not {wanted:?}");
 }
 
 fn text(text: &str) -> Answer {
