@@ -30,7 +30,7 @@ use directory::{Directory, Known};
 use node::{Node, pause};
 use opener::Opener;
 
-pub(super) use slot::crc16;
+pub(super) use slot::{crc16, of_key as slot_of_key};
 
 pub(super) type Answer = Result<Value, Failure>;
 

@@ -20,6 +20,7 @@ pub(crate) mod servers;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
+use arrow::array::ArrayRef;
 use async_trait::async_trait;
 
 pub use settings::{Address, Expiry, Login, Mode, Secret, Server, Settings, Tls, TlsClient};
@@ -27,7 +28,7 @@ pub use settings::{Address, Expiry, Login, Mode, Secret, Server, Settings, Tls, 
 use super::{ChangeListener, Error, Health, OnlineStore, OnlineView, Read, ViewStatistics, Written};
 use crate::batch::{FeatureRows, StoredRows};
 use crate::clock::Deadline;
-use link::Link;
+use link::{Link, Primary};
 
 /// The newest rows of one project, in Redis.
 #[derive(Debug)]
@@ -118,4 +119,23 @@ trait Rows: fmt::Debug + Send + Sync {
         views: &[Arc<OnlineView>],
         deadline: Deadline,
     ) -> Result<Vec<ViewStatistics>, Error>;
+
+    /// One page of the keys of one server under which rows of `views` may lie; `read` tells whether there is one. The
+    /// first page is at cursor 0. A key may come twice, and one whose slot moves meanwhile not at all.
+    async fn scan(
+        &self,
+        primary: &Primary,
+        views: &[Arc<OnlineView>],
+        cursor: u64,
+        deadline: Deadline,
+    ) -> Result<Page, Error>;
+}
+
+/// A step on the way through all keys of one server.
+#[derive(Debug)]
+struct Page {
+    /// Positions in the asked views, and join keys in each view's order; no view without keys.
+    keys: Vec<(usize, Vec<ArrayRef>)>,
+    /// Where the next page begins; none after the last one.
+    next: Option<u64>,
 }

@@ -12,7 +12,6 @@
 //! must be exactly the project.
 
 use super::super::fields::Keys;
-use super::super::glob;
 use crate::batch::{KeyColumns, KeyValue, key_values};
 use crate::catalog::{DType, Field, Scalar};
 use crate::online::OnlineView;
@@ -132,11 +131,10 @@ impl Keys for KeyShape {
         self.read_into(redis_key, &mut values).is_some() && columns.push(&values)
     }
 
-    fn pattern(&self) -> Vec<u8> {
-        let mut pattern = glob::escaped(&self.names);
-        pattern.push(b'*');
-        pattern.extend(glob::escaped(&self.project));
-        pattern
+    /// Names and types: keys of the same names may still be of other values.
+    fn entity(&self) -> Vec<u8> {
+        let types = self.order.iter().filter_map(|&position| type_number(self.join_keys[position].dtype));
+        self.names.iter().copied().chain(types.flat_map(u32::to_le_bytes)).collect()
     }
 }
 

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use super::columns::{ColumnBuilder, SourceColumn};
 use super::fields::{FieldRows, Format, Found, Schemas, ViewFields};
+use super::glob;
 use super::script::Script;
 use super::settings::Expiry;
 use crate::batch::FeatureRows;
@@ -61,6 +62,10 @@ impl Format for Feast {
         })
     }
 
+    fn pattern(&self) -> Vec<u8> {
+        [b"*".as_slice(), &glob::escaped(self.project.as_bytes())].concat()
+    }
+
     fn clash(&self, one: &ViewFields, other: &ViewFields) -> Option<String> {
         let (ours, theirs) = one.features.iter().enumerate().find_map(|(ours, field)| {
             let theirs = other.features.iter().position(|other| other == field)?;
@@ -89,6 +94,10 @@ impl Format for Feast {
 
     fn read_value(&self, value: &[u8], column: &mut ColumnBuilder<'_>) -> Result<(), String> {
         value::read(value, column)
+    }
+
+    fn is_null(&self, value: &[u8]) -> bool {
+        value::is_null(value)
     }
 
     fn write_value(&self, column: &SourceColumn<'_>, row: usize, value: &mut Vec<u8>) -> Result<(), String> {

@@ -2,7 +2,7 @@
 //! `google.protobuf.Timestamp`.
 //!
 //! Written straight from Arrow columns and read straight into them; there is no message type in between. A null is a
-//! value of no bytes.
+//! value of no bytes; Feast itself writes a missing time as the number that stands for NaT, which is read as a null too.
 //!
 //! # What is read that we would write otherwise
 //! Feast has several types that hold the same thing: UUIDs, decimals and JSON are texts, sets are lists without order.
@@ -22,6 +22,9 @@ const VARINT: u64 = 0;
 const FIXED64: u64 = 1;
 const COUNTED: u64 = 2;
 const FIXED32: u64 = 5;
+
+/// What Feast writes for a time that is missing: NaT, taken for a number.
+const NO_TIME: i64 = i64::MIN;
 
 /// Field numbers of `Value`: those of the scalars; their lists and sets come so much later.
 const LIST: u64 = 10;
@@ -76,15 +79,11 @@ pub(super) fn write(column: &SourceColumn<'_>, row: usize, bytes: &mut Vec<u8>) 
 /// Reads one value into `column`. An error says what is wrong with it, as the end of a sentence about the value.
 pub(super) fn read(value: &[u8], column: &mut ColumnBuilder<'_>) -> Result<(), String> {
     let mut wire = Wire(value);
-    if value.is_empty() {
+    if is_null(value) {
         column.push_null();
         return Ok(());
     }
     let (number, wire_type) = wire.tag()?;
-    if number == NULL {
-        column.push_null();
-        return Ok(());
-    }
     let wanted = column.field.dtype;
     if !holds(number, wanted) {
         return Err(format!("is of Feast's type {}, not {wanted}", name_of(number)));
@@ -105,6 +104,16 @@ pub(super) fn read(value: &[u8], column: &mut ColumnBuilder<'_>) -> Result<(), S
         return Err("is damaged: it goes on after its value".to_owned());
     }
     column.end_value()
+}
+
+/// No bytes, or a value that says that it is null.
+pub(super) fn is_null(value: &[u8]) -> bool {
+    let mut wire = Wire(value);
+    value.is_empty()
+        || wire.tag().is_ok_and(|(number, wire_type)| {
+            let is_time = (Some(number), wire_type) == (scalar_number(Scalar::Timestamp), VARINT);
+            number == NULL || (is_time && wire.varint() == Ok(NO_TIME as u64))
+        })
 }
 
 /// A time in microseconds as a `google.protobuf.Timestamp`.

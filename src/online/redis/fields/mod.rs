@@ -11,8 +11,9 @@
 
 mod progress;
 mod read;
+mod scan;
 mod schemas;
-mod slot;
+mod statistics;
 mod write;
 
 #[cfg(test)]
@@ -24,11 +25,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 
-use super::Rows;
 use super::columns::{ColumnBuilder, SourceColumn};
-use super::link::Link;
+use super::link::{Link, Primary};
 use super::script::Script;
 use super::settings::Expiry;
+use super::{Page, Rows};
 use crate::batch::{FeatureRows, KeyColumns, StoredRows};
 use crate::clock::Deadline;
 use crate::online::packed::RowSchema;
@@ -66,8 +67,8 @@ pub(super) trait Keys: fmt::Debug + Send + Sync {
     /// Appends the join keys of a Redis key; false where it is not the key of an entity of the view.
     fn read(&self, redis_key: &[u8], columns: &mut KeyColumns) -> bool;
 
-    /// A pattern for `SCAN` that every key of the view matches; others may match it too.
-    fn pattern(&self) -> Vec<u8>;
+    /// What tells the view's entities from others; views with the same stand in one hash.
+    fn entity(&self) -> Vec<u8>;
 }
 
 /// What a hash says of one view's row.
@@ -84,6 +85,9 @@ pub(super) enum Found {
 /// What a layout of hashes is.
 pub(super) trait Format: fmt::Debug + Send + Sync {
     fn view(&self, view: &Arc<OnlineView>) -> Result<ViewFields, Error>;
+
+    /// A pattern for `SCAN` that the keys of all views match; others may match it too.
+    fn pattern(&self) -> Vec<u8>;
 
     /// Whether two views of the same entities would be in each other's way, and how.
     fn clash(&self, one: &ViewFields, other: &ViewFields) -> Option<String>;
@@ -102,6 +106,9 @@ pub(super) trait Format: fmt::Debug + Send + Sync {
 
     /// Reads the value of a field. An error says what is wrong with it, as the end of a sentence about the value.
     fn read_value(&self, value: &[u8], column: &mut ColumnBuilder<'_>) -> Result<(), String>;
+
+    /// Whether a stored value stands for a null.
+    fn is_null(&self, value: &[u8]) -> bool;
 
     /// Appends the value of a row. An error is the end of a sentence about the rows.
     fn write_value(&self, column: &SourceColumn<'_>, row: usize, value: &mut Vec<u8>) -> Result<(), String>;
@@ -154,8 +161,7 @@ impl Rows for FieldRows {
         let fields = views.iter().map(|view| self.fields(view)).collect::<Result<Vec<_>, Error>>()?;
         for (position, one) in fields.iter().enumerate() {
             for other in &fields[..position] {
-                // Views share a hash where the same question has the same key.
-                if one.keys.pattern() != other.keys.pattern() {
+                if one.keys.entity() != other.keys.entity() {
                     continue;
                 }
                 let (new, old) = (&one.view.name, &other.view.name);
@@ -209,10 +215,20 @@ impl Rows for FieldRows {
 
     async fn statistics(
         &self,
-        _link: &Link,
-        _views: &[Arc<OnlineView>],
-        _deadline: Deadline,
+        link: &Link,
+        views: &[Arc<OnlineView>],
+        deadline: Deadline,
     ) -> Result<Vec<ViewStatistics>, Error> {
-        Ok(Vec::new())
+        self.count(link, views, deadline).await
+    }
+
+    async fn scan(
+        &self,
+        primary: &Primary,
+        views: &[Arc<OnlineView>],
+        cursor: u64,
+        deadline: Deadline,
+    ) -> Result<Page, Error> {
+        self.page(primary, views, cursor, deadline).await
     }
 }

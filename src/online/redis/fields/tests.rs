@@ -1,15 +1,19 @@
 //! Both layouts of hashes on real servers: the contract of an online store, and what each of them promises of its own.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use async_trait::async_trait;
 
-use super::super::RedisStore;
 use super::super::feast::{self, KeyVersion};
 use super::super::hash;
-use super::super::servers::Redis;
+use super::super::link::Link;
+use super::super::servers::{Cluster, Redis};
 use super::super::settings::{Address, Expiry, Login, Mode, Server, Settings};
+use super::super::{RedisStore, Rows};
 use super::FieldRows;
 use crate::batch::{FeatureRows, StoredRows};
 use crate::catalog::{DType, Scalar};
@@ -272,7 +276,6 @@ async fn a_written_hash_expires_after_the_time_of_its_view() {
 
 #[test]
 fn views_that_would_be_in_each_others_way_are_refused_with_both_names() {
-    use super::super::Rows;
     let view = |name: &str, feature: &str| view_of(name, &[("user", INT)], &[(feature, INT)]);
     let refused = |rows: FieldRows, views: &[Arc<OnlineView>]| rows.check(views).unwrap_err().to_string();
     hash_rows().check(&[view("one", "a"), view("two", "b")]).unwrap();
@@ -291,4 +294,62 @@ fn views_that_would_be_in_each_others_way_are_refused_with_both_names() {
     let two = [view("one", "a"), view("two", "b")];
     let refusal = refused(hash::rows("t:", expire, Clock::default()), &two);
     assert!(refusal.contains("rows of two cannot be stored: it stands in one hash with one"), "{refusal}");
+}
+
+/// Over a cluster of three primaries.
+fn check_on_cluster(promises: Promises, make: &dyn Fn(&Settings) -> Arc<dyn OnlineStore>) {
+    let cluster = Cluster::start();
+    let settings = settings(Mode::Cluster, &cluster.ports());
+    let empty = || {
+        for server in &cluster.servers[..3] {
+            server.ask(&["FLUSHALL"]);
+        }
+        make(&settings)
+    };
+    conformance::check_promises(&empty, promises, 8);
+}
+
+#[test]
+fn the_layout_feast_keeps_what_it_promises_on_a_cluster() {
+    check_on_cluster(FEAST, &|settings| {
+        Arc::new(RedisStore::with(settings, Box::new(feast_rows(KeyVersion::Three))).unwrap())
+    });
+}
+
+#[test]
+fn the_layout_hash_keeps_the_contract_on_a_cluster() {
+    check_on_cluster(Promises::ALL, &|settings| {
+        let store = RedisStore::with(settings, Box::new(hash_rows())).unwrap();
+        Arc::new(EachViewAlone(Arc::new(store)))
+    });
+}
+
+#[tokio::test]
+async fn a_scan_meets_every_key_of_every_view_and_no_other() {
+    let redis = Redis::start();
+    let settings = settings(Mode::Standalone, &[redis.port()]);
+    for make in [|| feast_rows(KeyVersion::Two), || feast_rows(KeyVersion::Three), hash_rows] {
+        redis.ask(&["FLUSHALL"]);
+        let link = Link::new(settings.server.clone()).unwrap();
+        let rows = make();
+        let (one, two) = (plain_view("one"), view_of("two", &[("item", INT)], &[("value", INT)]));
+        let numbers: Vec<_> = (0..3_000).map(|id| (Some(id), 10, None, Some(id))).collect();
+        rows.write(&link, &one, &lines(&numbers), soon()).await.unwrap();
+        rows.write(&link, &two, &lines(&numbers[..2_000]), soon()).await.unwrap();
+        redis.ask(&["SET", "proj_a", "another program's"]);
+        redis.ask(&["SET", "t:features:id:x", "another program's"]);
+        let primaries = link.primaries(soon()).await.unwrap();
+        let mut met = [BTreeSet::new(), BTreeSet::new()];
+        let mut cursor = Some(0);
+        while let Some(at) = cursor {
+            let views = [Arc::clone(&one), Arc::clone(&two)];
+            let page = rows.scan(&primaries[0], &views, at, soon()).await.unwrap();
+            for (view, columns) in page.keys {
+                met[view].extend(columns[0].as_primitive::<Int64Type>().values().iter().copied());
+            }
+            cursor = page.next;
+        }
+        assert_eq!(met[0], (0..3_000).collect());
+        assert_eq!(met[1], (0..2_000).collect());
+    }
 }

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use redis::Value;
 
 use super::super::columns::{SourceColumn, source_columns};
-use super::super::link::Link;
+use super::super::link::{Link, slot_of_key};
 use super::super::script::ScriptCall;
-use super::slot::slot;
 use super::{FieldRows, ViewFields};
 use crate::batch::{FeatureRows, KeyBatch};
 use crate::clock::Deadline;
@@ -124,7 +123,7 @@ fn place(link: &Link, fields: &ViewFields, rows: &FeatureRows) -> Result<(Vec<Pl
             let detail = "a time among the join keys has a fraction of a second, and Feast has keys of whole seconds";
             return Err(Error::Unstorable { view: fields.view.name.clone(), detail: detail.to_owned() });
         };
-        let slot = if link.is_cluster() { slot(&key) } else { 0 };
+        let slot = if link.is_cluster() { slot_of_key(&key) } else { 0 };
         placed.push(Placed { row, slot, key });
     }
     let without_key = (keys.rows() - placed.len()) as u64;

@@ -10,7 +10,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::super::fields::Keys;
-use super::super::glob;
 use super::value::{parse_date, parse_time, push_date, push_time};
 use crate::batch::{KeyColumns, KeyValue, key_values};
 use crate::catalog::{DType, Field, Scalar};
@@ -81,10 +80,8 @@ impl Keys for TextKeys {
         self.write_values(&values) == redis_key && columns.push(&values)
     }
 
-    fn pattern(&self) -> Vec<u8> {
-        let mut pattern = glob::escaped(&self.start);
-        pattern.push(b'*');
-        pattern
+    fn entity(&self) -> Vec<u8> {
+        self.start.clone()
     }
 }
 

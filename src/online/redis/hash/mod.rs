@@ -19,7 +19,7 @@
 
 mod key;
 mod row;
-mod value;
+pub(super) mod value;
 
 #[cfg(test)]
 mod tests;
@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use super::columns::{ColumnBuilder, SourceColumn};
 use super::fields::{FieldRows, Format, Found, Schemas, ViewFields};
+use super::glob;
 use super::script::Script;
 use super::settings::Expiry;
 use crate::batch::FeatureRows;
@@ -59,6 +60,10 @@ impl Format for Hash {
             features: view.features.iter().map(|feature| feature.name.clone().into_bytes()).collect(),
             schema: RowSchema::of(view),
         })
+    }
+
+    fn pattern(&self) -> Vec<u8> {
+        [glob::escaped(self.prefix.as_bytes()).as_slice(), b"features:*"].concat()
     }
 
     fn clash(&self, one: &ViewFields, other: &ViewFields) -> Option<String> {
@@ -98,6 +103,10 @@ impl Format for Hash {
 
     fn read_value(&self, value: &[u8], column: &mut ColumnBuilder<'_>) -> Result<(), String> {
         value::read(value, column)
+    }
+
+    fn is_null(&self, value: &[u8]) -> bool {
+        value.trim_ascii() == b"null"
     }
 
     fn write_value(&self, column: &SourceColumn<'_>, row: usize, value: &mut Vec<u8>) -> Result<(), String> {

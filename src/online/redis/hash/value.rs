@@ -37,7 +37,7 @@ use super::super::columns::{Cell, ColumnBuilder, ItemBuilder, Items, SourceColum
 const CALENDAR: std::ops::RangeInclusive<i32> = 0..=9999;
 
 /// Appends the value of `row`. An error is the end of a sentence about the rows.
-pub(super) fn write(column: &SourceColumn<'_>, row: usize, text: &mut Vec<u8>) -> Result<(), String> {
+pub(in crate::online::redis) fn write(column: &SourceColumn<'_>, row: usize, text: &mut Vec<u8>) -> Result<(), String> {
     match column.cell(row)? {
         Cell::Null => text.extend_from_slice(b"null"),
         Cell::One(item) => write_item(&column.items, item, text),
@@ -57,7 +57,7 @@ pub(super) fn write(column: &SourceColumn<'_>, row: usize, text: &mut Vec<u8>) -
 }
 
 /// Reads one value into `column`. An error says what is wrong with it, as the end of a sentence about the value.
-pub(super) fn read(text: &[u8], column: &mut ColumnBuilder<'_>) -> Result<(), String> {
+pub(in crate::online::redis) fn read(text: &[u8], column: &mut ColumnBuilder<'_>) -> Result<(), String> {
     let value: &RawValue = serde_json::from_slice(text).map_err(|_| "is not JSON".to_owned())?;
     let value = value.get();
     if value == "null" {

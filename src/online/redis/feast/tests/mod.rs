@@ -1,5 +1,7 @@
 //! Keys and values against what Feast 0.67.0 wrote, and round trips of everything else.
 
+mod peer;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -73,7 +75,7 @@ fn golden<T: for<'a> Deserialize<'a>>(text: &str) -> Vec<T> {
 
 #[test]
 fn keys_are_those_that_feast_makes_and_are_read_back() {
-    let goldens: Vec<KeyGolden> = golden(include_str!("../../../../tests/golden/feast/entity_keys.json"));
+    let goldens: Vec<KeyGolden> = golden(include_str!("../../../../../tests/golden/feast/entity_keys.json"));
     assert_eq!(goldens.len(), 13);
     for golden in goldens {
         let without_entity = golden.name == "dummy";
@@ -218,7 +220,7 @@ fn read(field: &Field, values: &[&[u8]]) -> Result<ArrayRef, String> {
 
 #[test]
 fn values_are_those_that_feast_writes_and_are_read_back() {
-    let goldens: Vec<ValueGolden> = golden(include_str!("../../../../tests/golden/feast/values.json"));
+    let goldens: Vec<ValueGolden> = golden(include_str!("../../../../../tests/golden/feast/values.json"));
     assert_eq!(goldens.len(), 44);
     let (mut both_ways, mut only_read, mut refused) = (0, 0, 0);
     for golden in goldens {
@@ -259,6 +261,13 @@ fn a_value_of_another_type_is_named() {
     let embedding = Field::new("f", DType::Embedding(3));
     assert_eq!(read(&embedding, &[&bytes]).unwrap_err(), "it has 2 items, not 3");
     assert!(read(&Field::new("f", DType::Embedding(2)), &[&bytes]).is_ok());
+}
+
+#[test]
+fn the_number_that_feast_writes_for_a_missing_time_is_a_null() {
+    let mut bytes = vec![8 << 3];
+    prost::encoding::encode_varint(i64::MIN as u64, &mut bytes);
+    assert!(read(&Field::new("at", DType::TIMESTAMP), &[&bytes]).unwrap().is_null(0));
 }
 
 #[test]
@@ -397,7 +406,7 @@ struct DumpedHash {
 
 #[test]
 fn a_hash_that_feast_wrote_is_read_field_by_field() {
-    let dump: Vec<DumpedHash> = golden(include_str!("../../../../tests/golden/feast/redis_dump.json"));
+    let dump: Vec<DumpedHash> = golden(include_str!("../../../../../tests/golden/feast/redis_dump.json"));
     let (int, float) = (DType::One(Scalar::Int64), DType::One(Scalar::Float32));
     let features = [("conv_rate", float), ("acc_rate", float), ("avg_daily_trips", int)];
     let view = view_of("driver_hourly_stats", &[("driver_id", int)], &features);
