@@ -12,7 +12,7 @@ pub mod redis;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
