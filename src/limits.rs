@@ -180,6 +180,13 @@ pub const PASSWORD_FILE_BYTES_MAX: usize = 4 << 10;
 /// Bytes of commands sent to one node before their answers are awaited, so that a large write neither holds up the
 /// reads behind it for long nor looks like a server that is silent.
 pub const REDIS_ROUND_BYTES: usize = 1 << 20;
+/// Rows, and bytes after which no more rows join, of one call of a script in Redis: a few milliseconds in which the
+/// server answers no one else.
+pub const REDIS_SCRIPT_ROWS: usize = 512;
+pub const REDIS_SCRIPT_BYTES: usize = 256 << 10;
+/// Rows of each view whose values statistics look at; of the others they only see that they are there. Enough for the
+/// share of a feature's values to be right within a percent.
+pub const REDIS_STATISTICS_ROWS: u64 = 10_000;
 /// Requests that wait to be written to one connection to Redis.
 pub const REDIS_QUEUE_MAX: usize = 1_024;
 /// Times that one command is sent on to another node, or sent again after its connection broke.

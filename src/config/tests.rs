@@ -106,9 +106,9 @@ fn unknown_keys_are_told_with_their_place() {
     check(
         "online_store: {type: redis}\noffline_store: {type: delta}\n",
         expect![[r#"
-        lockstep.yaml:1:1: the file lacks the key project
-        lockstep.yaml:1:22: type of online_store must be one of embedded, memory, it is the text "redis"
-        lockstep.yaml:2:23: type of offline_store must be parquet, it is the text "delta""#]],
+            lockstep.yaml:1:1: the file lacks the key project
+            lockstep.yaml:1:15: online_store lacks the key addresses
+            lockstep.yaml:2:23: type of offline_store must be parquet, it is the text "delta""#]],
     );
 }
 
@@ -380,28 +380,54 @@ fn everything_can_be_said_of_a_redis_store_and_its_passwords_are_not_shown() {
 #[test]
 fn mistakes_in_a_redis_store_are_told_with_their_place() {
     let check = |keys: &str, expected: Expect| expected.assert_eq(&redis(keys).unwrap_err());
-    check("  mode: solo\n  adresses: []\n", expect![[r#""#]]);
-    check("  addresses: []\n  password: 123456\n", expect![[r#""#]]);
+    check("  mode: solo\n  adresses: []\n", expect![[r#"
+        lockstep.yaml:3:3: online_store lacks the key addresses
+        lockstep.yaml:4:9: mode of online_store must be one of standalone, sentinel, cluster, it is the text "solo"
+        lockstep.yaml:5:3: online_store has the unknown key adresses; did you mean addresses?"#]]);
+    check("  addresses: []\n  password: 123456\n", expect![[r#"
+        lockstep.yaml:4:14: addresses of online_store must not be empty
+        lockstep.yaml:5:13: password of online_store must be text, it is something else; put it in quotes"#]]);
     check(
         "  addresses: ['redis://:hunter2@redis:6379', 'redis']\n  username: gateway\n  master: features\n  database: -1\n",
-        expect![[r#""#]],
+        expect!["lockstep.yaml:7:13: database of online_store is not allowed: -1 is less than the minimum of 0"],
     );
     check(
         "  addresses: ['redis://:hunter2@redis:6379', 'redis']\n  username: gateway\n  master: features\n",
-        expect![[r#""#]],
+        expect![[r#"
+            lockstep.yaml:4:15: an address is a host and a port, such as redis.example.com:6379; login and database have keys of their own
+            lockstep.yaml:4:46: a standalone server has one address; for several, write mode: sentinel or mode: cluster
+            lockstep.yaml:4:46: an address is a host and a port, such as redis.example.com:6379; login and database have keys of their own
+            lockstep.yaml:5:13: a username needs a password
+            lockstep.yaml:6:11: master is for mode: sentinel only"#]],
     );
-    check("  addresses: ['a:1']\n  mode: sentinel\n  sentinel_username: watcher\n", expect![[r#""#]]);
+    check("  addresses: ['a:1']\n  mode: sentinel\n  sentinel_username: watcher\n", expect![[r#"
+        lockstep.yaml:5:9: mode: sentinel needs master, the name by which the sentinels know the primary
+        lockstep.yaml:6:22: a sentinel_username needs a sentinel_password"#]]);
     check(
         "  addresses: ['a:1']\n  mode: cluster\n  database: 1\n  sentinel_password: hunter2\n  feast: {}\n",
-        expect![[r#""#]],
+        expect![[r#"
+            lockstep.yaml:5:9: sentinel_username and sentinel_password are for mode: sentinel only
+            lockstep.yaml:6:13: a cluster has database 0 only; write a prefix to keep projects apart
+            lockstep.yaml:8:10: feast is for layout: feast only"#]],
     );
     check(
         "  addresses: ['a:1']\n  tls: {certificate: c.pem}\n  connections: 0\n  connect_timeout: 2m\n  response_timeout: fast\n",
-        expect![[r#""#]],
+        expect![[r#"
+            lockstep.yaml:5:8: certificate and key of tls belong together; write both or none
+            lockstep.yaml:6:16: connections may be 1 to 128
+            lockstep.yaml:7:20: connect_timeout may be 1m at most
+            lockstep.yaml:8:21: "fast" is not a span of time; write a whole number and ms, s, m, h, d or w, such as 30d"#]],
     );
     check(
         "  addresses: ['a:1']\n  prefix: '{taxi}'\n  expire_after: 0s\n  views: {rides: {expire_after: long}}\n  layout: feast\n  feast: {key_version: 4}\n",
-        expect![[r#""#]],
+        expect![[r#"
+            lockstep.yaml:5:11: a prefix is made of letters, digits and : _ - . /, such as taxi:
+            lockstep.yaml:6:17: "0s" is no time at all; leave the key out to have no bound
+            lockstep.yaml:7:33: "long" is not a span of time; write a whole number and ms, s, m, h, d or w, such as 30d
+            lockstep.yaml:9:24: Feast's keys have version 2 or 3, as entity_key_serialization_version in feature_store.yaml"#]],
     );
-    check("  addresses: ['a:1']\n  password: ''\n  password_file: /no/such/file\n", expect![[r#""#]]);
+    check("  addresses: ['a:1']\n  password: ''\n  password_file: /no/such/file\n", expect![[r#"
+        lockstep.yaml:5:13: a password must not be empty; leave it out where the server wants none
+        lockstep.yaml:6:18: /no/such/file cannot be read: No such file or directory (os error 2)
+        lockstep.yaml:6:18: there is a password already; leave password or password_file out"#]]);
 }

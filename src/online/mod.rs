@@ -15,7 +15,7 @@ pub(crate) mod conformance;
 #[cfg(test)]
 pub(crate) mod faulty;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 use std::fmt;
 use std::sync::{Arc, Weak};

@@ -32,7 +32,7 @@ use node::Node;
 use opener::Opener;
 
 pub(super) use node::pause;
-pub(super) use slot::crc16;
+pub(super) use slot::{crc16, of_key as slot_of_key};
 
 pub(super) type Answer = Result<Value, Failure>;
 

@@ -3,7 +3,12 @@
 //! [`Link`] knows servers and connections and nothing of features; a layout ([`Rows`]) knows which keys a view's rows
 //! have and what their bytes mean, and nothing of servers. The store puts the two together.
 
+mod columns;
 mod failure;
+mod feast;
+mod fields;
+mod glob;
+mod hash;
 mod health;
 mod key;
 mod link;
@@ -20,14 +25,15 @@ pub(crate) mod servers;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
+use arrow::array::ArrayRef;
 use async_trait::async_trait;
 
 pub use settings::{Address, Expiry, Layout, Login, Mode, Secret, Server, Settings, Tls, TlsClient};
 
 use super::{ChangeListener, Error, Health, OnlineStore, OnlineView, Read, ViewStatistics, Written};
 use crate::batch::{FeatureRows, StoredRows};
-use crate::clock::Deadline;
-use link::Link;
+use crate::clock::{Clock, Deadline};
+use link::{Link, Primary};
 
 /// The newest rows of one project, in Redis.
 #[derive(Debug)]
@@ -39,25 +45,30 @@ pub struct RedisStore {
 impl RedisStore {
     /// Connects, and refuses a database that is not the project's.
     pub async fn connect(settings: &Settings, deadline: Deadline) -> Result<Self, Error> {
-        let store = Self { link: Arc::new(Link::new(settings.server.clone())?), rows: rows(settings)? };
+        let store = Self::with(settings, rows(settings))?;
         marker::check(&store.link, settings, deadline).await?;
         Ok(store)
+    }
+
+    /// Connects to nothing yet.
+    fn with(settings: &Settings, rows: Box<dyn Rows>) -> Result<Self, Error> {
+        Ok(Self { link: Arc::new(Link::new(settings.server.clone())?), rows: rows.into() })
     }
 }
 
 /// The layout that the settings name.
-fn rows(settings: &Settings) -> Result<Arc<dyn Rows>, Error> {
-    Ok(match &settings.layout {
-        Layout::Packed => Arc::new(packed::Packed::new(settings)),
-        Layout::Hash => Arc::new(hash::rows(&settings.prefix, settings.expire.clone())),
+fn rows(settings: &Settings) -> Box<dyn Rows> {
+    match &settings.layout {
+        Layout::Packed => Box::new(packed::Packed::new(settings)),
+        Layout::Hash => Box::new(hash::rows(&settings.prefix, settings.expire.clone(), Clock::default())),
         Layout::Feast { project, key_version } => {
             let version = match key_version {
-                2 => feast::KeyVersion::V2,
-                _ => feast::KeyVersion::V3,
+                2 => feast::KeyVersion::Two,
+                _ => feast::KeyVersion::Three,
             };
-            Arc::new(feast::rows(project, version, &settings.prefix, settings.expire.clone()))
+            Box::new(feast::rows(project, version, &settings.prefix, settings.expire.clone()))
         }
-    })
+    }
 }
 
 #[async_trait]
@@ -100,6 +111,9 @@ impl OnlineStore for RedisStore {
 /// A layout: how the rows of views lie in Redis. The methods keep the contract of [`super::OnlineStore`].
 #[async_trait]
 trait Rows: fmt::Debug + Send + Sync {
+    /// Whether the layout can hold these views together; an error names the view and what is in the way.
+    fn check(&self, views: &[Arc<OnlineView>]) -> Result<(), Error>;
+
     async fn read(&self, link: &Link, reads: &[Read<'_>], deadline: Deadline) -> Result<Vec<StoredRows>, Error>;
 
     /// As `read`; but rows whose server does not answer are `unreachable`, and the others are answered.
@@ -134,9 +148,28 @@ trait Rows: fmt::Debug + Send + Sync {
         deadline: Deadline,
     ) -> Result<Vec<ViewStatistics>, Error>;
 
+    /// One page of the keys of one server under which rows of `views` may lie; `read` tells whether there is one. The
+    /// first page is at cursor 0. A key may come twice, and one whose slot moves meanwhile not at all.
+    async fn scan(
+        &self,
+        primary: &Primary,
+        views: &[Arc<OnlineView>],
+        cursor: u64,
+        deadline: Deadline,
+    ) -> Result<Page, Error>;
+
     /// What the keys of the views' rows begin with, none the beginning of another; nothing for all keys there are.
     fn key_prefixes(&self, views: &[Arc<OnlineView>]) -> Vec<Vec<u8>>;
 
     /// View and entity key of the row under a key with one of these prefixes; none where the key does not tell.
     fn row_of<'k>(&self, key: &'k [u8]) -> Option<(&'k str, &'k [u8])>;
+}
+
+/// A step on the way through all keys of one server.
+#[derive(Debug)]
+struct Page {
+    /// Positions in the asked views, and join keys in each view's order; no view without keys.
+    keys: Vec<(usize, Vec<ArrayRef>)>,
+    /// Where the next page begins; none after the last one.
+    next: Option<u64>,
 }

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures::future::try_join_all;
-use redis::aio::MultiplexedConnection;
+use redis::aio::{MultiplexedConnection, SendError};
 use redis::{PushInfo, PushKind, Value};
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
@@ -93,7 +93,7 @@ async fn listen_to(
     let hears = Arc::clone(ears);
     let pushes = move |push: PushInfo| {
         hears.hear(&push);
-        Ok(())
+        Ok::<(), SendError>(())
     };
     let mut connection = primary.open_with_pushes(pushes).await?;
     let mut command = redis::cmd("CLIENT");

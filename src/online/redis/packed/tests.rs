@@ -7,12 +7,12 @@ use arrow::buffer::BooleanBuffer;
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
 
+use super::super::RedisStore;
 use super::super::key::{RowKeys, watermark_field, watermarks};
 use super::super::link::Answer;
 use super::super::script::ScriptCall;
 use super::super::servers::Redis;
-use super::super::settings::{Address, Login, Mode, Server};
-use super::super::RedisStore;
+use super::super::settings::{Address, Layout, Login, Mode, Server};
 use super::*;
 use crate::batch::{KeyBatch, Origin, timestamps};
 use crate::catalog::{DType, Digest, Scalar};
@@ -35,7 +35,14 @@ fn settings(redis: &Redis, prefix: &str) -> Settings {
         connect_timeout: Duration::from_secs(5),
         response_timeout: Duration::from_secs(10),
     };
-    Settings { server, project: "shop".to_owned(), prefix: prefix.to_owned(), shared: false, expire: Expiry::default() }
+    Settings {
+        server,
+        layout: Layout::Packed,
+        project: "shop".to_owned(),
+        prefix: prefix.to_owned(),
+        shared: false,
+        expire: Expiry::default(),
+    }
 }
 
 fn store_with(settings: &Settings) -> RedisStore {
