@@ -14,6 +14,7 @@
 //! # Why the view stands in front
 //! Then all rows of a view have one prefix, which is what Redis can tell the changes of.
 
+use super::link::crc16;
 use crate::limits::REDIS_BUCKETS;
 
 /// Builds the keys of one view's rows, one after another in one buffer.
@@ -48,16 +49,6 @@ impl RowKeys {
     pub fn bytes_max(prefix: &str, view: &str) -> usize {
         prefix.len() + "f:".len() + view.len() + ":{255}:".len()
     }
-}
-
-/// INTERIM
-fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(
-            crc ^ (u16::from(*byte) << 8),
-            |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 },
-        )
-    })
 }
 
 pub(super) fn bucket_of(entity: &[u8]) -> usize {
