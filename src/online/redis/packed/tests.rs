@@ -91,7 +91,7 @@ fn it_keeps_the_contract_in_a_cluster() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_dead_node_of_a_cluster_had_is_unreachable_and_the_rest_is_answered() {
-    let mut cluster = Cluster::start_with(&["cluster-require-full-coverage no", "cluster-replica-no-failover yes"]);
+    let mut cluster = Cluster::start_with(&["cluster-require-full-coverage no"]);
     let store = store_with(&settings_of(Mode::Cluster, &cluster.ports(), ""));
     let view = plain_view("companies");
     let rows: Vec<_> = (0..300).map(|id| (Some(id), id, None, Some(id))).collect();
@@ -103,6 +103,7 @@ async fn what_a_dead_node_of_a_cluster_had_is_unreachable_and_the_rest_is_answer
 
     let dead = cluster.owner(slot_of(&keys, 7));
     let is_dead: Vec<bool> = (0..310).map(|row| cluster.owner(slot_of(&keys, row)) == dead).collect();
+    cluster.servers[dead + 3].kill();
     cluster.servers[dead].kill();
     let deadline = || Deadline::after(Duration::from_secs(5));
     let error = store.read(&reads, deadline()).await.unwrap_err();
@@ -470,6 +471,10 @@ async fn after_a_kill_every_event_up_to_the_progress_is_there() {
         redis.kill();
         let (acknowledged, _) = writer.await.unwrap();
         redis.restart();
+        let wait = Deadline::after(Duration::from_secs(30));
+        while redis.ask(&["PING"]) != "+PONG" {
+            assert!(!wait.has_passed(), "the server loads what it has on disk");
+        }
 
         let store = self::store(&redis);
         let last = progress(&store, &view).await.expect("batches were acknowledged");
