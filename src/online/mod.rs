@@ -6,7 +6,7 @@
 pub mod embedded;
 pub mod memory;
 mod packed;
-#[allow(dead_code)]
+
 pub mod redis;
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::key;
 use super::link::Link;
 use super::script::Script;
 use super::settings::Settings;
@@ -106,5 +107,13 @@ impl Rows for Packed {
         deadline: Deadline,
     ) -> Result<Vec<ViewStatistics>, Error> {
         self.count(link, views, deadline).await
+    }
+
+    fn key_prefixes(&self, views: &[Arc<OnlineView>]) -> Vec<Vec<u8>> {
+        views.iter().map(|view| [&self.prefix, "f:", &view.name, ":"].concat().into_bytes()).collect()
+    }
+
+    fn row_of<'k>(&self, key: &'k [u8]) -> Option<(&'k str, &'k [u8])> {
+        key::row_of(&self.prefix, key)
     }
 }
