@@ -173,3 +173,6 @@ struct Page {
     /// Where the next page begins; none after the last one.
     next: Option<u64>,
 }
+
+#[cfg(test)]
+mod tests;
