@@ -73,6 +73,29 @@ fn it_keeps_the_contract_over_encrypted_connections() {
     check_contract(&settings, 8);
 }
 
+/// `docs/redis.md` names this user's permissions.
+#[test]
+fn it_keeps_the_contract_as_the_user_of_the_documentation() {
+    let documentation = include_str!("../../../docs/redis.md");
+    let start = documentation.find("ACL SETUSER lockstep on >PASSWORD").unwrap();
+    let command = documentation[start..].split("```").next().unwrap().replace("~shop:", "~t*:");
+    let redis = Redis::start();
+    assert_eq!(redis.ask(&command.split_whitespace().collect::<Vec<_>>()), "+OK");
+    let mut settings = standalone(&redis);
+    settings.server.database = 1;
+    settings.server.login = Login { username: Some("lockstep".to_owned()), password: Some(Secret::new("PASSWORD")) };
+    check_contract(&settings, 4);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = open(&Settings { prefix: "t:".to_owned(), ..settings.clone() }).await;
+        assert!(matches!(store, Err(Error::ForeignDatabase { .. })), "it may count the keys");
+        let store = open(&Settings { prefix: "t:".to_owned(), shared: true, ..settings }).await.unwrap();
+        assert!(!store.health(soon()).await.unwrap().facts.is_empty());
+        let heard = listen(&store, &[plain_view("rides")]);
+        heard.until("watching").await;
+    });
+}
+
 #[tokio::test]
 async fn a_database_with_other_keys_is_refused_with_both_ways_out() {
     let redis = Redis::start();
