@@ -313,7 +313,7 @@ impl Shared {
 
     fn health(&self) -> Result<Health, Error> {
         let path = self.file.path();
-        self.file.with(|database| Ok(drop(database.begin_read()?)))?;
+        self.file.with(|database| Ok(database.begin_read().map(drop)?))?;
         let unknown = |error: std::io::Error| Error::Store { doing: "looking at its file", detail: error.to_string() };
         let bytes = path.metadata().map_err(unknown)?.len();
         let facts =
