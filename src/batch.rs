@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Date32Array, Int32Array, Int64Array, RecordBatch,
+    StringBuilder, TimestampMicrosecondArray, new_null_array,
+};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{Date32Type, Int32Type, Int64Type, TimestampMicrosecondType};
 
@@ -88,6 +91,131 @@ fn push_i32(bytes: &mut Vec<u8>, value: i32) {
 
 fn push_i64(bytes: &mut Vec<u8>, value: i64) {
     bytes.extend_from_slice(&(value as u64 ^ 1 << 63).to_be_bytes());
+}
+
+/// One value of a key, as [`key_values`] finds it among the key's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyValue<'a> {
+    Bool(bool),
+    /// An `int32`, or the days of a `date`.
+    Int32(i32),
+    /// An `int64`, or the microseconds of a `timestamp`.
+    Int64(i64),
+    /// A `string` (of a key that came from outside, maybe not UTF-8) or `bytes`.
+    Bytes(&'a [u8]),
+}
+
+/// Appends the values of an encoded key to `values`; false where `key` is not a key of `fields`. The other direction of
+/// [`KeyBatch::encode`].
+pub fn key_values<'a>(fields: &[Field], key: &'a [u8], values: &mut Vec<KeyValue<'a>>) -> bool {
+    let mut rest = key;
+    for field in fields {
+        let Some(value) = take_key_value(field.dtype, &mut rest) else { return false };
+        values.push(value);
+    }
+    rest.is_empty()
+}
+
+fn take_key_value<'a>(dtype: DType, rest: &mut &'a [u8]) -> Option<KeyValue<'a>> {
+    Some(match dtype {
+        DType::One(Scalar::String | Scalar::Bytes) => {
+            let length = u32::from_be_bytes(*rest.split_off(..4)?.first_chunk()?);
+            KeyValue::Bytes(rest.split_off(..length as usize)?)
+        }
+        DType::One(Scalar::Bool) => match rest.split_off_first()? {
+            0 => KeyValue::Bool(false),
+            1 => KeyValue::Bool(true),
+            _ => return None,
+        },
+        DType::One(Scalar::Int32 | Scalar::Date) => {
+            KeyValue::Int32((u32::from_be_bytes(*rest.split_off(..4)?.first_chunk()?) ^ 1 << 31) as i32)
+        }
+        DType::One(Scalar::Int64 | Scalar::Timestamp) => {
+            KeyValue::Int64((u64::from_be_bytes(*rest.split_off(..8)?.first_chunk()?) ^ 1 << 63) as i64)
+        }
+        _ => return None,
+    })
+}
+
+/// Collects keys, value by value, into the columns that they were encoded from.
+#[derive(Debug)]
+pub struct KeyColumns(Vec<KeyColumn>);
+
+#[derive(Debug)]
+enum KeyColumn {
+    Bool(Vec<bool>),
+    Int32(Vec<i32>),
+    Date(Vec<i32>),
+    Int64(Vec<i64>),
+    Timestamp(Vec<i64>),
+    String(StringBuilder),
+    Bytes(BinaryBuilder),
+}
+
+impl KeyColumns {
+    /// # Panics
+    /// If a field has a type that no join key has.
+    pub fn new(fields: &[Field]) -> Self {
+        let column = |field: &Field| match field.dtype {
+            DType::One(Scalar::Bool) => KeyColumn::Bool(Vec::new()),
+            DType::One(Scalar::Int32) => KeyColumn::Int32(Vec::new()),
+            DType::One(Scalar::Date) => KeyColumn::Date(Vec::new()),
+            DType::One(Scalar::Int64) => KeyColumn::Int64(Vec::new()),
+            DType::One(Scalar::Timestamp) => KeyColumn::Timestamp(Vec::new()),
+            DType::One(Scalar::String) => KeyColumn::String(StringBuilder::new()),
+            DType::One(Scalar::Bytes) => KeyColumn::Bytes(BinaryBuilder::new()),
+            other => unreachable!("the catalog refuses join keys of type {other}"),
+        };
+        Self(fields.iter().map(column).collect())
+    }
+
+    /// Appends one key; false, and nothing is appended, where its values are not of the columns' types.
+    pub fn push(&mut self, values: &[KeyValue<'_>]) -> bool {
+        if values.len() != self.0.len() || !self.0.iter().zip(values).all(|(column, value)| column.takes(value)) {
+            return false;
+        }
+        for (column, value) in self.0.iter_mut().zip(values) {
+            match (column, *value) {
+                (KeyColumn::Bool(column), KeyValue::Bool(value)) => column.push(value),
+                (KeyColumn::Int32(column) | KeyColumn::Date(column), KeyValue::Int32(value)) => column.push(value),
+                (KeyColumn::Int64(column) | KeyColumn::Timestamp(column), KeyValue::Int64(value)) => column.push(value),
+                (KeyColumn::String(column), KeyValue::Bytes(value)) => {
+                    column.append_value(str::from_utf8(value).unwrap_or_default());
+                }
+                (KeyColumn::Bytes(column), KeyValue::Bytes(value)) => column.append_value(value),
+                _ => unreachable!("every value was looked at before the first was taken"),
+            }
+        }
+        true
+    }
+
+    pub fn finish(self) -> Vec<ArrayRef> {
+        self.0.into_iter().map(KeyColumn::finish).collect()
+    }
+}
+
+impl KeyColumn {
+    fn takes(&self, value: &KeyValue<'_>) -> bool {
+        match (self, value) {
+            (Self::String(_), KeyValue::Bytes(text)) => str::from_utf8(text).is_ok(),
+            (Self::Bool(_), KeyValue::Bool(_)) | (Self::Bytes(_), KeyValue::Bytes(_)) => true,
+            (Self::Int32(_) | Self::Date(_), KeyValue::Int32(_)) => true,
+            (Self::Int64(_) | Self::Timestamp(_), KeyValue::Int64(_)) => true,
+            _ => false,
+        }
+    }
+
+    fn finish(self) -> ArrayRef {
+        match self {
+            Self::Bool(values) => Arc::new(BooleanArray::from(values)),
+            Self::Int32(values) => Arc::new(Int32Array::from(values)),
+            Self::Date(values) => Arc::new(Date32Array::from(values)),
+            Self::Int64(values) => Arc::new(Int64Array::from(values)),
+            Self::Timestamp(values) => Arc::new(timestamps(values.into_iter().map(Some).collect())),
+            Self::String(mut values) => Arc::new(values.finish()),
+            Self::Bytes(mut values) => Arc::new(values.finish()),
+        }
+    }
 }
 
 /// What a store (or the point-in-time join) knows of the asked keys: one row per key, in key order.
@@ -192,4 +320,50 @@ pub fn null_where_not(column: &ArrayRef, keep: &BooleanBuffer) -> ArrayRef {
     let data = column.to_data().into_builder().nulls(nulls);
     // The buffers are the column's own and only more rows are null, so the layout stays valid.
     Arc::new(arrow::array::make_array(data.build().expect("more nulls keep a column valid")))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KEY_TYPES: [Scalar; 7] =
+        [Scalar::Bool, Scalar::Int32, Scalar::Int64, Scalar::String, Scalar::Bytes, Scalar::Timestamp, Scalar::Date];
+
+    fn decode(fields: &[Field], keys: &KeyBatch) -> Vec<ArrayRef> {
+        let mut columns = KeyColumns::new(fields);
+        for key in keys.iter() {
+            let mut values = Vec::new();
+            assert!(key_values(fields, key, &mut values));
+            assert!(columns.push(&values));
+        }
+        columns.finish()
+    }
+
+    proptest! {
+        #[test]
+        fn keys_become_the_columns_that_they_were_encoded_from(
+            columns in prop::collection::vec(prop::sample::select(KEY_TYPES.to_vec()), 1..4).prop_flat_map(|types| {
+                let column = |scalar| crate::online::samples::column(DType::One(scalar), 5);
+                (Just(types.clone()), types.into_iter().map(column).collect::<Vec<_>>())
+            }),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let (types, columns) = columns;
+            let field = |(position, scalar): (usize, &Scalar)| Field::new(format!("k{position}"), DType::One(*scalar));
+            let fields: Vec<Field> = types.iter().enumerate().map(field).collect();
+            let whole: Vec<usize> = (0..5).filter(|&row| columns.iter().all(|column| column.is_valid(row))).collect();
+            let places = Int64Array::from_iter_values(whole.iter().map(|&row| row as i64));
+            let take = |column: &ArrayRef| arrow::compute::take(column, &places, None).unwrap();
+            let columns: Vec<ArrayRef> = columns.iter().map(take).collect();
+            let keys = KeyBatch::encode(&fields, &columns, whole.len());
+            prop_assert_eq!(decode(&fields, &keys), columns);
+            if let Some(key) = keys.iter().next() {
+                let cut = &key[..cut.index(key.len())];
+                prop_assert!(!key_values(&fields, cut, &mut Vec::new()), "a key that is cut off is not a key");
+                prop_assert!(!key_values(&fields, &[key, &[0]].concat(), &mut Vec::new()));
+            }
+        }
+    }
 }

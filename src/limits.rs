@@ -166,15 +166,34 @@ pub const REDIS_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time for Redis to answer what was sent at once. A server that is silent for longer is taken for gone, and the
 /// connection is replaced; the largest answers that requests may ask for come within a fraction of it.
 pub const REDIS_RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest of either that a project may configure.
+pub const REDIS_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// Connections of one gateway to one node. More than cores do not help, and Redis serves 10,000 in all.
+pub const REDIS_CONNECTIONS_MAX: u32 = 128;
+/// Bytes of the prefix of all keys, which every stored row pays for.
+pub const REDIS_PREFIX_BYTES_MAX: usize = 64;
+/// Bytes of a file with a password.
+pub const PASSWORD_FILE_BYTES_MAX: usize = 4 << 10;
 /// Bytes of commands sent to one node before their answers are awaited, so that a large write neither holds up the
 /// reads behind it for long nor looks like a server that is silent.
 pub const REDIS_ROUND_BYTES: usize = 1 << 20;
+/// Rows, and bytes after which no more rows join, of one call of a script in Redis: a few milliseconds in which the
+/// server answers no one else.
+pub const REDIS_SCRIPT_ROWS: usize = 512;
+pub const REDIS_SCRIPT_BYTES: usize = 256 << 10;
+/// Rows of each view whose values statistics look at; of the others they only see that they are there. Enough for the
+/// share of a feature's values to be right within a percent.
+pub const REDIS_STATISTICS_ROWS: u64 = 10_000;
 /// Requests that wait to be written to one connection to Redis.
 pub const REDIS_QUEUE_MAX: usize = 1_024;
 /// Times that one command is sent on to another node, or sent again after its connection broke.
 pub const REDIS_SENT_AGAIN_MAX: u32 = 8;
 /// Keys that one SCAN looks at: about 0.2 ms in which Redis answers nobody else.
 pub const REDIS_SCAN_COUNT: usize = 1_000;
+/// Between two looks whether the connections that hear of changes are still those of all primaries.
+pub const REDIS_WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// Time to open the online store: to connect, and to see that it is ours.
+pub const ONLINE_OPEN_DEADLINE: Duration = Duration::from_secs(10);
 /// Nodes of a cluster that are asked at once where the slots are; the first answer is enough.
 pub const REDIS_NODES_ASKED_AT_ONCE: usize = 3;
 /// Pause after a failed attempt to connect or to find the servers, or before a command for a key on the move is sent

@@ -6,13 +6,13 @@
 pub mod embedded;
 pub mod memory;
 mod packed;
-#[allow(dead_code)]
+
 pub mod redis;
 
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 use std::fmt;
 use std::sync::{Arc, Weak};

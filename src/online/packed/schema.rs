@@ -94,6 +94,11 @@ impl RowSchema {
             && self.join_keys.iter().zip(&view.join_keys).all(|(column, field)| column.is(field))
     }
 
+    /// Whether rows of this schema have this feature, by name and type.
+    pub fn has(&self, field: &Field) -> bool {
+        self.features.iter().any(|column| column.is(field))
+    }
+
     /// Where `field` stands, found by name and type. `guess` is where it is if nothing has changed.
     pub(super) fn slot_of(&self, field: &Field, guess: usize) -> Option<Slot> {
         let position = match self.features.get(guess) {

@@ -55,6 +55,15 @@ pub(super) fn bucket_of(entity: &[u8]) -> usize {
     usize::from(crc16(entity)) % REDIS_BUCKETS
 }
 
+/// View and entity key of the row under a key.
+pub(super) fn row_of<'k>(prefix: &str, key: &'k [u8]) -> Option<(&'k str, &'k [u8])> {
+    let key = key.strip_prefix(prefix.as_bytes())?.strip_prefix(b"f:")?;
+    let end = key.iter().position(|byte| *byte == b':')?;
+    let (view, key) = (std::str::from_utf8(&key[..end]).ok()?, key[end..].strip_prefix(b":{")?);
+    let bucket = key.iter().position(|byte| !byte.is_ascii_digit())?;
+    Some((view, key[bucket..].strip_prefix(b"}:")?))
+}
+
 /// The hash of the watermarks of a bucket.
 pub(super) fn watermarks(prefix: &str, bucket: usize) -> Vec<u8> {
     format!("{prefix}wm:{{{bucket}}}").into_bytes()

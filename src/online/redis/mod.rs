@@ -3,12 +3,20 @@
 //! [`Link`] knows servers and connections and nothing of features; a layout ([`Rows`]) knows which keys a view's rows
 //! have and what their bytes mean, and nothing of servers. The store puts the two together.
 
+mod columns;
 mod failure;
+mod feast;
+mod fields;
+mod glob;
+mod hash;
+mod health;
 mod key;
 mod link;
+mod marker;
 mod packed;
 mod script;
 mod settings;
+mod tracking;
 
 #[cfg(test)]
 #[path = "../../../tests/servers/redis.rs"]
@@ -17,25 +25,49 @@ pub(crate) mod servers;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
+use arrow::array::ArrayRef;
 use async_trait::async_trait;
 
-pub use settings::{Address, Expiry, Login, Mode, Secret, Server, Settings, Tls, TlsClient};
+pub use settings::{Address, Expiry, Layout, Login, Mode, Secret, Server, Settings, Tls, TlsClient};
 
 use super::{ChangeListener, Error, Health, OnlineStore, OnlineView, Read, ViewStatistics, Written};
 use crate::batch::{FeatureRows, StoredRows};
-use crate::clock::Deadline;
-use link::Link;
+use crate::clock::{Clock, Deadline};
+use link::{Link, Primary};
 
 /// The newest rows of one project, in Redis.
 #[derive(Debug)]
 pub struct RedisStore {
-    link: Link,
-    rows: Box<dyn Rows>,
+    link: Arc<Link>,
+    rows: Arc<dyn Rows>,
 }
 
 impl RedisStore {
+    /// Connects, and refuses a database that is not the project's.
+    pub async fn connect(settings: &Settings, deadline: Deadline) -> Result<Self, Error> {
+        let store = Self::with(settings, rows(settings))?;
+        marker::check(&store.link, settings, deadline).await?;
+        Ok(store)
+    }
+
+    /// Connects to nothing yet.
     fn with(settings: &Settings, rows: Box<dyn Rows>) -> Result<Self, Error> {
-        Ok(Self { link: Link::new(settings.server.clone())?, rows })
+        Ok(Self { link: Arc::new(Link::new(settings.server.clone())?), rows: rows.into() })
+    }
+}
+
+/// The layout that the settings name.
+fn rows(settings: &Settings) -> Box<dyn Rows> {
+    match &settings.layout {
+        Layout::Packed => Box::new(packed::Packed::new(settings)),
+        Layout::Hash => Box::new(hash::rows(&settings.prefix, settings.expire.clone(), Clock::default())),
+        Layout::Feast { project, key_version } => {
+            let version = match key_version {
+                2 => feast::KeyVersion::Two,
+                _ => feast::KeyVersion::Three,
+            };
+            Box::new(feast::rows(project, version, &settings.prefix, settings.expire.clone()))
+        }
     }
 }
 
@@ -64,21 +96,24 @@ impl OnlineStore for RedisStore {
     }
 
     async fn health(&self, deadline: Deadline) -> Result<Health, Error> {
-        let version = self.link.call(vec![redis::cmd("INFO")], deadline).await.remove(0);
-        version.map_err(|failure| failure.into_error("asking for its health"))?;
-        Ok(Health { store: "Redis".to_owned(), ..Health::default() })
+        health::health(&self.link, deadline).await
     }
 
     async fn statistics(&self, views: &[Arc<OnlineView>], deadline: Deadline) -> Result<Vec<ViewStatistics>, Error> {
         self.rows.statistics(&self.link, views, deadline).await
     }
 
-    fn watch(&self, _views: &[Arc<OnlineView>], _listener: Weak<dyn ChangeListener>) {}
+    fn watch(&self, views: &[Arc<OnlineView>], listener: Weak<dyn ChangeListener>) {
+        tokio::spawn(tracking::watch(Arc::clone(&self.link), Arc::clone(&self.rows), views.to_vec(), listener));
+    }
 }
 
 /// A layout: how the rows of views lie in Redis. The methods keep the contract of [`super::OnlineStore`].
 #[async_trait]
 trait Rows: fmt::Debug + Send + Sync {
+    /// Whether the layout can hold these views together; an error names the view and what is in the way.
+    fn check(&self, views: &[Arc<OnlineView>]) -> Result<(), Error>;
+
     async fn read(&self, link: &Link, reads: &[Read<'_>], deadline: Deadline) -> Result<Vec<StoredRows>, Error>;
 
     /// As `read`; but rows whose server does not answer are `unreachable`, and the others are answered.
@@ -112,4 +147,32 @@ trait Rows: fmt::Debug + Send + Sync {
         views: &[Arc<OnlineView>],
         deadline: Deadline,
     ) -> Result<Vec<ViewStatistics>, Error>;
+
+    /// One page of the keys of one server under which rows of `views` may lie; `read` tells whether there is one. The
+    /// first page is at cursor 0. A key may come twice, and one whose slot moves meanwhile not at all.
+    async fn scan(
+        &self,
+        primary: &Primary,
+        views: &[Arc<OnlineView>],
+        cursor: u64,
+        deadline: Deadline,
+    ) -> Result<Page, Error>;
+
+    /// What the keys of the views' rows begin with, none the beginning of another; nothing for all keys there are.
+    fn key_prefixes(&self, views: &[Arc<OnlineView>]) -> Vec<Vec<u8>>;
+
+    /// View and entity key of the row under a key with one of these prefixes; none where the key does not tell.
+    fn row_of<'k>(&self, key: &'k [u8]) -> Option<(&'k str, &'k [u8])>;
 }
+
+/// A step on the way through all keys of one server.
+#[derive(Debug)]
+struct Page {
+    /// Positions in the asked views, and join keys in each view's order; no view without keys.
+    keys: Vec<(usize, Vec<ArrayRef>)>,
+    /// Where the next page begins; none after the last one.
+    next: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests;

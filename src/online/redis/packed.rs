@@ -18,6 +18,7 @@
 
 mod positions;
 mod read;
+mod scan;
 mod schemas;
 mod statistics;
 mod write;
@@ -29,10 +30,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::link::Link;
+use super::key;
+use super::link::{Link, Primary};
 use super::script::Script;
 use super::settings::Settings;
-use super::{Expiry, Rows};
+use super::{Expiry, Page, Rows};
 use crate::batch::{FeatureRows, StoredRows};
 use crate::clock::Deadline;
 use crate::online::{Error, OnlineView, Read, ViewStatistics, Written};
@@ -65,6 +67,11 @@ impl Packed {
 
 #[async_trait]
 impl Rows for Packed {
+    /// Every view has keys of its own.
+    fn check(&self, _views: &[Arc<OnlineView>]) -> Result<(), Error> {
+        Ok(())
+    }
+
     async fn read(&self, link: &Link, reads: &[Read<'_>], deadline: Deadline) -> Result<Vec<StoredRows>, Error> {
         self.read_all(link, reads, deadline).await
     }
@@ -106,5 +113,23 @@ impl Rows for Packed {
         deadline: Deadline,
     ) -> Result<Vec<ViewStatistics>, Error> {
         self.count(link, views, deadline).await
+    }
+
+    async fn scan(
+        &self,
+        primary: &Primary,
+        views: &[Arc<OnlineView>],
+        cursor: u64,
+        deadline: Deadline,
+    ) -> Result<Page, Error> {
+        self.page(primary, views, cursor, deadline).await
+    }
+
+    fn key_prefixes(&self, views: &[Arc<OnlineView>]) -> Vec<Vec<u8>> {
+        views.iter().map(|view| [&self.prefix, "f:", &view.name, ":"].concat().into_bytes()).collect()
+    }
+
+    fn row_of<'k>(&self, key: &'k [u8]) -> Option<(&'k str, &'k [u8])> {
+        key::row_of(&self.prefix, key)
     }
 }

@@ -12,7 +12,7 @@ pub fn crc16(bytes: &[u8]) -> u16 {
 }
 
 /// A key with a part in braces lies where that part alone would.
-pub(super) fn of_key(key: &[u8]) -> u16 {
+pub fn of_key(key: &[u8]) -> u16 {
     let tagged = || {
         let start = key.iter().position(|byte| *byte == b'{')? + 1;
         let length = key[start..].iter().position(|byte| *byte == b'}')?;
