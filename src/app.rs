@@ -16,16 +16,18 @@ use arrow::datatypes::SchemaRef;
 use tokio::net::TcpListener;
 
 use crate::catalog::{self, Catalog, DefinitionFile, Definitions, Digest, PluginUse, Source, Transform, Warning};
-use crate::clock::Clock;
+use crate::clock::{Clock, Deadline};
 use crate::config::{self, Config};
 use crate::document::Mistakes;
 use crate::error::ErrorKind;
 use crate::gateway::{Applied, Gateway};
+use crate::limits;
 use crate::metrics::Metrics;
 use crate::offline::parquet::ParquetStore;
 use crate::offline::{self, OfflineStore};
 use crate::online::embedded::EmbeddedStore;
 use crate::online::memory::MemoryStore;
+use crate::online::redis::RedisStore;
 use crate::online::{self, OnlineStore};
 use crate::plan::{self, Change};
 use crate::registry::{self, NewVersion, Registry, Version};
@@ -168,7 +170,7 @@ impl Project {
         let transforms = Arc::new(transforms);
         Ok(Arc::new(Gateway {
             applied: ArcSwap::from_pointee(applied),
-            online: self.online_store()?,
+            online: self.online_store().await?,
             offline: Arc::new(offline),
             metrics: Metrics::of(&transforms),
             transforms,
@@ -192,13 +194,16 @@ impl Project {
         Ok(Transforms::start(Settings { cache: Some(self.config.cache.clone()), ..Settings::default() })?)
     }
 
-    fn online_store(&self) -> Result<Arc<dyn OnlineStore>, Error> {
+    async fn online_store(&self) -> Result<Arc<dyn OnlineStore>, Error> {
         Ok(match &self.config.online_store {
             config::OnlineStore::Embedded { path } => {
                 make_folder_of(path)?;
                 Arc::new(EmbeddedStore::open(path)?)
             }
             config::OnlineStore::Memory => Arc::new(MemoryStore::default()),
+            config::OnlineStore::Redis(settings) => {
+                Arc::new(RedisStore::connect(settings, Deadline::after(limits::ONLINE_OPEN_DEADLINE)).await?)
+            }
         })
     }
 

@@ -166,6 +166,14 @@ pub const REDIS_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time for Redis to answer what was sent at once. A server that is silent for longer is taken for gone, and the
 /// connection is replaced; the largest answers that requests may ask for come within a fraction of it.
 pub const REDIS_RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest of either that a project may configure.
+pub const REDIS_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// Connections of one gateway to one node. More than cores do not help, and Redis serves 10,000 in all.
+pub const REDIS_CONNECTIONS_MAX: u32 = 128;
+/// Bytes of the prefix of all keys, which every stored row pays for.
+pub const REDIS_PREFIX_BYTES_MAX: usize = 64;
+/// Bytes of a file with a password.
+pub const PASSWORD_FILE_BYTES_MAX: usize = 4 << 10;
 /// Bytes of commands sent to one node before their answers are awaited, so that a large write neither holds up the
 /// reads behind it for long nor looks like a server that is silent.
 pub const REDIS_ROUND_BYTES: usize = 1 << 20;
@@ -182,12 +190,32 @@ pub const REDIS_QUEUE_MAX: usize = 1_024;
 pub const REDIS_SENT_AGAIN_MAX: u32 = 8;
 /// Keys that one SCAN looks at: about 0.2 ms in which Redis answers nobody else.
 pub const REDIS_SCAN_COUNT: usize = 1_000;
+/// Between two looks whether the connections that hear of changes are still those of all primaries.
+pub const REDIS_WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// Time to open the online store: to connect, and to see that it is ours.
+pub const ONLINE_OPEN_DEADLINE: Duration = Duration::from_secs(10);
 /// Nodes of a cluster that are asked at once where the slots are; the first answer is enough.
 pub const REDIS_NODES_ASKED_AT_ONCE: usize = 3;
 /// Pause after a failed attempt to connect or to find the servers, or before a command for a key on the move is sent
 /// again: the first, and what it doubles to. Requests that need the connection fail at once within it.
 pub const REDIS_RECONNECT_PAUSE: Duration = Duration::from_millis(20);
 pub const REDIS_RECONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
+/// Parts into which the keys of the packed layout are cut, each with watermarks of its own. Enough to spread over the
+/// nodes of a large cluster; few enough that asking all of them for their progress takes one round trip of 20 kB. Keys
+/// are made of it, so it can never change.
+pub const REDIS_BUCKETS: usize = 256;
+/// Rows and bytes of one script call. Redis answers no one else meanwhile: about 1 ms.
+pub const REDIS_CALL_ROWS_MAX: usize = 500;
+pub const REDIS_CALL_BYTES: usize = 1 << 20;
+/// Script calls, and bytes of them, that are prepared and sent before the next ones.
+pub const REDIS_CALLS_AT_ONCE: usize = 256;
+pub const REDIS_WINDOW_BYTES: usize = 8 << 20;
+/// Rows that are encoded for Redis on the async thread itself: about 0.5 ms for rows of 50 features.
+pub const REDIS_INLINE_ROWS_MAX: usize = 512;
+/// How long a tombstone in Redis keeps older rows away where rows expire: late rows come within days.
+pub const REDIS_TOMBSTONES_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// The longest time after which a row in Redis expires, 100 years; Redis counts up to 2^63 ms since 1970.
+pub const REDIS_EXPIRY_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3_600);
 /// Time to wait for another process that is writing to the registry; a write there takes milliseconds.
 pub const REGISTRY_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections to the registry. It is asked at `apply`, at start and around a sync, never by a request.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::file::{ConfigFile, OfflineStoreFile, OnlineStoreFile};
+use super::redis;
 use super::{Config, Listen, OfflineStore, OnlineStore};
 use crate::catalog::snake_case_mistake;
 use crate::document::{Document, Mistake, Mistakes, duration_text, parse_duration};
@@ -27,6 +28,7 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
     let online_store = match &file.online_store {
         OnlineStoreFile::Embedded { path: file } => OnlineStore::Embedded { path: path("/online_store/path", file) },
         OnlineStoreFile::Memory {} => OnlineStore::Memory,
+        redis @ OnlineStoreFile::Redis { .. } => redis::settings(folder, document, &file.project, redis, &mut mistakes),
     };
     let OfflineStoreFile::Parquet {} = file.offline_store;
     let listen = listen(document, &file, &mut mistakes);

@@ -1,5 +1,7 @@
 //! The shape of `lockstep.yaml`. Its comments are what an editor shows.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +54,98 @@ pub(super) enum OnlineStoreFile {
     },
     /// A store that is empty after every start; for trials and tests.
     Memory {},
+    /// Redis: one server, a primary with sentinels, or a cluster.
+    Redis {
+        /// Host and port of the server; or of the sentinels; or of some nodes of the cluster.
+        #[schemars(length(min = 1))]
+        addresses: Vec<String>,
+        #[serde(default)]
+        mode: RedisModeFile,
+        /// The name by which the sentinels know the primary.
+        master: Option<String>,
+        username: Option<String>,
+        /// Best as `${NAME}`, from the environment.
+        password: Option<String>,
+        /// A file with the password alone.
+        password_file: Option<String>,
+        /// What the sentinels want to know, if that is something else than nothing.
+        sentinel_username: Option<String>,
+        sentinel_password: Option<String>,
+        /// The number of the database. A cluster has 0 only.
+        #[serde(default)]
+        database: u32,
+        /// Encrypts the connections; `{}` trusts the system's authorities.
+        tls: Option<RedisTlsFile>,
+        #[serde(default)]
+        layout: RedisLayoutFile,
+        /// Begins every key, so that projects can share a database.
+        #[serde(default)]
+        prefix: String,
+        /// Other programs may have keys in the database.
+        #[serde(default)]
+        shared: bool,
+        /// Connections to each server; as many as the machine has cores where it is not said.
+        connections: Option<u32>,
+        #[serde(default = "connect_timeout")]
+        connect_timeout: String,
+        #[serde(default = "response_timeout")]
+        response_timeout: String,
+        /// How long rows are kept after they were written, such as `30d`; they stay where it is not said.
+        expire_after: Option<String>,
+        /// What is different for one view.
+        #[serde(default)]
+        views: BTreeMap<String, RedisViewFile>,
+        /// What the layout feast wants to know.
+        feast: Option<RedisFeastFile>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RedisModeFile {
+    #[default]
+    Standalone,
+    Sentinel,
+    Cluster,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RedisLayoutFile {
+    #[default]
+    Packed,
+    Hash,
+    Feast,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RedisTlsFile {
+    /// A PEM file with the authorities that vouch for the servers, in place of the system's.
+    pub ca: Option<String>,
+    /// A PEM file with our certificate, for servers that want to know their clients.
+    pub certificate: Option<String>,
+    /// A PEM file with the certificate's private key.
+    pub key: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RedisViewFile {
+    /// How long rows of this view are kept after they were written.
+    pub expire_after: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RedisFeastFile {
+    /// The name of the project in Feast; ours where it is not said.
+    pub project: Option<String>,
+    /// Feast's `entity_key_serialization_version`: 2 or 3.
+    #[serde(default = "key_version")]
+    pub key_version: u8,
+    /// Feast's `key_ttl_seconds`, as a span of time such as `30d`.
+    pub key_ttl: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -139,6 +233,19 @@ fn flight() -> String {
 
 fn admin() -> String {
     "127.0.0.1:6567".to_owned()
+}
+
+fn connect_timeout() -> String {
+    crate::document::duration_text(crate::limits::REDIS_CONNECT_TIMEOUT)
+}
+
+fn response_timeout() -> String {
+    crate::document::duration_text(crate::limits::REDIS_RESPONSE_TIMEOUT)
+}
+
+/// What Feast writes since 0.50.
+fn key_version() -> u8 {
+    3
 }
 
 fn deadline() -> String {

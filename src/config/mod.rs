@@ -6,6 +6,7 @@
 mod check;
 mod environment;
 mod file;
+mod redis;
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use crate::catalog::DefinitionFile;
 use crate::document::{Document, Mistakes, Shape, schema_of};
 use crate::error::ErrorKind;
 use crate::limits;
+use crate::online::redis::Settings as RedisSettings;
 
 /// The file that makes a folder a project.
 pub const FILE_NAME: &str = "lockstep.yaml";
@@ -49,6 +51,7 @@ pub struct Config {
 pub enum OnlineStore {
     Embedded { path: PathBuf },
     Memory,
+    Redis(Box<RedisSettings>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -106,9 +106,9 @@ fn unknown_keys_are_told_with_their_place() {
     check(
         "online_store: {type: redis}\noffline_store: {type: delta}\n",
         expect![[r#"
-        lockstep.yaml:1:1: the file lacks the key project
-        lockstep.yaml:1:22: type of online_store must be one of embedded, memory, it is the text "redis"
-        lockstep.yaml:2:23: type of offline_store must be parquet, it is the text "delta""#]],
+            lockstep.yaml:1:1: the file lacks the key project
+            lockstep.yaml:1:15: online_store lacks the key addresses
+            lockstep.yaml:2:23: type of offline_store must be parquet, it is the text "delta""#]],
     );
 }
 
@@ -230,4 +230,204 @@ fn files_that_are_too_large_or_not_text_are_refused() {
     assert_eq!(read(folder.path()).unwrap_err().kind(), ErrorKind::TooLarge);
     std::fs::write(folder.path().join(FILE_NAME), [0xff, 0xfe]).unwrap();
     assert!(matches!(read(folder.path()).unwrap_err(), Error::NotText { .. }));
+}
+
+/// The settings of a Redis store with these keys beside its type.
+fn redis(keys: &str) -> Result<RedisSettings, String> {
+    let text = format!("project: taxi\nonline_store:\n  type: redis\n{keys}");
+    let environment = |name: &str| (name == "PASSWORD").then(|| "hunter2".to_owned());
+    match parse(Path::new("/project"), &text, &environment) {
+        Ok(Config { online_store: OnlineStore::Redis(settings), .. }) => Ok(*settings),
+        Ok(other) => panic!("{other:?}"),
+        Err(mistakes) => Err(mistakes.to_string()),
+    }
+}
+
+#[test]
+fn a_redis_store_needs_only_an_address() {
+    let mut settings = redis("  addresses: ['redis:6379']\n").unwrap();
+    assert!((1..=128).contains(&settings.server.connections));
+    settings.server.connections = 2;
+    expect![[r#"
+        Settings {
+            server: Server {
+                mode: Standalone,
+                addresses: [
+                    Address {
+                        host: "redis",
+                        port: 6379,
+                    },
+                ],
+                login: Login {
+                    username: None,
+                    password: None,
+                },
+                database: 0,
+                tls: None,
+                connections: 2,
+                connect_timeout: 1s,
+                response_timeout: 2s,
+            },
+            layout: Packed,
+            project: "taxi",
+            prefix: "",
+            shared: false,
+            expire: Expiry {
+                all: None,
+                views: {},
+            },
+        }"#]]
+    .assert_eq(&format!("{settings:#?}"));
+}
+
+#[test]
+fn everything_can_be_said_of_a_redis_store_and_its_passwords_are_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("password"), "hunter3\n").unwrap();
+    let keys = "  addresses: ['[::1]:1', 'localhost:2']
+  mode: sentinel
+  master: features
+  username: gateway
+  password: ${PASSWORD}
+  sentinel_username: watcher
+  sentinel_password: hunter2
+  database: 7
+  tls: {ca: ca.pem, certificate: /keys/client.pem, key: client.key}
+  layout: feast
+  prefix: 'taxi:'
+  shared: true
+  connections: 3
+  connect_timeout: 250ms
+  response_timeout: 5s
+  expire_after: 30d
+  views: {rides: {expire_after: 7d}}
+  feast: {project: old_taxi, key_version: 2}
+";
+    let settings = redis(keys).unwrap();
+    expect![[r#"
+        Settings {
+            server: Server {
+                mode: Sentinel {
+                    master: "features",
+                    login: Login {
+                        username: Some(
+                            "watcher",
+                        ),
+                        password: Some(
+                            (secret),
+                        ),
+                    },
+                },
+                addresses: [
+                    Address {
+                        host: "::1",
+                        port: 1,
+                    },
+                    Address {
+                        host: "localhost",
+                        port: 2,
+                    },
+                ],
+                login: Login {
+                    username: Some(
+                        "gateway",
+                    ),
+                    password: Some(
+                        (secret),
+                    ),
+                },
+                database: 7,
+                tls: Some(
+                    Tls {
+                        authority: Some(
+                            "/project/ca.pem",
+                        ),
+                        client: Some(
+                            TlsClient {
+                                certificate: "/keys/client.pem",
+                                key: "/project/client.key",
+                            },
+                        ),
+                    },
+                ),
+                connections: 3,
+                connect_timeout: 250ms,
+                response_timeout: 5s,
+            },
+            layout: Feast {
+                project: "old_taxi",
+                key_version: 2,
+            },
+            project: "taxi",
+            prefix: "taxi:",
+            shared: true,
+            expire: Expiry {
+                all: Some(
+                    2592000s,
+                ),
+                views: {
+                    "rides": 604800s,
+                },
+            },
+        }"#]]
+    .assert_eq(&format!("{settings:#?}"));
+    assert_eq!(settings.server.login.password, Some(crate::online::redis::Secret::new("hunter2")));
+    let file = folder.path().join("password").display().to_string();
+    let from_file = redis(&format!("  addresses: ['redis:6379']\n  password_file: {file}\n")).unwrap();
+    assert_eq!(from_file.server.login.password, Some(crate::online::redis::Secret::new("hunter3")));
+}
+
+#[test]
+fn mistakes_in_a_redis_store_are_told_with_their_place() {
+    let check = |keys: &str, expected: Expect| expected.assert_eq(&redis(keys).unwrap_err());
+    check("  mode: solo\n  adresses: []\n", expect![[r#"
+        lockstep.yaml:3:3: online_store lacks the key addresses
+        lockstep.yaml:4:9: mode of online_store must be one of standalone, sentinel, cluster, it is the text "solo"
+        lockstep.yaml:5:3: online_store has the unknown key adresses; did you mean addresses?"#]]);
+    check("  addresses: []\n  password: 123456\n", expect![[r#"
+        lockstep.yaml:4:14: addresses of online_store must not be empty
+        lockstep.yaml:5:13: password of online_store must be text, it is something else; put it in quotes"#]]);
+    check(
+        "  addresses: ['redis://:hunter2@redis:6379', 'redis']\n  username: gateway\n  master: features\n  database: -1\n",
+        expect!["lockstep.yaml:7:13: database of online_store is not allowed: -1 is less than the minimum of 0"],
+    );
+    check(
+        "  addresses: ['redis://:hunter2@redis:6379', 'redis']\n  username: gateway\n  master: features\n",
+        expect![[r#"
+            lockstep.yaml:4:15: an address is a host and a port, such as redis.example.com:6379; login and database have keys of their own
+            lockstep.yaml:4:46: a standalone server has one address; for several, write mode: sentinel or mode: cluster
+            lockstep.yaml:4:46: an address is a host and a port, such as redis.example.com:6379; login and database have keys of their own
+            lockstep.yaml:5:13: a username needs a password
+            lockstep.yaml:6:11: master is for mode: sentinel only"#]],
+    );
+    check("  addresses: ['a:1']\n  mode: sentinel\n  sentinel_username: watcher\n", expect![[r#"
+        lockstep.yaml:5:9: mode: sentinel needs master, the name by which the sentinels know the primary
+        lockstep.yaml:6:22: a sentinel_username needs a sentinel_password"#]]);
+    check(
+        "  addresses: ['a:1']\n  mode: cluster\n  database: 1\n  sentinel_password: hunter2\n  feast: {}\n",
+        expect![[r#"
+            lockstep.yaml:5:9: sentinel_username and sentinel_password are for mode: sentinel only
+            lockstep.yaml:6:13: a cluster has database 0 only; write a prefix to keep projects apart
+            lockstep.yaml:8:10: feast is for layout: feast only"#]],
+    );
+    check(
+        "  addresses: ['a:1']\n  tls: {certificate: c.pem}\n  connections: 0\n  connect_timeout: 2m\n  response_timeout: fast\n",
+        expect![[r#"
+            lockstep.yaml:5:8: certificate and key of tls belong together; write both or none
+            lockstep.yaml:6:16: connections may be 1 to 128
+            lockstep.yaml:7:20: connect_timeout may be 1m at most
+            lockstep.yaml:8:21: "fast" is not a span of time; write a whole number and ms, s, m, h, d or w, such as 30d"#]],
+    );
+    check(
+        "  addresses: ['a:1']\n  prefix: '{taxi}'\n  expire_after: 0s\n  views: {rides: {expire_after: long}}\n  layout: feast\n  feast: {key_version: 4}\n",
+        expect![[r#"
+            lockstep.yaml:5:11: a prefix is made of letters, digits and : _ - . /, such as taxi:
+            lockstep.yaml:6:17: "0s" is no time at all; leave the key out to have no bound
+            lockstep.yaml:7:33: "long" is not a span of time; write a whole number and ms, s, m, h, d or w, such as 30d
+            lockstep.yaml:9:24: Feast's keys have version 2 or 3, as entity_key_serialization_version in feature_store.yaml"#]],
+    );
+    check("  addresses: ['a:1']\n  password: ''\n  password_file: /no/such/file\n", expect![[r#"
+        lockstep.yaml:5:13: a password must not be empty; leave it out where the server wants none
+        lockstep.yaml:6:18: /no/such/file cannot be read: No such file or directory (os error 2)
+        lockstep.yaml:6:18: there is a password already; leave password or password_file out"#]]);
 }

@@ -132,7 +132,9 @@ impl Checking<'_> {
             Value::Number(_) | Value::Bool(_) if wanted == ["text"] => "; put it in quotes",
             _ => "",
         };
-        self.add(path, format!("{} must be {}, it is {}{way_out}", self.thing(path), one_of(wanted), shown(value)));
+        // Whoever sees the sentence need not be one who may know a password.
+        let shown = if path.ends_with("password") { "something else".to_owned() } else { shown(value) };
+        self.add(path, format!("{} must be {}, it is {shown}{way_out}", self.thing(path), one_of(wanted)));
     }
 
     fn not_one_of(&mut self, path: &str, words: &[&Value]) {

@@ -6,7 +6,7 @@
 pub mod embedded;
 pub mod memory;
 mod packed;
-#[allow(dead_code)]
+
 pub mod redis;
 
 #[cfg(test)]
@@ -211,6 +211,10 @@ pub enum Error {
     )]
     WrongType { server: String, doing: &'static str },
     #[error(
+        "key {key} of {view} holds something that is no row of this version of Lockstep; remove it, or set another prefix or database"
+    )]
+    ForeignValue { view: String, key: String },
+    #[error(
         "database {database} of {server} holds {keys} keys that are not Lockstep's; use another database, or say shared: true in lockstep.yaml"
     )]
     ForeignDatabase { server: String, database: u32, keys: u64 },
@@ -228,6 +232,7 @@ impl Error {
             Self::InUse { .. }
             | Self::NewerFormat { .. }
             | Self::WrongType { .. }
+            | Self::ForeignValue { .. }
             | Self::ForeignDatabase { .. }
             | Self::OtherStore { .. } => ErrorKind::Conflict,
             Self::Late => ErrorKind::Late,

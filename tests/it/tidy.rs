@@ -116,7 +116,7 @@ fn heavy_crates_are_named_by_one_folder() {
     check_only("tonic::", &["src/server/", "src/client.rs"]);
     check_only("arrow_flight::", &["src/server/", "src/client.rs"]);
     check_only("redb::", &["src/online/embedded"]);
-    check_only("redis::", &["src/online/redis", "src/app.rs"]);
+    check_only("redis::", &["src/online/redis", "src/app.rs", "src/config/"]);
     check_only("sqlx::", &["src/registry/"]);
     check_only("std::env::", &["src/config/"]);
 }
@@ -124,6 +124,7 @@ fn heavy_crates_are_named_by_one_folder() {
 #[test]
 fn the_concrete_adapters_are_named_by_the_app_alone() {
     check_only("EmbeddedStore", &["src/app.rs", "src/online/embedded"]);
+    check_only("RedisStore", &["src/app.rs", "src/online/redis"]);
     check_only("ParquetStore", &["src/app.rs", "src/offline/"]);
 }
 

@@ -1,7 +1,7 @@
 //! Real servers of Redis for tests: each on a free port of 127.0.0.1, with its files in a folder of its own, ended when
 //! it is dropped.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -50,14 +50,6 @@ impl Redis {
 
     pub fn port(&self) -> u16 {
         self.port
-    }
-
-    pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     /// Ends the server as a crash would.

@@ -85,7 +85,7 @@ async fn rows_that_are_older_or_without_key_are_progress_too(store: &dyn OnlineS
 
 async fn statistics_count_what_is_there(store: &dyn OnlineStore) {
     let view = view_of("companies", &[("id", INT)], &[("value", INT), ("double", INT)]);
-    let (other, empty) = (plain_view("companies_of_others"), plain_view("companies:empty"));
+    let (other, empty) = (plain_view("companies_of_others"), plain_view("companies_of_none"));
     assert_eq!(store.statistics(&[], soon()).await.unwrap(), []);
     let mut rows = lines(&[
         (Some(1), 10, None, Some(1)),
@@ -114,7 +114,7 @@ async fn statistics_count_what_is_there(store: &dyn OnlineStore) {
     assert_eq!(statistics[0], expected);
     assert!((24..10_000).contains(&statistics[0].bytes), "{} bytes", statistics[0].bytes);
     let nothing = ViewStatistics {
-        view: "companies:empty".to_owned(),
+        view: "companies_of_none".to_owned(),
         values: vec![("value".to_owned(), 0)],
         ..ViewStatistics::default()
     };

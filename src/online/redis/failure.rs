@@ -125,9 +125,6 @@ impl Failure {
             _ if error.kind() == redis::ErrorKind::AuthenticationFailed => {
                 Self::LoginRefused { server: server.clone(), detail }
             }
-            Some(_) if detail.contains("DB index") || error.to_string().contains("database") => {
-                Self::Setup { detail: format!("{server} refuses the database that lockstep.yaml names ({error})") }
-            }
             _ => Self::unreachable(server, outage, error.to_string()),
         }
     }

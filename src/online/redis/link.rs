@@ -18,6 +18,7 @@ mod slot;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use redis::aio::{AsyncPushSender, MultiplexedConnection};
 use redis::{Arg, Cmd, Pipeline, Value};
 
 use super::failure::{Failure, Outage};
@@ -27,9 +28,10 @@ use crate::clock::Deadline;
 use crate::limits;
 use crate::online::Error;
 use directory::{Directory, Known};
-use node::{Node, pause};
+use node::Node;
 use opener::Opener;
 
+pub(super) use node::pause;
 pub(super) use slot::{crc16, of_key as slot_of_key};
 
 pub(super) type Answer = Result<Value, Failure>;
@@ -251,6 +253,11 @@ impl Round {
 impl Primary {
     pub fn address(&self) -> &Address {
         &self.node.address
+    }
+
+    /// A connection of its own, on which the server may send without being asked.
+    pub async fn open_with_pushes(&self, pushes: impl AsyncPushSender) -> Result<MultiplexedConnection, Failure> {
+        self.node.open_with_pushes(pushes).await
     }
 
     /// Sends commands to this server, whatever their keys; one answer per command, in order.

@@ -9,9 +9,14 @@ mod feast;
 mod fields;
 mod glob;
 mod hash;
+mod health;
+mod key;
 mod link;
+mod marker;
+mod packed;
 mod script;
 mod settings;
+mod tracking;
 
 #[cfg(test)]
 #[path = "../../../tests/servers/redis.rs"]
@@ -23,23 +28,46 @@ use std::sync::{Arc, Weak};
 use arrow::array::ArrayRef;
 use async_trait::async_trait;
 
-pub use settings::{Address, Expiry, Login, Mode, Secret, Server, Settings, Tls, TlsClient};
+pub use settings::{Address, Expiry, Layout, Login, Mode, Secret, Server, Settings, Tls, TlsClient};
 
 use super::{ChangeListener, Error, Health, OnlineStore, OnlineView, Read, ViewStatistics, Written};
 use crate::batch::{FeatureRows, StoredRows};
-use crate::clock::Deadline;
+use crate::clock::{Clock, Deadline};
 use link::{Link, Primary};
 
 /// The newest rows of one project, in Redis.
 #[derive(Debug)]
 pub struct RedisStore {
-    link: Link,
-    rows: Box<dyn Rows>,
+    link: Arc<Link>,
+    rows: Arc<dyn Rows>,
 }
 
 impl RedisStore {
+    /// Connects, and refuses a database that is not the project's.
+    pub async fn connect(settings: &Settings, deadline: Deadline) -> Result<Self, Error> {
+        let store = Self::with(settings, rows(settings))?;
+        marker::check(&store.link, settings, deadline).await?;
+        Ok(store)
+    }
+
+    /// Connects to nothing yet.
     fn with(settings: &Settings, rows: Box<dyn Rows>) -> Result<Self, Error> {
-        Ok(Self { link: Link::new(settings.server.clone())?, rows })
+        Ok(Self { link: Arc::new(Link::new(settings.server.clone())?), rows: rows.into() })
+    }
+}
+
+/// The layout that the settings name.
+fn rows(settings: &Settings) -> Box<dyn Rows> {
+    match &settings.layout {
+        Layout::Packed => Box::new(packed::Packed::new(settings)),
+        Layout::Hash => Box::new(hash::rows(&settings.prefix, settings.expire.clone(), Clock::default())),
+        Layout::Feast { project, key_version } => {
+            let version = match key_version {
+                2 => feast::KeyVersion::Two,
+                _ => feast::KeyVersion::Three,
+            };
+            Box::new(feast::rows(project, version, &settings.prefix, settings.expire.clone()))
+        }
     }
 }
 
@@ -68,16 +96,16 @@ impl OnlineStore for RedisStore {
     }
 
     async fn health(&self, deadline: Deadline) -> Result<Health, Error> {
-        let version = self.link.call(vec![redis::cmd("INFO")], deadline).await.remove(0);
-        version.map_err(|failure| failure.into_error("asking for its health"))?;
-        Ok(Health { store: "Redis".to_owned(), ..Health::default() })
+        health::health(&self.link, deadline).await
     }
 
     async fn statistics(&self, views: &[Arc<OnlineView>], deadline: Deadline) -> Result<Vec<ViewStatistics>, Error> {
         self.rows.statistics(&self.link, views, deadline).await
     }
 
-    fn watch(&self, _views: &[Arc<OnlineView>], _listener: Weak<dyn ChangeListener>) {}
+    fn watch(&self, views: &[Arc<OnlineView>], listener: Weak<dyn ChangeListener>) {
+        tokio::spawn(tracking::watch(Arc::clone(&self.link), Arc::clone(&self.rows), views.to_vec(), listener));
+    }
 }
 
 /// A layout: how the rows of views lie in Redis. The methods keep the contract of [`super::OnlineStore`].
@@ -129,6 +157,12 @@ trait Rows: fmt::Debug + Send + Sync {
         cursor: u64,
         deadline: Deadline,
     ) -> Result<Page, Error>;
+
+    /// What the keys of the views' rows begin with, none the beginning of another; nothing for all keys there are.
+    fn key_prefixes(&self, views: &[Arc<OnlineView>]) -> Vec<Vec<u8>>;
+
+    /// View and entity key of the row under a key with one of these prefixes; none where the key does not tell.
+    fn row_of<'k>(&self, key: &'k [u8]) -> Option<(&'k str, &'k [u8])>;
 }
 
 /// A step on the way through all keys of one server.

@@ -12,6 +12,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     pub server: Server,
+    pub layout: Layout,
     /// The project whose rows these are; the store's marker names it.
     pub project: String,
     /// Begins every key, so that projects can share a database.
@@ -19,6 +20,22 @@ pub struct Settings {
     /// Other programs may have keys in the database.
     pub shared: bool,
     pub expire: Expiry,
+}
+
+/// How rows lie in Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// One value per row; what Lockstep reads fastest.
+    Packed,
+    /// One hash per entity and one JSON value per feature; what other programs read and write.
+    Hash,
+    /// As Feast itself does it.
+    Feast {
+        /// The project's name in Feast.
+        project: String,
+        /// 2 or 3.
+        key_version: u8,
+    },
 }
 
 /// Where Redis is and how it is talked to.

@@ -231,4 +231,14 @@ impl Rows for FieldRows {
     ) -> Result<Page, Error> {
         self.page(primary, views, cursor, deadline).await
     }
+
+    /// All keys: they begin with what other programs like.
+    fn key_prefixes(&self, _views: &[Arc<OnlineView>]) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+
+    /// A hash has rows of several views, so its key does not tell whose row has changed.
+    fn row_of<'k>(&self, _key: &'k [u8]) -> Option<(&'k str, &'k [u8])> {
+        None
+    }
 }

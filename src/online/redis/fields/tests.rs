@@ -12,7 +12,7 @@ use super::super::feast::{self, KeyVersion};
 use super::super::hash;
 use super::super::link::{Link, slot_of_key};
 use super::super::servers::{Cluster, Redis};
-use super::super::settings::{Address, Expiry, Login, Mode, Server, Settings};
+use super::super::settings::{Address, Expiry, Layout, Login, Mode, Server, Settings};
 use super::super::{RedisStore, Rows};
 use super::FieldRows;
 use crate::batch::{FeatureRows, StoredRows};
@@ -54,6 +54,7 @@ fn settings(mode: Mode, ports: &[u16]) -> Settings {
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(5),
         },
+        layout: Layout::Hash,
         project: "proj_a".to_owned(),
         prefix: "t:".to_owned(),
         shared: false,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
-use redis::aio::MultiplexedConnection;
+use redis::aio::{AsyncPushSender, MultiplexedConnection};
 use redis::{Cmd, Pipeline, RedisResult, Value};
 
 use super::super::failure::{Failure, Outage};
@@ -60,6 +60,11 @@ impl Node {
     pub fn new(address: Address, opener: Arc<Opener>) -> Self {
         let seats = (0..opener.server.connections.max(1)).map(|_| Seat::default()).collect();
         Self { address, opener, seats, made: Instant::now() }
+    }
+
+    /// A connection beside the others, on which the server may send without being asked.
+    pub async fn open_with_pushes(&self, pushes: impl AsyncPushSender) -> Result<MultiplexedConnection, Failure> {
+        self.opener.open_with_pushes(&self.address, pushes).await
     }
 
     /// Sends all commands at once; one reply per command, errors among them.
@@ -198,7 +203,7 @@ fn turn() -> usize {
 
 /// The pause after so many failed attempts before: it doubles up to a limit, and a random half of it keeps many
 /// gateways apart.
-pub(super) fn pause(failed: u32) -> Duration {
+pub fn pause(failed: u32) -> Duration {
     let longest = limits::REDIS_RECONNECT_PAUSE_MAX;
     let pause = limits::REDIS_RECONNECT_PAUSE.saturating_mul(1 << failed.min(10)).min(longest);
     pause / 2 + (pause / 2).mul_f64((random() % 1_024) as f64 / 1_024.0)

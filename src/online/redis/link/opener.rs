@@ -3,6 +3,8 @@
 //! Connections speak RESP2, whatever the server could: a reply then has one shape everywhere. Only the connection that
 //! hears of changes needs RESP3.
 
+use std::path::Path;
+
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, ProtocolVersion,
@@ -25,22 +27,19 @@ pub(super) struct Opener {
 impl Opener {
     /// Reads the certificates.
     pub fn new(server: Server) -> Result<Self, Error> {
-        let read = |path: &std::path::PathBuf| {
-            std::fs::read(path)
-                .map_err(|error| Error::Setup { detail: format!("{} cannot be read: {error}", path.display()) })
-        };
         let mut certificates = None;
         if server.tls.is_some() {
             // Fails only where the process has chosen its cryptography already, which is as good.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         if let Some(tls) = &server.tls {
-            let root_cert = tls.authority.as_ref().map(read).transpose()?;
+            let root_cert = tls.authority.as_ref().map(|path| read(path, "CERTIFICATE")).transpose()?;
             let client_tls = match &tls.client {
                 None => None,
-                Some(client) => {
-                    Some(ClientTlsConfig { client_cert: read(&client.certificate)?, client_key: read(&client.key)? })
-                }
+                Some(client) => Some(ClientTlsConfig {
+                    client_cert: read(&client.certificate, "CERTIFICATE")?,
+                    client_key: read(&client.key, "PRIVATE KEY")?,
+                }),
             };
             certificates = Some(TlsCertificates { client_tls, root_cert });
         }
@@ -120,6 +119,10 @@ impl Opener {
         let connecting = client.get_multiplexed_async_connection_with_config(&configuration);
         match tokio::time::timeout(timeout, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) if error.to_string().contains("refused to switch database") => {
+                let detail = error.detail().unwrap_or_default().to_owned();
+                Err(Failure::Setup { detail: format!("{address} has no database {} ({detail})", self.server.database) })
+            }
             Ok(Err(error)) => Err(Failure::of_connection(address, Outage::Refused, &error)),
             Err(_) => {
                 let detail = format!("no connection within {}", crate::document::duration_text(timeout));
@@ -162,4 +165,15 @@ impl Opener {
 /// The settings were tried when the link was made; what fails now is the address.
 fn broken(error: Error) -> Failure {
     Failure::Setup { detail: error.to_string() }
+}
+
+/// A PEM file, which must hold at least one `what`.
+fn read(path: &Path, what: &str) -> Result<Vec<u8>, Error> {
+    let setup = |detail: String| Error::Setup { detail };
+    let text = std::fs::read(path).map_err(|error| setup(format!("{} cannot be read: {error}", path.display())))?;
+    let heading = format!("{what}-----");
+    match text.windows(heading.len()).any(|part| part == heading.as_bytes()) {
+        true => Ok(text),
+        false => Err(setup(format!("{} is not a PEM file with a {what}", path.display()))),
+    }
 }

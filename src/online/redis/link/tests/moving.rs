@@ -43,12 +43,17 @@ async fn a_primary_that_has_become_a_replica_is_left_for_the_new_one() {
     let servers = Sentinels::start(1);
     let link = sentinel(&servers);
     assert_eq!(one(&link, &["SET", "a", "1"]).await, Ok(Value::Okay));
-    // Without the sentinel: the connection stays, and only the refused write tells.
-    let replica = servers.servers[1].port().to_string();
-    assert_eq!(servers.servers[0].ask(&["REPLICAOF", "127.0.0.1", &replica]), "+OK");
+    // By hand, so that the connection stays and only the refused write tells.
+    let (old, new) = (servers.servers[0].port(), servers.servers[1].port().to_string());
+    assert_eq!(servers.servers[1].ask(&["REPLICAOF", "NO", "ONE"]), "+OK");
+    assert_eq!(servers.servers[0].ask(&["REPLICAOF", "127.0.0.1", &new]), "+OK");
     let failure = one(&link, &["SET", "b", "2"]).await.unwrap_err();
-    assert_eq!(failure, Failure::ReadOnly { server: Address::new("127.0.0.1", servers.servers[0].port()) });
+    assert_eq!(failure, Failure::ReadOnly { server: Address::new("127.0.0.1", old) });
+    let sentinel = &servers.sentinels[0];
+    assert_eq!(sentinel.ask(&["SENTINEL", "REMOVE", Sentinels::MASTER]), "+OK");
+    assert_eq!(sentinel.ask(&["SENTINEL", "MONITOR", Sentinels::MASTER, "127.0.0.1", &new, "1"]), "+OK");
     until_answered(&link, &["SET", "b", "2"], Ok(Value::Okay)).await;
+    assert_eq!(servers.servers[1].ask(&["GET", "b"]), "2");
 }
 
 #[tokio::test]
@@ -110,6 +115,23 @@ async fn a_cluster_that_loses_a_primary_answers_for_the_others_and_then_for_all(
     }
     until_answered(&link, &["SET", "key0", "again"], Ok(Value::Okay)).await;
     assert!(link.call(get(), soon()).await.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn a_planned_failover_in_a_cluster_costs_no_answer() {
+    let servers = Cluster::start();
+    let link = cluster(&servers);
+    let owner = servers.owner(slot::of_key(b"a"));
+    assert_eq!(one(&link, &["SET", "a", "0"]).await, Ok(Value::Okay));
+    assert_eq!(servers.servers[owner + 3].ask(&["CLUSTER", "FAILOVER"]), "+OK");
+    let mut round = 0;
+    while servers.owner(slot::of_key(b"a")) == owner {
+        round += 1;
+        assert_eq!(one(&link, &["SET", "a", &round.to_string()]).await, Ok(Value::Okay));
+        assert_eq!(one(&link, &["GET", "a"]).await, text(&round.to_string()));
+    }
+    assert_eq!(servers.owner(slot::of_key(b"a")), owner + 3);
+    assert_eq!(one(&link, &["GET", "a"]).await, text(&round.to_string()));
 }
 
 #[tokio::test]

@@ -1,0 +1,40 @@
+//! Walking through all rows of one server, page by page.
+
+use std::sync::Arc;
+
+use super::super::Page;
+use super::super::key::row_of;
+use super::super::link::Primary;
+use super::Packed;
+use crate::batch::{KeyColumns, key_values};
+use crate::clock::Deadline;
+use crate::online::{Error, OnlineView};
+
+impl Packed {
+    pub(super) async fn page(
+        &self,
+        primary: &Primary,
+        views: &[Arc<OnlineView>],
+        cursor: u64,
+        deadline: Deadline,
+    ) -> Result<Page, Error> {
+        // A prefix has no letter that means something in a pattern.
+        let pattern = format!("{}f:*", self.prefix);
+        let scanned = primary.scan(pattern.as_bytes(), cursor, deadline).await;
+        let (next, redis_keys) = scanned.map_err(|failure| failure.into_error("listing keys"))?;
+        let mut found: Vec<Option<KeyColumns>> = views.iter().map(|_| None).collect();
+        let mut values = Vec::new();
+        for redis_key in &redis_keys {
+            let Some((name, key)) = row_of(&self.prefix, redis_key) else { continue };
+            let Some(view) = views.iter().position(|view| view.name == name) else { continue };
+            let join_keys = &views[view].join_keys;
+            values.clear();
+            // A row of other join keys is not there for anybody.
+            if key_values(join_keys, key, &mut values) {
+                found[view].get_or_insert_with(|| KeyColumns::new(join_keys)).push(&values);
+            }
+        }
+        let keys = found.into_iter().enumerate().filter_map(|(view, keys)| Some((view, keys?.finish()))).collect();
+        Ok(Page { keys, next: (next != 0).then_some(next) })
+    }
+}

@@ -1,0 +1,320 @@
+//! Writing packed rows: encoded before anything is sent, then one script call for each bucket and each so many rows.
+
+use std::sync::Arc;
+
+use redis::Value;
+use tokio::task::spawn_blocking;
+
+use super::super::key::{self, RowKeys, bucket_of};
+use super::super::link::Link;
+use super::super::script::{Script, ScriptCall};
+use super::Packed;
+use super::positions::After;
+use crate::batch::{FeatureRows, KeyBatch};
+use crate::clock::Deadline;
+use crate::limits::{
+    REDIS_BUCKETS, REDIS_CALL_BYTES, REDIS_CALL_ROWS_MAX, REDIS_CALLS_AT_ONCE, REDIS_EXPIRY_MAX, REDIS_INLINE_ROWS_MAX,
+    REDIS_TOMBSTONES_KEPT, REDIS_WINDOW_BYTES,
+};
+use crate::online::packed::{RowEncoder, RowSchema};
+use crate::online::{Error, OnlineView, Written};
+
+const DOING: &str = "writing features";
+
+/// A batch that is ready to be sent.
+#[derive(Debug)]
+struct Batch {
+    schema: Arc<RowSchema>,
+    /// In the order in which they must be called.
+    parts: Vec<Part>,
+    without_key: u64,
+    /// Whether a bucket has no row in the batch.
+    empty: [bool; REDIS_BUCKETS],
+}
+
+/// Rows of one script call.
+#[derive(Debug, Default)]
+struct Part {
+    bucket: usize,
+    /// How many parts of the bucket come before it.
+    number: usize,
+    is_last_of_bucket: bool,
+    last_row: usize,
+    bytes: usize,
+    keys: Vec<Vec<u8>>,
+    rows: Vec<Vec<u8>>,
+}
+
+/// Where a batch stands in its stream: the field of its watermarks, its end, and what must be there before it.
+#[derive(Debug)]
+struct Progress<'a> {
+    field: Vec<u8>,
+    offsets: &'a [u64],
+    after: Vec<u8>,
+}
+
+impl Packed {
+    pub(super) async fn write_batch(
+        &self,
+        link: &Link,
+        view: &Arc<OnlineView>,
+        rows: &FeatureRows,
+        deadline: Deadline,
+    ) -> Result<Written, Error> {
+        let batch = self.encode(link, view, rows).await?;
+        if deadline.has_passed() {
+            return Err(Error::Late);
+        }
+        let origin = rows.origin.as_ref().filter(|origin| !origin.offsets.is_empty());
+        let after = origin.map(|origin| self.positions.begin(&view.name, origin));
+        let progress = origin.zip(after).map(|(origin, after)| Progress {
+            field: key::watermark_field(&view.name, &origin.stream, origin.partition),
+            offsets: &origin.offsets,
+            after: after.argument(),
+        });
+        let (schema, without_key) = (Arc::clone(&batch.schema), batch.without_key);
+        let is_known = self.schemas.known().contains_key(&schema.id);
+        let keep_schema = self.schemas.keep(link, view, &schema, deadline);
+        let send = self.send(link, view, batch, progress.as_ref(), deadline);
+        let written = if is_known {
+            // Only a store that has lost its schemas gets rows and schema at the same time.
+            let (kept, written) = tokio::join!(keep_schema, send);
+            kept.and(written)?
+        } else {
+            keep_schema.await?;
+            send.await?
+        };
+        if let Some((origin, after)) = origin.zip(after) {
+            self.positions.end(&view.name, origin, after);
+        }
+        Ok(Written { without_key, ..written })
+    }
+
+    /// The least offset among the watermarks of all buckets.
+    pub(super) async fn least_watermark(
+        &self,
+        link: &Link,
+        view: &OnlineView,
+        stream: &str,
+        partition: u32,
+        deadline: Deadline,
+    ) -> Result<Option<u64>, Error> {
+        let doing = "asking how far a stream has come";
+        let field = key::watermark_field(&view.name, stream, partition);
+        let ask = |bucket| {
+            let mut command = redis::cmd("HGET");
+            command.arg(key::watermarks(&self.prefix, bucket)).arg(&field);
+            command
+        };
+        let mut least = Some(u64::MAX);
+        for answer in link.call((0..REDIS_BUCKETS).map(ask).collect(), deadline).await {
+            let watermark = match answer.map_err(|failure| failure.into_error(doing))? {
+                Value::Nil => None,
+                Value::BulkString(text) => Some(offset(&text).ok_or_else(|| {
+                    let detail = format!("a watermark of {} is {:?}", view.name, text.escape_ascii().to_string());
+                    Error::Store { doing, detail }
+                })?),
+                other => return Err(unexpected(doing, &other)),
+            };
+            least = least.min(watermark);
+        }
+        self.positions.told(&view.name, stream, partition, least);
+        Ok(least)
+    }
+
+    /// Encodes all rows; a large batch on a thread of its own.
+    async fn encode(&self, link: &Link, view: &Arc<OnlineView>, rows: &FeatureRows) -> Result<Batch, Error> {
+        let by_bucket = link.is_cluster() || rows.origin.is_some();
+        if rows.rows() <= REDIS_INLINE_ROWS_MAX {
+            return Batch::encode(&self.prefix, view, rows, by_bucket);
+        }
+        let (prefix, view, rows) = (Arc::clone(&self.prefix), Arc::clone(view), rows.clone());
+        let task = spawn_blocking(move || Batch::encode(&prefix, &view, &rows, by_bucket));
+        let stopped = |error: tokio::task::JoinError| Error::Store { doing: DOING, detail: error.to_string() };
+        task.await.map_err(stopped)?
+    }
+
+    /// Sends the rows window by window, then moves the watermarks of the buckets that have none.
+    async fn send(
+        &self,
+        link: &Link,
+        view: &OnlineView,
+        batch: Batch,
+        progress: Option<&Progress<'_>>,
+        deadline: Deadline,
+    ) -> Result<Written, Error> {
+        let [rows_ms, tombstones_ms] = self.expiry(view);
+        let mut written = Written::default();
+        let mut parts = batch.parts.into_iter().peekable();
+        while parts.peek().is_some() {
+            let calls: Vec<ScriptCall> = take_window(&mut parts, link.is_cluster())
+                .into_iter()
+                .map(|part| self.call(part, &rows_ms, &tombstones_ms, progress))
+                .collect();
+            for reply in self.run(link, &self.write, calls, deadline).await? {
+                let (in_call, foreign_key) = counts(&reply).ok_or_else(|| unexpected(DOING, &reply))?;
+                if let Some(key) = foreign_key {
+                    return Err(Error::ForeignValue { view: view.name.clone(), key: key.escape_ascii().to_string() });
+                }
+                written.written += in_call.written;
+                written.older += in_call.older;
+            }
+        }
+        if let Some(progress) = progress {
+            let buckets = (0..REDIS_BUCKETS).filter(|&bucket| batch.empty[bucket]);
+            let keys: Vec<Vec<u8>> = buckets.map(|bucket| key::watermarks(&self.prefix, bucket)).collect();
+            let arguments = vec![progress.field.clone(), progress.end(), progress.after.clone()];
+            let call = |keys: &[Vec<u8>]| ScriptCall { keys: keys.to_vec(), arguments: arguments.clone() };
+            let keys_of_call = if link.is_cluster() { 1 } else { REDIS_BUCKETS };
+            self.run(link, &self.advance, keys.chunks(keys_of_call).map(call).collect(), deadline).await?;
+        }
+        Ok(written)
+    }
+
+    async fn run(
+        &self,
+        link: &Link,
+        script: &Script,
+        calls: Vec<ScriptCall>,
+        deadline: Deadline,
+    ) -> Result<Vec<Value>, Error> {
+        let answers = link.run(script, calls, deadline).await;
+        answers.into_iter().map(|answer| answer.map_err(|failure| failure.into_error(DOING))).collect()
+    }
+
+    fn call(&self, part: Part, rows_ms: &[u8], tombstones_ms: &[u8], progress: Option<&Progress<'_>>) -> ScriptCall {
+        let mut keys = Vec::with_capacity(1 + part.keys.len());
+        let mut arguments = Vec::with_capacity(5 + part.rows.len());
+        arguments.extend([rows_ms.to_vec(), tombstones_ms.to_vec()]);
+        match progress {
+            None => arguments.extend([const { Vec::new() }; 3]),
+            Some(progress) => {
+                keys.push(key::watermarks(&self.prefix, part.bucket));
+                let end = if part.is_last_of_bucket { progress.end() } else { progress.end_at(part.last_row) };
+                arguments.extend([progress.field.clone(), end, progress.after.clone()]);
+            }
+        }
+        keys.extend(part.keys);
+        arguments.extend(part.rows);
+        ScriptCall { keys, arguments }
+    }
+
+    /// For how many milliseconds rows and tombstones stay; nothing is for ever.
+    fn expiry(&self, view: &OnlineView) -> [Vec<u8>; 2] {
+        let Some(kept) = self.expire.of(&view.name) else { return [Vec::new(), Vec::new()] };
+        let text = |kept: std::time::Duration| kept.min(REDIS_EXPIRY_MAX).as_millis().max(1).to_string().into_bytes();
+        [text(kept), text(kept.max(REDIS_TOMBSTONES_KEPT))]
+    }
+}
+
+impl Batch {
+    /// `by_bucket`: a call may have rows of one bucket only.
+    fn encode(prefix: &str, view: &OnlineView, rows: &FeatureRows, by_bucket: bool) -> Result<Self, Error> {
+        let schema = Arc::new(RowSchema::of(view));
+        let mut encoder = RowEncoder::new(view, &schema, rows)?;
+        let entities = KeyBatch::encode(&view.join_keys, &rows.keys, rows.rows());
+        let mut row_keys = RowKeys::of(prefix, &view.name);
+        let mut parts: Vec<Part> = Vec::new();
+        // The part of each bucket that takes its next row.
+        let mut open: [Option<usize>; REDIS_BUCKETS] = [None; REDIS_BUCKETS];
+        let mut without_key = 0;
+        for (row, entity) in entities.iter().enumerate() {
+            if entities.is_null(row) {
+                without_key += 1;
+                continue;
+            }
+            let bucket = bucket_of(entity);
+            let key = row_keys.key_in(bucket, entity).to_vec();
+            let bytes = encoder.encode(row)?.to_vec();
+            let group = if by_bucket { bucket } else { 0 };
+            let place = match open[group] {
+                Some(place) if parts[place].has_room(bytes.len()) => place,
+                before => {
+                    let number = before.map_or(0, |place| parts[place].number + 1);
+                    parts.push(Part { bucket: group, number, ..Part::default() });
+                    *open[group].insert(parts.len() - 1)
+                }
+            };
+            parts[place].push(row, key, bytes);
+        }
+        for place in open.into_iter().flatten() {
+            parts[place].is_last_of_bucket = true;
+        }
+        // Rows of one key stand in one bucket, so their order is that of the bucket's parts.
+        parts.sort_by_key(|part| part.number);
+        drop(encoder);
+        Ok(Self { schema, parts, without_key, empty: open.map(|place| place.is_none()) })
+    }
+}
+
+impl Part {
+    fn has_room(&self, bytes: usize) -> bool {
+        self.rows.len() < REDIS_CALL_ROWS_MAX && self.bytes + bytes <= REDIS_CALL_BYTES
+    }
+
+    fn push(&mut self, row: usize, key: Vec<u8>, bytes: Vec<u8>) {
+        self.last_row = row;
+        self.bytes += key.len() + bytes.len();
+        self.keys.push(key);
+        self.rows.push(bytes);
+    }
+}
+
+impl Progress<'_> {
+    fn end(&self) -> Vec<u8> {
+        self.end_at(self.offsets.len() - 1)
+    }
+
+    fn end_at(&self, row: usize) -> Vec<u8> {
+        self.offsets[row].to_string().into_bytes()
+    }
+}
+
+impl After {
+    /// As the scripts take it.
+    fn argument(self) -> Vec<u8> {
+        match self {
+            Self::Anything => Vec::new(),
+            Self::Offset(offset) => offset.to_string().into_bytes(),
+            // One more digit than the largest offset has.
+            Self::Never => vec![b'9'; 21],
+        }
+    }
+}
+
+/// The next parts to be sent at once. In a cluster never two of one bucket: a slot on the move could swap them.
+fn take_window(parts: &mut std::iter::Peekable<std::vec::IntoIter<Part>>, is_cluster: bool) -> Vec<Part> {
+    let mut window: Vec<Part> = Vec::new();
+    let mut bytes = 0;
+    while let Some(part) = parts.next_if(|next| {
+        window.last().is_none_or(|last| {
+            let fits = window.len() < REDIS_CALLS_AT_ONCE && bytes + next.bytes <= REDIS_WINDOW_BYTES;
+            fits && !(is_cluster && last.number != next.number)
+        })
+    }) {
+        bytes += part.bytes;
+        window.push(part);
+    }
+    window
+}
+
+/// What a call has counted, and the key at which it stopped.
+fn counts(reply: &Value) -> Option<(Written, Option<&[u8]>)> {
+    let Value::Array(parts) = reply else { return None };
+    let (&[Value::Int(written), Value::Int(older)], rest) = parts.split_first_chunk::<2>()? else { return None };
+    let foreign_key = match rest {
+        [] => None,
+        [Value::BulkString(key)] => Some(key.as_slice()),
+        _ => return None,
+    };
+    let count = |number| u64::try_from(number).ok();
+    Some((Written { written: count(written)?, older: count(older)?, without_key: 0 }, foreign_key))
+}
+
+fn offset(text: &[u8]) -> Option<u64> {
+    str::from_utf8(text).ok()?.parse().ok()
+}
+
+fn unexpected(doing: &'static str, reply: &Value) -> Error {
+    Error::Store { doing, detail: format!("Redis answered {reply:?}") }
+}
