@@ -313,7 +313,10 @@ impl Shared {
 
     fn health(&self) -> Result<Health, Error> {
         let path = self.file.path();
-        self.file.with(|database| Ok(drop(database.begin_read()?)))?;
+        self.file.with(|database| {
+            database.begin_read()?;
+            Ok(())
+        })?;
         let unknown = |error: std::io::Error| Error::Store { doing: "looking at its file", detail: error.to_string() };
         let bytes = path.metadata().map_err(unknown)?.len();
         let facts =
