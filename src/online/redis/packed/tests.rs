@@ -8,10 +8,10 @@ use proptest::prelude::*;
 use tokio::runtime::Runtime;
 
 use super::super::RedisStore;
-use super::super::key::{RowKeys, watermark_field, watermarks};
-use super::super::link::Answer;
+use super::super::key::{RowKeys, bucket_of, watermark_field, watermarks};
+use super::super::link::{Answer, crc16};
 use super::super::script::ScriptCall;
-use super::super::servers::Redis;
+use super::super::servers::{Cluster, Redis};
 use super::super::settings::{Address, Layout, Login, Mode, Server};
 use super::*;
 use crate::batch::{KeyBatch, Origin, timestamps};
@@ -25,9 +25,13 @@ use crate::online::memory::MemoryStore;
 use crate::online::packed::{Header, RowEncoder, RowSchema};
 
 fn settings(redis: &Redis, prefix: &str) -> Settings {
+    settings_of(Mode::Standalone, &[redis.port()], prefix)
+}
+
+fn settings_of(mode: Mode, ports: &[u16], prefix: &str) -> Settings {
     let server = Server {
-        mode: Mode::Standalone,
-        addresses: vec![Address::new("127.0.0.1", redis.port())],
+        mode,
+        addresses: ports.iter().map(|port| Address::new("127.0.0.1", *port)).collect(),
         login: Login::default(),
         database: 0,
         tls: None,
@@ -70,15 +74,57 @@ fn key_of(view: &OnlineView, id: i64) -> Vec<u8> {
     RowKeys::of("", &view.name).key(ids(view, &[Some(id)]).get(0)).to_vec()
 }
 
-#[test]
-fn it_keeps_the_contract_of_an_online_store() {
-    let redis = Redis::start();
+/// Many stores in one Redis, each with a prefix of its own.
+fn check_contract(mode: Mode, ports: &[u16], cases: u32) {
     let number = Cell::new(0);
     let make = || -> Arc<dyn OnlineStore> {
         number.set(number.get() + 1);
-        Arc::new(store_with(&settings(&redis, &format!("store[{}]:", number.get()))))
+        Arc::new(store_with(&settings_of(mode.clone(), ports, &format!("store[{}]:", number.get()))))
     };
-    conformance::check(&make, 48);
+    conformance::check(&make, cases);
+}
+
+#[test]
+fn it_keeps_the_contract_of_an_online_store() {
+    let redis = Redis::start();
+    check_contract(Mode::Standalone, &[redis.port()], 48);
+}
+
+#[test]
+fn it_keeps_the_contract_in_a_cluster() {
+    let cluster = Cluster::start();
+    check_contract(Mode::Cluster, &cluster.ports(), 24);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_node_of_a_cluster_had_is_unreachable_and_the_rest_is_answered() {
+    let mut cluster = Cluster::start_with(&["cluster-require-full-coverage no"]);
+    let store = store_with(&settings_of(Mode::Cluster, &cluster.ports(), ""));
+    let view = plain_view("companies");
+    let rows: Vec<_> = (0..300).map(|id| (Some(id), id, None, Some(id))).collect();
+    write(&store, &view, &lines(&rows)).await;
+    let asked: Vec<Option<i64>> = (0..310).map(Some).collect();
+    let keys = ids(&view, &asked);
+    let reads = [Read { view: &view, keys: &keys, columns: &[0] }];
+    assert_eq!(values(&store, &view, &asked).await.iter().flatten().count(), 300);
+
+    let dead = cluster.owner(slot_of(&keys, 7));
+    let is_dead: Vec<bool> = (0..310).map(|row| cluster.owner(slot_of(&keys, row)) == dead).collect();
+    cluster.servers[dead + 3].kill();
+    cluster.servers[dead].kill();
+    let deadline = || Deadline::after(Duration::from_secs(5));
+    let error = store.read(&reads, deadline()).await.unwrap_err();
+    assert_eq!(error.kind(), crate::error::ErrorKind::Unavailable, "{error}");
+    let answer = store.read_reachable(&reads, deadline()).await.unwrap().remove(0);
+    let unreachable = answer.unreachable.unwrap();
+    for row in 0..310 {
+        assert_eq!(unreachable.value(row), is_dead[row], "row {row}");
+        assert_eq!(answer.present.value(row), !is_dead[row] && row < 300, "row {row}");
+    }
+}
+
+fn slot_of(keys: &KeyBatch, row: usize) -> u16 {
+    crc16(bucket_of(keys.get(row)).to_string().as_bytes()) % 16_384
 }
 
 /// What becomes of one row of a history.
@@ -382,7 +428,7 @@ async fn rows_that_redis_lost_are_not_passed_over() {
     write(&store, &view, &events(0, 1_000)).await;
     // As after a failover: one bucket is as it was when the stream was at 400.
     let lost = 700;
-    let bucket = super::super::key::bucket_of(ids(&view, &[Some(lost)]).get(0));
+    let bucket = bucket_of(ids(&view, &[Some(lost)]).get(0));
     let (field, watermarks) = (watermark_field("companies", "clicks", 0), watermarks("", bucket));
     ask(&link, "DEL", &[&key_of(&view, lost)]).await.unwrap();
     ask(&link, "HSET", &[&watermarks, &field, b"400"]).await.unwrap();
@@ -432,6 +478,10 @@ async fn after_a_kill_every_event_up_to_the_progress_is_there() {
         redis.kill();
         let (acknowledged, _) = writer.await.unwrap();
         redis.restart();
+        let wait = Deadline::after(Duration::from_secs(30));
+        while redis.ask(&["PING"]) != "+PONG" {
+            assert!(!wait.has_passed(), "the server loads what it has on disk");
+        }
 
         let store = self::store(&redis);
         let last = progress(&store, &view).await.expect("batches were acknowledged");
