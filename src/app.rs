@@ -30,7 +30,7 @@ use crate::online::embedded::EmbeddedStore;
 use crate::online::guarded::GuardedStore;
 use crate::online::memory::MemoryStore;
 use crate::online::redis::RedisStore;
-use crate::online::{self, OnlineStore};
+use crate::online::{self, OnlineStore, OnlineView};
 use crate::plan::{self, Change};
 use crate::registry::{self, NewVersion, Registry, Version};
 use crate::server;
@@ -171,7 +171,7 @@ impl Project {
         offline.define(applied.catalog.sources.clone());
         let transforms = Arc::new(transforms);
         let mut metrics = Metrics::of(&transforms);
-        let Opened { store, server } = self.online_store().await?;
+        let Opened { store, server } = self.online_store(&plan::stored_views(&applied.catalog)).await?;
         let online = guard(store, server, &mut metrics);
         Ok(Arc::new(Gateway {
             applied: ArcSwap::from_pointee(applied),
@@ -199,7 +199,8 @@ impl Project {
         Ok(Transforms::start(Settings { cache: Some(self.config.cache.clone()), ..Settings::default() })?)
     }
 
-    async fn online_store(&self) -> Result<Opened, Error> {
+    /// A store that cannot keep these views together is refused.
+    async fn online_store(&self, views: &[Arc<OnlineView>]) -> Result<Opened, Error> {
         Ok(match &self.config.online_store {
             config::OnlineStore::Embedded { path } => {
                 make_folder_of(path)?;
@@ -208,6 +209,7 @@ impl Project {
             config::OnlineStore::Memory => Opened { store: Arc::new(MemoryStore::default()), server: None },
             config::OnlineStore::Redis(settings) => {
                 let store = RedisStore::connect(settings, Deadline::after(limits::ONLINE_OPEN_DEADLINE)).await?;
+                store.check(views)?;
                 Opened { store: Arc::new(store), server: Some("redis") }
             }
         })

@@ -184,9 +184,6 @@ pub const REDIS_ROUND_BYTES: usize = 1 << 20;
 /// server answers no one else.
 pub const REDIS_SCRIPT_ROWS: usize = 512;
 pub const REDIS_SCRIPT_BYTES: usize = 256 << 10;
-/// Rows of each view whose values statistics look at; of the others they only see that they are there. Enough for the
-/// share of a feature's values to be right within a percent.
-pub const REDIS_STATISTICS_ROWS: u64 = 10_000;
 /// Requests that wait to be written to one connection to Redis.
 pub const REDIS_QUEUE_MAX: usize = 1_024;
 /// Times that one command is sent on to another node, or sent again after its connection broke.

@@ -14,6 +14,7 @@ mod key;
 mod link;
 mod marker;
 mod packed;
+mod schemas;
 mod script;
 mod settings;
 mod tracking;
@@ -48,6 +49,26 @@ impl RedisStore {
         let store = Self::with(settings, rows(settings))?;
         marker::check(&store.link, settings, deadline).await?;
         Ok(store)
+    }
+
+    /// Whether these views can be kept together, as the layout goes; an error names the view and what is in the way.
+    pub fn check(&self, views: &[Arc<OnlineView>]) -> Result<(), Error> {
+        self.rows.check(views)
+    }
+
+    /// One page of the keys under which rows of `views` may lie on one server, counted from 0; none where there is no
+    /// such server. The first page is at cursor 0. A key may come twice, and one that moves meanwhile not at all.
+    pub async fn scan(
+        &self,
+        views: &[Arc<OnlineView>],
+        server: usize,
+        cursor: u64,
+        deadline: Deadline,
+    ) -> Result<Option<Page>, Error> {
+        let primaries = self.link.primaries(deadline).await;
+        let primaries = primaries.map_err(|failure| failure.into_error("listing keys"))?;
+        let Some(primary) = primaries.get(server) else { return Ok(None) };
+        self.rows.scan(primary, views, cursor, deadline).await.map(Some)
     }
 
     /// Connects to nothing yet.
@@ -170,12 +191,11 @@ trait Rows: fmt::Debug + Send + Sync {
 
 /// A step on the way through all keys of one server.
 #[derive(Debug)]
-#[cfg_attr(not(test), allow(dead_code))]
-struct Page {
+pub struct Page {
     /// Positions in the asked views, and join keys in each view's order; no view without keys.
-    keys: Vec<(usize, Vec<ArrayRef>)>,
+    pub keys: Vec<(usize, Vec<ArrayRef>)>,
     /// Where the next page begins; none after the last one.
-    next: Option<u64>,
+    pub next: Option<u64>,
 }
 
 #[cfg(test)]

@@ -19,7 +19,6 @@
 mod positions;
 mod read;
 mod scan;
-mod schemas;
 mod statistics;
 mod write;
 
@@ -32,6 +31,7 @@ use async_trait::async_trait;
 
 use super::key;
 use super::link::{Link, Primary};
+use super::schemas::Schemas;
 use super::script::Script;
 use super::settings::Settings;
 use super::{Expiry, Page, Rows};
@@ -39,7 +39,6 @@ use crate::batch::{FeatureRows, StoredRows};
 use crate::clock::Deadline;
 use crate::online::{Error, OnlineView, Read, ViewStatistics, Written};
 use positions::Positions;
-use schemas::Schemas;
 
 /// The layout, and what this process has met of the store.
 #[derive(Debug)]

@@ -15,8 +15,9 @@ mod tests;
 use std::sync::Arc;
 
 use super::columns::{ColumnBuilder, SourceColumn};
-use super::fields::{FieldRows, Format, Found, Schemas, ViewFields};
+use super::fields::{FieldRows, Format, Found, ViewFields};
 use super::glob;
+use super::schemas::Schemas;
 use super::script::Script;
 use super::settings::Expiry;
 use crate::batch::FeatureRows;
@@ -58,7 +59,7 @@ impl Format for Feast {
             keys: Box::new(shape),
             row_field: field::timestamp_field(&view.name).into_bytes(),
             features,
-            schema: RowSchema::of(view),
+            schema: Arc::new(RowSchema::of(view)),
         })
     }
 

@@ -12,7 +12,6 @@
 mod progress;
 mod read;
 mod scan;
-mod schemas;
 mod statistics;
 mod write;
 
@@ -27,6 +26,7 @@ use async_trait::async_trait;
 
 use super::columns::{ColumnBuilder, SourceColumn};
 use super::link::{Link, Primary};
+use super::schemas::Schemas;
 use super::script::Script;
 use super::settings::Expiry;
 use super::{Page, Rows};
@@ -35,7 +35,6 @@ use crate::clock::Deadline;
 use crate::online::packed::RowSchema;
 use crate::online::{Error, OnlineView, Read, ViewStatistics, Written};
 use progress::Progress;
-pub(super) use schemas::Schemas;
 
 /// A layout of hashes.
 #[derive(Debug)]
@@ -56,7 +55,7 @@ pub(super) struct ViewFields {
     pub row_field: Vec<u8>,
     /// The field of each feature, in the view's order.
     pub features: Vec<Vec<u8>>,
-    pub schema: RowSchema,
+    pub schema: Arc<RowSchema>,
 }
 
 /// How the keys of one view's hashes are written.

@@ -1,6 +1,6 @@
 //! Reading: one `HMGET` for each entity, with the fields of all asked views, all of them in one round trip.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use redis::{Cmd, Value};
@@ -76,20 +76,24 @@ impl FieldRows {
         if !self.format.keeps_schemas() {
             return Ok(());
         }
-        let mut unknown = BTreeSet::new();
+        let mut unknown = BTreeMap::new();
         for group in groups {
             for command in group.commands.iter().flatten() {
                 let Ok(Value::Array(values)) = &answers[*command] else { continue };
                 let mut at = 0;
                 for &read in &group.reads {
                     let id = values.get(at).and_then(text).and_then(|row| self.format.schema_of(row));
-                    unknown.extend(id.filter(|id| self.schemas.get(*id).is_none()));
+                    unknown.extend(id.map(|id| (id, reads[read].view)));
                     at += 1 + reads[read].columns.len();
                 }
             }
         }
-        let unknown: Vec<u64> = unknown.into_iter().collect();
-        if unknown.is_empty() { Ok(()) } else { self.schemas.learn(link, &unknown, deadline).await }
+        for (id, view) in unknown {
+            if !self.schemas.known().contains_key(&id) {
+                self.schemas.load(link, view, id, deadline).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The answer to one question; its fields begin at `at` in every answer of its group.
@@ -112,9 +116,8 @@ impl FieldRows {
                 Some(Ok(Value::Array(values))) => values.get(at..at + 1 + read.columns.len()),
                 Some(Ok(_)) => None,
                 Some(Err(failure)) => {
-                    let error = failure.clone().into_error("reading features");
-                    if missing == Missing::Refused || !is_gone(&error) {
-                        return Err(error);
+                    if missing == Missing::Refused || !failure.is_outage() {
+                        return Err(failure.clone().into_error("reading features"));
                     }
                     builder.push_unreachable();
                     continue;

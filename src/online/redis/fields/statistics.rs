@@ -12,7 +12,7 @@ use super::scan::by_entity;
 use super::{FieldRows, Found, ViewFields};
 use crate::batch::KeyColumns;
 use crate::clock::Deadline;
-use crate::limits::REDIS_STATISTICS_ROWS;
+use crate::limits::STATISTICS_ROWS_MAX;
 use crate::online::{Error, OnlineView, ViewStatistics};
 
 const DOING: &str = "counting rows";
@@ -59,7 +59,7 @@ impl FieldRows {
         sum: &mut ViewStatistics,
         deadline: Deadline,
     ) -> Result<(), Error> {
-        let is_sample = sum.sampled < REDIS_STATISTICS_ROWS;
+        let is_sample = sum.sampled < STATISTICS_ROWS_MAX;
         let commands = keys.iter().map(|key| {
             let mut command = redis::cmd("HMGET");
             command.arg(key.as_slice()).arg(&fields.row_field);
@@ -79,9 +79,14 @@ impl FieldRows {
         }
         if self.format.keeps_schemas() {
             let ids = rows.iter().filter_map(|(_, values)| self.format.schema_of(text(values.first()?)?));
-            let unknown: BTreeSet<u64> = ids.filter(|id| self.schemas.get(*id).is_none()).collect();
-            if !unknown.is_empty() {
-                self.schemas.learn(link, &unknown.into_iter().collect::<Vec<_>>(), deadline).await?;
+            for id in ids.collect::<BTreeSet<u64>>() {
+                if !self.schemas.known().contains_key(&id) {
+                    match self.schemas.load(link, &fields.view, id, deadline).await {
+                        // A row that no one can read does not count.
+                        Err(Error::Damaged { .. }) => {}
+                        loaded => loaded?,
+                    }
+                }
             }
         }
         for (key, values) in &rows {

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use super::super::feast::{self, KeyVersion};
 use super::super::hash;
-use super::super::link::Link;
+use super::super::link::{Link, slot_of_key};
 use super::super::servers::{Cluster, Redis};
 use super::super::settings::{Address, Expiry, Layout, Login, Mode, Server, Settings};
 use super::super::{RedisStore, Rows};
@@ -323,6 +323,37 @@ fn the_layout_hash_keeps_the_contract_on_a_cluster() {
         let store = RedisStore::with(settings, Box::new(hash_rows())).unwrap();
         Arc::new(EachViewAlone(Arc::new(store)))
     });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_node_of_a_cluster_had_is_unreachable_and_the_rest_is_answered() {
+    for make in [|| feast_rows(KeyVersion::Three), hash_rows] {
+        let mut cluster = Cluster::start_with(&["cluster-require-full-coverage no", "cluster-replica-no-failover yes"]);
+        let rows = make();
+        let view = plain_view("companies");
+        let fields = rows.fields(&view).unwrap();
+        let asked: Vec<Option<i64>> = (0..310).map(Some).collect();
+        let keys = conformance::ids(&view, &asked);
+        let store = RedisStore::with(&settings(Mode::Cluster, &cluster.ports()), Box::new(rows)).unwrap();
+        let numbers: Vec<_> = (0..300).map(|id| (Some(id), 10 + id, None, Some(id))).collect();
+        write(&store, &view, &lines(&numbers)).await;
+        assert_eq!(values(&store, &view, &asked).await.iter().flatten().count(), 300);
+
+        let owner = |row: usize| cluster.owner(slot_of_key(&fields.keys.write(keys.get(row)).unwrap()));
+        let owners: Vec<usize> = (0..310).map(owner).collect();
+        let dead = owners[7];
+        cluster.servers[dead].kill();
+        let reads = [Read { view: &view, keys: &keys, columns: &[0] }];
+        let deadline = || Deadline::after(Duration::from_secs(5));
+        let error = store.read(&reads, deadline()).await.unwrap_err();
+        assert_eq!(error.kind(), crate::error::ErrorKind::Unavailable, "{error}");
+        let answer = store.read_reachable(&reads, deadline()).await.unwrap().remove(0);
+        let unreachable = answer.unreachable.unwrap();
+        for (row, owner) in owners.iter().enumerate() {
+            assert_eq!(unreachable.value(row), *owner == dead, "row {row}");
+            assert_eq!(answer.present.value(row), *owner != dead && row < 300, "row {row}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -27,8 +27,9 @@ mod tests;
 use std::sync::Arc;
 
 use super::columns::{ColumnBuilder, SourceColumn};
-use super::fields::{FieldRows, Format, Found, Schemas, ViewFields};
+use super::fields::{FieldRows, Format, Found, ViewFields};
 use super::glob;
+use super::schemas::Schemas;
 use super::script::Script;
 use super::settings::Expiry;
 use crate::batch::FeatureRows;
@@ -58,7 +59,7 @@ impl Format for Hash {
             keys: Box::new(TextKeys::of(view, &self.prefix)),
             row_field: format!("_row:{}", view.name).into_bytes(),
             features: view.features.iter().map(|feature| feature.name.clone().into_bytes()).collect(),
-            schema: RowSchema::of(view),
+            schema: Arc::new(RowSchema::of(view)),
         })
     }
 
@@ -96,7 +97,10 @@ impl Format for Hash {
         let schema = match row.schema_id() {
             None => None,
             Some(id) if id == fields.schema.id => None,
-            Some(id) => Some(schemas.get(id).ok_or_else(|| format!("names the schema {id:016x}, which is not known"))?),
+            Some(id) => match schemas.known().get(&id) {
+                Some(schema) => Some(Arc::clone(schema)),
+                None => return Err(format!("names the schema {id:016x}, which is not known")),
+            },
         };
         Ok(Found::Present { event_time: row.event_time_us, schema })
     }

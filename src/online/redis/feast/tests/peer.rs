@@ -1,5 +1,8 @@
 //! Feast 0.67.0 itself on the same Redis: what it writes is read here, what is written here it reads, and both have the
 //! same bytes. The rows are those of `tests/feast/rows.json`; `tests/feast/peer.py` is Feast's side.
+//!
+//! The rows leave out what Feast changes on its way to Redis: a float that is NaN becomes a null there, a column of
+//! integers with a null goes through floats, and a timestamp loses its fraction.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -160,7 +163,9 @@ async fn check(version: KeyVersion) {
         let done = ours.write(&my_link, &view, &rows, soon()).await.unwrap();
         assert_eq!(done.written, rows.rows() as u64);
     }
-    assert_eq!(hashes(&my_link).await, hashes(&their_link).await, "byte for byte what Feast writes");
+    let (mine_hold, theirs_hold) = (hashes(&my_link).await, hashes(&their_link).await);
+    assert_eq!(mine_hold.len(), 10, "six drivers, two trips, a user and the totals");
+    assert_eq!(mine_hold, theirs_hold, "byte for byte what Feast writes");
 
     let read_by_feast = parse(&feast("read", &mine, version));
     for ((view, rows), (_, read)) in expected().iter().zip(&read_by_feast) {

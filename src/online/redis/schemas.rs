@@ -1,4 +1,4 @@
-//! The schemas of packed rows: kept in Redis, and in this process once they were met.
+//! What rows were written with: kept in Redis, and in this process once it was met.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use redis::{Cmd, Value};
 
-use super::super::key;
-use super::super::link::Link;
+use super::key;
+use super::link::Link;
 use crate::clock::Deadline;
 use crate::online::packed::RowSchema;
 use crate::online::{Error, OnlineView};
