@@ -206,6 +206,9 @@ pub const REDIS_RECONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// Bytes of a kept row that count as one of `rows` of the hot cache; a longer one counts as several. 100,000 rows are
 /// 400 MiB at most.
 pub const HOT_CACHE_ROW_BYTES: usize = 4 << 10;
+/// Rows of a view that the hot cache keeps, and how long, where the project does not say.
+pub const HOT_CACHE_ROWS: u64 = 100_000;
+pub const HOT_CACHE_AGE: Duration = Duration::from_secs(1);
 /// The most rows that the hot cache may keep of one view: 4 GiB with the longest rows.
 pub const HOT_CACHE_ROWS_MAX: u64 = 1 << 20;
 /// The longest time that a row may be kept where nothing tells of changes. Who can wait longer does not need this.

@@ -102,9 +102,9 @@ impl CachedView {
     pub fn new(view: &Arc<OnlineView>, keeping: Keeping) -> Self {
         let counters = Arc::new(Counters::default());
         let evicted = Arc::clone(&counters);
-        let entries = Cache::builder()
+        let entries = Cache::<Box<[u8]>, Entry>::builder()
             .max_capacity(keeping.rows)
-            .weigher(|key: &Box<[u8]>, entry: &Entry| {
+            .weigher(|key, entry| {
                 let bytes = key.len() + entry.row.as_ref().map_or(0, |row| row.len());
                 u32::try_from(bytes.div_ceil(HOT_CACHE_ROW_BYTES).max(1)).unwrap_or(u32::MAX)
             })

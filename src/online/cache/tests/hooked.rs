@@ -53,12 +53,15 @@ impl Hooked {
 
     /// Waits for a read to arrive.
     pub async fn arrival(&self) -> Stopped {
-        loop {
-            match self.take_stopped() {
-                Some(stopped) => return stopped,
-                None => tokio::task::yield_now().await,
+        let arrives = async {
+            loop {
+                match self.take_stopped() {
+                    Some(stopped) => return stopped,
+                    None => tokio::task::yield_now().await,
+                }
             }
-        }
+        };
+        tokio::time::timeout(Duration::from_secs(30), arrives).await.expect("a read arrives")
     }
 
     pub fn listener(&self) -> Arc<dyn ChangeListener> {

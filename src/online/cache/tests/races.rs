@@ -56,10 +56,10 @@ async fn a_read_from_before_a_change_does_not_put_the_old_row_back() {
     inner.listener().changed("companies", &key(1));
     let late = ask(&store, 1, soon());
     let second = inner.arrival().await;
-    stopped.give();
-    assert_eq!(early.await.unwrap().unwrap(), Some(1), "it began before");
     second.give();
     assert_eq!(late.await.unwrap().unwrap(), Some(2), "it did not wait for the one from before");
+    stopped.give();
+    assert_eq!(early.await.unwrap().unwrap(), Some(1), "it began before");
     inner.stop(false);
     assert_eq!(version(&store, 1, soon()).await.unwrap(), Some(2));
     assert_eq!(inner.reads(), 2, "the newer row is kept");
