@@ -3,6 +3,7 @@
 mod bounds;
 mod hooked;
 mod races;
+mod redis;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

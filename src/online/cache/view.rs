@@ -33,7 +33,7 @@ pub(super) struct CachedView {
 pub(super) struct Shape {
     number: u64,
     pub view: Arc<OnlineView>,
-    pub schema: RowSchema,
+    pub schema: Arc<RowSchema>,
     /// All of the view's features.
     pub columns: Vec<usize>,
 }
@@ -237,6 +237,6 @@ impl CachedView {
 impl Shape {
     fn of(view: &Arc<OnlineView>, number: u64) -> Self {
         let columns = (0..view.features.len()).collect();
-        Self { number, view: Arc::clone(view), schema: RowSchema::of(view), columns }
+        Self { number, view: Arc::clone(view), schema: Arc::new(RowSchema::of(view)), columns }
     }
 }
