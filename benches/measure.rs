@@ -71,8 +71,9 @@ struct Process {
 
 impl Meter {
     pub fn start(pids: &[u32]) -> Result<Self> {
-        let process =
-            |pid: &u32| Ok(Process { pid: *pid, ticks: cpu_ticks_of(*pid)?, threads: cpu_by_thread(&pid.to_string())? });
+        let process = |pid: &u32| {
+            Ok(Process { pid: *pid, ticks: cpu_ticks_of(*pid)?, threads: cpu_by_thread(&pid.to_string())? })
+        };
         Ok(Self { processes: pids.iter().map(process).collect::<Result<_>>()? })
     }
 

@@ -108,9 +108,8 @@ impl Dataset {
 
     /// A derived view of all features and a service of it.
     fn define_derived(&self) -> (String, String) {
-        let input = |feature: usize| {
-            format!("      x_{feature}: \"{}:f_{feature}\"\n", self.view(self.view_of(feature)))
-        };
+        let input =
+            |feature: usize| format!("      x_{feature}: \"{}:f_{feature}\"\n", self.view(self.view_of(feature)));
         let inputs: String = (0..self.features).map(input).collect();
         let view = format!("  - name: scaled\n    plugin: arithmetic\n    placement: request\n    inputs:\n{inputs}");
         (view, format!("  - {{name: {}, features: [scaled]}}\n", self.derived_service()))

@@ -42,15 +42,17 @@ impl Http {
             }
             _ => ("/get-online-features".to_owned(), "application/json"),
         };
-        Self::open(address, &path, accept).await
+        Self::open(address, &path, accept, None).await
     }
 
-    /// A connection for POSTs to `path`.
-    pub async fn open(address: SocketAddr, path: &str, accept: &str) -> Result<Self> {
+    /// A connection for POSTs to `path`, to be answered within so many milliseconds.
+    pub async fn open(address: SocketAddr, path: &str, accept: &str, deadline_ms: Option<u64>) -> Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
+        let deadline = deadline_ms.map(|millis| format!("x-request-deadline-ms: {millis}\r\n")).unwrap_or_default();
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\naccept: {accept}\r\ncontent-length: "
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\naccept: {accept}\r\n\
+             {deadline}content-length: "
         );
         Ok(Self { stream, head: head.into_bytes(), request: Vec::new(), received: BytesMut::new() })
     }

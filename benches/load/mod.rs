@@ -20,8 +20,8 @@ mod question;
 
 pub use arrivals::{Answer, LANES, Run, Target, ask_each, open_loop, saturate, saturate_over};
 pub use check::{batches, compare_all, compare_columns};
-pub use dataset::{Dataset, Fixture, Stored};
+pub use dataset::{Dataset, Fixture};
 pub use flight::kind;
 pub use gateway::Gateway;
 pub use http::Http;
-pub use question::{Case, Draw, Keys, Plan, Service, Speaker, Wire};
+pub use question::{Case, Keys, Plan, Service, Speaker, Wire};

@@ -46,7 +46,14 @@ pub fn run() -> Result<()> {
 }
 
 async fn table(fixture: &Fixture, datasets: &[Dataset]) -> Result<()> {
-    let header = ["what grows", "features × views", "entities", "gateway CPU-ns a value", "Redis CPU-ns a value", "against the usual"];
+    let header = [
+        "what grows",
+        "features × views",
+        "entities",
+        "gateway CPU-ns a value",
+        "Redis CPU-ns a value",
+        "against the usual",
+    ];
     let mut table = Table::new("growth", &header);
     pin(std::process::id(), "0")?;
     fixture.store.pin("0")?;

@@ -31,7 +31,16 @@ pub fn run() -> Result<()> {
 }
 
 async fn table(fixture: &Fixture, usual: &[Dataset]) -> Result<()> {
-    let header = ["features × views", "entities", "keys", "rows", "HTTP JSON", "HTTP Arrow", "Flight DoGet", "Flight DoExchange"];
+    let header = [
+        "features × views",
+        "entities",
+        "keys",
+        "rows",
+        "HTTP JSON",
+        "HTTP Arrow",
+        "Flight DoGet",
+        "Flight DoExchange",
+    ];
     let mut table = Table::new("matrix", &header);
     pin(std::process::id(), "0")?;
     fixture.store.pin("0")?;

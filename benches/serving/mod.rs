@@ -108,9 +108,13 @@ fn notes(table: &mut Table, fixture: &Fixture, pinning: Pinning) -> Result<()> {
         ROUND.as_secs_f64()
     ));
     table.note(match (pinning.gateway, &fixture.store) {
-        (Some(_), Store::Redis(_)) => "The gateway has CPU 1; the generator and Redis share CPU 0, where Redis goes first.",
+        (Some(_), Store::Redis(_)) => {
+            "The gateway has CPU 1; the generator and Redis share CPU 0, where Redis goes first."
+        }
         (Some(_), Store::Embedded) => "The gateway has CPU 1, the generator CPU 0.",
-        (None, _) => "Nothing is pinned: the generator spins on one of the two CPUs and shares them with everything else.",
+        (None, _) => {
+            "Nothing is pinned: the generator spins on one of the two CPUs and shares them with everything else."
+        }
     });
     table.note(format!(
         "Slip: how late the generator was itself. Rounds above {SLIP_MAX_MICROS} µs are left out of the latencies; where all of them are, the cell says so."

@@ -4,7 +4,7 @@ mod cluster;
 mod redis_server;
 
 pub use cluster::Cluster;
-pub use redis_server::RedisServer;
+pub use redis_server::{RedisServer, free_port};
 
 use crate::Result;
 use crate::measure::pin;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use redis::{Connection, FromRedisValue};
+use redis::{Commands, Connection, FromRedisValue};
 use tempfile::TempDir;
 
 use crate::Result;
@@ -67,6 +67,19 @@ impl RedisServer {
     pub fn empty(&self) -> Result<()> {
         self.command::<()>("FLUSHALL SYNC")?;
         self.command::<()>("MEMORY PURGE")
+    }
+
+    /// How many keys a database has.
+    pub fn keys(&self, database: u8) -> Result<u64> {
+        let mut connection = redis::Client::open(self.url(database))?.get_connection_with_timeout(START_TIME_MAX)?;
+        Ok(redis::cmd("DBSIZE").query(&mut connection)?)
+    }
+
+    /// At most so many keys that match a pattern.
+    pub fn keys_like(&self, pattern: &str, most: usize) -> Result<Vec<Vec<u8>>> {
+        let mut connection = self.connect()?;
+        let found = connection.scan_match(pattern)?;
+        Ok(found.take(most).collect::<redis::RedisResult<_>>()?)
     }
 
     pub fn used_memory(&self) -> Result<u64> {
