@@ -17,6 +17,7 @@ mod soak;
 mod store;
 mod sync;
 mod synthetic;
+mod targets;
 mod transform;
 mod writes;
 
@@ -67,7 +68,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    ExitCode::SUCCESS
+    ended("targets", targets::run())
 }
 
 fn ended(name: &str, result: Result<()>) -> ExitCode {

@@ -12,6 +12,24 @@ use crate::Result;
 /// Clock ticks in `/proc/<pid>/stat`; Linux shows 100 to programs whatever the kernel uses.
 const TICKS_PER_SECOND: f64 = 100.0;
 
+/// A debug build is for those who change the benchmarks: it goes through all of a table in a hurry and publishes nothing.
+const HURRY: bool = cfg!(debug_assertions);
+
+/// So many rounds.
+pub const fn rounds(rounds: usize) -> usize {
+    if HURRY { 1 } else { rounds }
+}
+
+/// One round of so many milliseconds.
+pub const fn round_millis(millis: u64) -> Duration {
+    Duration::from_millis(if HURRY { millis / 10 } else { millis })
+}
+
+/// So many entities.
+pub const fn entities(entities: u64) -> u64 {
+    if HURRY { entities / 100 } else { entities }
+}
+
 /// A median with the smallest and the largest of the rounds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Spread {

@@ -8,17 +8,17 @@ use serde_json::json;
 use super::verify;
 use crate::Result;
 use crate::load::{Case, Dataset, Fixture, Keys, Plan, Run, Target, Wire, compare_all, saturate};
-use crate::measure::{generator, pin};
+use crate::measure::{entities, generator, pin, round_millis};
 use crate::report::Table;
 use crate::store::{RedisServer, Store};
 
-const ROUND: Duration = Duration::from_millis(700);
+const ROUND: Duration = round_millis(700);
 const ROWS: [usize; 5] = [1, 10, 50, 100, 500];
 /// (views, features)
 const WIDTHS: [(usize, usize); 4] = [(5, 50), (25, 50), (5, 250), (25, 250)];
-const ENTITIES: u64 = 10_000;
+const ENTITIES: u64 = entities(10_000);
 /// A few cells of many more entities.
-const MANY: Dataset = Dataset::new(5, 50, 1_000_000);
+const MANY: Dataset = Dataset::new(5, 50, entities(1_000_000));
 const ROWS_OF_MANY: [usize; 2] = [1, 100];
 
 pub fn run() -> Result<()> {

@@ -17,16 +17,16 @@ use crate::Result;
 use crate::load::{
     Case, Dataset, Fixture, LANES, Plan, Run, Service, Target, Wire, ask_each, compare_all, open_loop, saturate,
 };
-use crate::measure::{generator, pin};
+use crate::measure::{entities, generator, pin, round_millis, rounds};
 use crate::report::Table;
 use crate::store::{RedisServer, Store};
 
-const SATURATION: Duration = Duration::from_millis(1_500);
-const ROUND: Duration = Duration::from_millis(1_200);
-const ROUNDS: usize = 5;
+const SATURATION: Duration = round_millis(1_500);
+const ROUND: Duration = round_millis(1_200);
+const ROUNDS: usize = rounds(5);
 const LEVELS: [f64; 2] = [0.5, 0.9];
 
-const ENTITIES: u64 = 10_000;
+const ENTITIES: u64 = entities(10_000);
 /// 50 features of 5 views.
 const USUAL: Dataset = Dataset::new(5, 50, ENTITIES);
 /// 250 features of 25 views.
