@@ -7,14 +7,15 @@ use serde_json::json;
 
 use crate::Result;
 use crate::load::Gateway;
+use crate::measure::entities;
 use crate::peers::{Repository, View};
 use crate::report::Table;
 use crate::store::RedisServer;
 use crate::synthetic::{DAY, Project, rows_of, value, write_parquet};
 
-const ENTITIES: u64 = 100_000;
+const ENTITIES: u64 = entities(100_000);
 /// Feast writes some 30,000 values a second, and what a feature takes does not depend on how many there are.
-const ENTITIES_OF_FEAST: u64 = 10_000;
+const ENTITIES_OF_FEAST: u64 = entities(10_000);
 const LAYOUTS: [&str; 3] = ["packed", "hash", "feast"];
 const STRING_BYTES: usize = 12;
 

@@ -8,14 +8,14 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use crate::Result;
-use crate::measure::{Meter, Seconds, Spread, Stopwatch, runtime};
+use crate::measure::{Meter, Seconds, Spread, Stopwatch, entities, rounds, runtime};
 use crate::report::Table;
 use crate::store::RedisServer;
 use crate::synthetic::{DAY, Project, rows, write_parquet};
 
-const ENTITIES: i64 = 100_000;
+const ENTITIES: i64 = entities(100_000) as i64;
 const FEATURES: [usize; 2] = [20, 50];
-const ROUNDS: usize = 5;
+const ROUNDS: usize = rounds(5);
 const VIEW: &str = "customer_stats";
 /// Commands that `redis-benchmark` sends before it waits.
 const PIPELINE: &str = "64";

@@ -24,15 +24,15 @@ use crate::load::{
     Answer, Case, Dataset, Fixture, Gateway, Keys, LANES, Plan, Speaker, Target, Wire, ask_each, batches, compare_all,
     saturate_over,
 };
-use crate::measure::{Spread, generator, pin};
+use crate::measure::{Spread, entities, generator, pin, round_millis, rounds};
 use crate::report::Table;
 use crate::serving::verify;
 use crate::store::{RedisServer, Store};
 
-const DATASET: Dataset = Dataset::new(5, 50, 10_000);
+const DATASET: Dataset = Dataset::new(5, 50, entities(10_000));
 const ROWS: [usize; 2] = [1, 100];
-const ROUNDS: usize = 5;
-const ROUND: Duration = Duration::from_millis(1_000);
+const ROUNDS: usize = rounds(5);
+const ROUND: Duration = round_millis(1_000);
 /// Requests that Feast is asked at once; more only wait in its queue.
 const FEAST_LANES: usize = 4;
 const MEASURED_CPU: &str = "1";

@@ -8,13 +8,14 @@ use super::matrix::cost;
 use super::verify;
 use crate::Result;
 use crate::load::{Dataset, Fixture, Plan, Run, Target, Wire};
-use crate::measure::{Spread, generator, pin};
+use crate::measure::{Spread, entities, generator, pin, round_millis, rounds};
 use crate::report::Table;
 use crate::store::{RedisServer, Store};
 
-const ROUND: Duration = Duration::from_millis(700);
-const ROUNDS: usize = 5;
+const ROUND: Duration = round_millis(700);
+const ROUNDS: usize = rounds(5);
 const ROWS: usize = 100;
+const USUAL_ENTITIES: u64 = entities(10_000);
 /// Cost may differ so much from the first of its kind and still be called flat.
 const FLAT: f64 = 0.2;
 /// The size that is estimated rather than filled.
@@ -22,9 +23,26 @@ const ESTIMATED_ENTITIES: u64 = 10_000_000;
 
 /// What grows, and its steps.
 const AXES: [(&str, [Dataset; 3]); 3] = [
-    ("entities", [Dataset::new(5, 50, 10_000), Dataset::new(5, 50, 100_000), Dataset::new(5, 50, 1_000_000)]),
-    ("features", [Dataset::new(5, 50, 10_000), Dataset::new(5, 5, 10_000), Dataset::new(5, 250, 10_000)]),
-    ("views", [Dataset::new(5, 50, 10_000), Dataset::new(1, 50, 10_000), Dataset::new(25, 50, 10_000)]),
+    (
+        "entities",
+        [
+            Dataset::new(5, 50, USUAL_ENTITIES),
+            Dataset::new(5, 50, entities(100_000)),
+            Dataset::new(5, 50, entities(1_000_000)),
+        ],
+    ),
+    (
+        "features",
+        [Dataset::new(5, 50, USUAL_ENTITIES), Dataset::new(5, 5, USUAL_ENTITIES), Dataset::new(5, 250, USUAL_ENTITIES)],
+    ),
+    (
+        "views",
+        [
+            Dataset::new(5, 50, USUAL_ENTITIES),
+            Dataset::new(1, 50, USUAL_ENTITIES),
+            Dataset::new(25, 50, USUAL_ENTITIES),
+        ],
+    ),
 ];
 
 /// One dataset's rounds, and what it takes in Redis.
