@@ -23,6 +23,9 @@ pub const DAY: Micros = 86_400 * SECOND;
 /// One value in so many is null.
 const NULL_ONE_IN: u64 = 64;
 
+/// What each project is called.
+pub const PROJECT: &str = "synthetic";
+
 /// A project in a temporary folder on the disk that the build uses.
 #[derive(Debug)]
 pub struct Project {
@@ -46,7 +49,7 @@ impl Project {
         }
         let plugins = root().join("plugins/built");
         let config = format!(
-            "project: synthetic\nplugins: {}\nonline_store: {store}\n\
+            "project: {PROJECT}\nplugins: {}\nonline_store: {store}\n\
              listen: {{http: '127.0.0.1:0', flight: '127.0.0.1:0', admin: '127.0.0.1:0'}}\n",
             plugins.display()
         );
@@ -54,6 +57,17 @@ impl Project {
         let definitions =
             format!("entities:\n  - {{name: customer, join_keys: [{{name: {JOIN_KEY}, type: int64}}]}}\n");
         Ok(Self { folder, definitions, now: Clock::default().now() })
+    }
+
+    /// The same definitions and data on another `online_store`, in YAML.
+    pub fn twin(&self, store: &str) -> Result<Self> {
+        let twin = Self { definitions: self.definitions.clone(), now: self.now, ..Self::on(store)? };
+        for file in fs::read_dir(self.folder().join("data"))? {
+            let file = file?;
+            fs::copy(file.path(), twin.folder().join("data").join(file.file_name()))?;
+        }
+        twin.write_definitions()?;
+        Ok(twin)
     }
 
     pub fn folder(&self) -> &Path {

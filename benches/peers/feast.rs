@@ -14,11 +14,11 @@ use crate::load::{Dataset, Target};
 use crate::measure::family;
 use crate::report::root;
 use crate::store::{RedisServer, free_port};
-use crate::synthetic::JOIN_KEY;
+use crate::synthetic::{JOIN_KEY, PROJECT};
 
 const START_TIME_MAX: Duration = Duration::from_secs(90);
 /// The Redis database that Feast has to itself.
-const DATABASE: u8 = 1;
+pub const DATABASE: u8 = 1;
 
 /// One view as Feast shall have it.
 pub struct View {
@@ -48,11 +48,11 @@ impl Repository {
         let folder = tempfile::tempdir()?;
         let view = |view: &View| json!({"name": view.name, "features": view.features, "path": view.parquet});
         let spec = json!({
-            "redis": format!("127.0.0.1:{},db={DATABASE}", redis.port), "join_key": JOIN_KEY, "type": dtype,
+            "redis": format!("127.0.0.1:{},db={DATABASE}", redis.port), "project": PROJECT, "join_key": JOIN_KEY, "type": dtype,
             "service": service, "precomputed": precomputed.then(|| format!("{service}_precomputed")),
             "views": views.iter().map(view).collect::<Vec<_>>(),
         });
-        let script = root().join("benches/peers/feast.py");
+        let script = root().join("benches/peers/fill_feast.py");
         let mut command = Command::new(python());
         command.arg(script).arg(folder.path()).arg(spec.to_string());
         let done = quiet(&mut command, folder.path()).output()?;
@@ -89,9 +89,9 @@ pub fn views_of(dataset: Dataset, data: impl Fn(&str) -> PathBuf) -> Vec<View> {
     (0..dataset.views).map(view).collect()
 }
 
-/// Feast reports its use to a server of its own unless it is told not to.
+/// Feast reports its use to a server of its own unless it is told not to, and its web server keeps a socket at home.
 fn quiet<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
-    command.env("FEAST_USAGE", "False").current_dir(folder).stdin(Stdio::null())
+    command.env("FEAST_USAGE", "False").env("HOME", folder).current_dir(folder).stdin(Stdio::null())
 }
 
 impl Feast {

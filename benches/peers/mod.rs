@@ -55,6 +55,14 @@ enum Contender {
     BarePython(Kind),
 }
 
+/// Those that answer in a process of their own, over the same values.
+struct Servers {
+    packed: Gateway,
+    /// Reads what Feast has written.
+    as_feast: Gateway,
+    feast: Feast,
+}
+
 /// Everything that runs while one size of request is measured.
 struct Contest {
     names: Vec<String>,
@@ -74,9 +82,14 @@ pub fn run() -> Result<()> {
     eprintln!("-- Feast writes the same values; this takes a minute");
     let repository = Repository::fill(redis, &views(&fixture), "float64", &DATASET.service(), true)?;
     redis_goes_first(redis)?;
-    let gateway = fixture.serve(Some(MEASURED_CPU))?;
-    let feast = repository.serve(MEASURED_CPU)?;
-    generator()?.block_on(table(&fixture, redis, &gateway, &feast))?;
+    let twin = fixture.project.twin(&redis.yaml_of("feast", feast::DATABASE))?;
+    Gateway::command(twin.folder(), &["apply"])?;
+    let servers = Servers {
+        packed: fixture.serve(Some(MEASURED_CPU))?,
+        as_feast: Gateway::start(twin.folder(), Some(MEASURED_CPU), vec![redis.pid()])?,
+        feast: repository.serve(MEASURED_CPU)?,
+    };
+    generator()?.block_on(table(&fixture, redis, &servers))?;
     pin(std::process::id(), "0-1")
 }
 
@@ -89,7 +102,7 @@ fn redis_goes_first(redis: &RedisServer) -> Result<()> {
     pin(std::process::id(), OTHERS_CPU)
 }
 
-async fn table(fixture: &Fixture, redis: &RedisServer, gateway: &Gateway, feast: &Feast) -> Result<()> {
+async fn table(fixture: &Fixture, redis: &RedisServer, servers: &Servers) -> Result<()> {
     let header = [
         "who",
         "rows",
@@ -104,7 +117,7 @@ async fn table(fixture: &Fixture, redis: &RedisServer, gateway: &Gateway, feast:
     let mut table = Table::new("peers", &header);
     let mut python_version = String::new();
     for rows in ROWS {
-        let mut contest = Contest::prepare(fixture, redis, gateway, feast, rows).await?;
+        let mut contest = Contest::prepare(fixture, redis, servers, rows).await?;
         let mut rounds: Vec<Vec<Round>> = vec![Vec::new(); contest.contenders.len()];
         for _ in 0..ROUNDS {
             for (number, rounds) in rounds.iter_mut().enumerate() {
@@ -129,7 +142,7 @@ fn notes(table: &mut Table, redis: &RedisServer, python: &str) -> Result<()> {
         ROUND.as_secs_f64()
     ));
     table.note(format!(
-        "Feast 0.67.0 serves from its own layout in another database of the same Redis, written by Feast from the same Parquet files; {python}. \
+        "Feast 0.67.0 serves from its own layout in another database of the same Redis, written by Feast from the same Parquet files; a second gateway reads those rows too; {python}. \
          Pre-computed: one stored vector an entity, asked with full names, known entities only (it fails for others)."
     ));
     table.note(
@@ -144,24 +157,22 @@ fn notes(table: &mut Table, redis: &RedisServer, python: &str) -> Result<()> {
 }
 
 impl Contest {
-    async fn prepare(
-        fixture: &Fixture,
-        redis: &RedisServer,
-        gateway: &Gateway,
-        feast: &Feast,
-        rows: usize,
-    ) -> Result<Self> {
+    async fn prepare(fixture: &Fixture, redis: &RedisServer, servers: &Servers, rows: usize) -> Result<Self> {
         let json = Plan::stored(DATASET, Wire::HttpJson, rows);
         let exchange = Plan::stored(DATASET, Wire::DoExchange, rows);
         let theirs = Plan { speaker: Speaker::Feast, ..json };
         let precomputed = Plan { speaker: Speaker::FeastPrecomputed, keys: Keys::Known, ..json };
-        let feast = feast.target(redis.pid())?;
+        let (gateway, feast) = (&servers.packed, servers.feast.target(redis.pid())?);
         let mut names = Vec::new();
         let mut contenders = Vec::new();
-        let ours = [("lockstep, HTTP JSON", json), ("lockstep, Flight DoExchange", exchange)];
-        let feasts = [("Feast, HTTP JSON", theirs), ("Feast, HTTP JSON, pre-computed", precomputed)];
-        let served = ours.map(|of| (of, &gateway.target, LANES)).into_iter();
-        for ((name, plan), target, lanes) in served.chain(feasts.map(|of| (of, &feast, FEAST_LANES))) {
+        let served = [
+            ("lockstep, HTTP JSON", json, &gateway.target, LANES),
+            ("lockstep, Flight DoExchange", exchange, &gateway.target, LANES),
+            ("lockstep reading Feast's rows, HTTP JSON", json, &servers.as_feast.target, LANES),
+            ("Feast, HTTP JSON", theirs, &feast, FEAST_LANES),
+            ("Feast, HTTP JSON, pre-computed", precomputed, &feast, FEAST_LANES),
+        ];
+        for (name, plan, target, lanes) in served {
             verify(target, plan).await.map_err(|error| format!("{name}: {error}"))?;
             names.push(name.to_owned());
             contenders.push(Contender::Server {

@@ -86,7 +86,7 @@ impl Level {
             format!("{:.1}", self.server_micros),
             format!("{:.1}", self.nanoseconds_a_value(plan)),
             format!("{:.1}", 1e3 / self.nanoseconds_a_value(plan)),
-            format!("{:.1}", self.store_micros.median),
+            if self.store_micros.max > 0.0 { format!("{:.1}", self.store_micros.median) } else { "–".to_owned() },
             slip,
         ]
     }

@@ -42,7 +42,13 @@ impl RedisServer {
 
     /// The `online_store` of a project that keeps its rows here in this layout.
     pub fn yaml(&self, layout: &str) -> String {
-        format!("{{type: redis, addresses: ['127.0.0.1:{}'], layout: {layout}}}", self.port)
+        self.yaml_of(layout, 0)
+    }
+
+    /// The same in another database.
+    pub fn yaml_of(&self, layout: &str, database: u8) -> String {
+        let address = format!("127.0.0.1:{}", self.port);
+        format!("{{type: redis, addresses: ['{address}'], layout: {layout}, database: {database}}}")
     }
 
     pub fn url(&self, database: u8) -> String {

@@ -1,8 +1,8 @@
 """Fills Feast's online store for the benchmark: the same Parquet files, the same Redis, another database.
 
-Usage: feast.py FOLDER SPEC
+Usage: fill_feast.py FOLDER SPEC
 
-SPEC is JSON: {"redis": "host:port,db=1", "join_key": NAME, "type": "float64" | "string", "service": NAME,
+SPEC is JSON: {"redis": "host:port,db=1", "project": NAME, "join_key": NAME, "type": "float64" | "string", "service": NAME,
 "precomputed": NAME | null, "views": [{"name": NAME, "features": [NAME, ...], "path": PARQUET}, ...]}. FOLDER becomes a
 repository of Feast. Says {"rows": N} in the end.
 """
@@ -19,7 +19,7 @@ from feast.types import Float64, String
 FOLDER, SPEC = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2])
 
 (FOLDER / "feature_store.yaml").write_text(
-    f"""project: bench
+    f"""project: {SPEC['project']}
 provider: local
 registry: {FOLDER}/registry.db
 entity_key_serialization_version: 3
