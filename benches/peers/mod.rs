@@ -82,7 +82,7 @@ pub fn run() -> Result<()> {
     eprintln!("-- Feast writes the same values; this takes a minute");
     let repository = Repository::fill(redis, &views(&fixture), "float64", &DATASET.service(), true)?;
     redis_goes_first(redis)?;
-    let twin = fixture.project.twin(&redis.yaml_of("feast", feast::DATABASE))?;
+    let twin = fixture.project.twin(&redis.yaml_of_feast(feast::DATABASE))?;
     Gateway::command(twin.folder(), &["apply"])?;
     let servers = Servers {
         packed: fixture.serve(Some(MEASURED_CPU))?,

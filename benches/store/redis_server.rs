@@ -42,13 +42,13 @@ impl RedisServer {
 
     /// The `online_store` of a project that keeps its rows here in this layout.
     pub fn yaml(&self, layout: &str) -> String {
-        self.yaml_of(layout, 0)
+        format!("{{type: redis, addresses: ['127.0.0.1:{}'], layout: {layout}}}", self.port)
     }
 
-    /// The same in another database.
-    pub fn yaml_of(&self, layout: &str, database: u8) -> String {
+    /// The `online_store` of a project that reads what Feast has written into a database.
+    pub fn yaml_of_feast(&self, database: u8) -> String {
         let address = format!("127.0.0.1:{}", self.port);
-        format!("{{type: redis, addresses: ['{address}'], layout: {layout}, database: {database}}}")
+        format!("{{type: redis, addresses: ['{address}'], layout: feast, database: {database}, shared: true}}")
     }
 
     pub fn url(&self, database: u8) -> String {
