@@ -7,7 +7,7 @@ use crate::Result;
 use crate::store::Cluster;
 
 /// Slots that move, with their keys.
-const SLOTS: usize = 500;
+const SLOTS: usize = 2_000;
 /// Parts of the whole time after which something happens.
 const FAIL_OVER_AT: f64 = 0.35;
 const KILL_AT: f64 = 0.45;
@@ -56,6 +56,6 @@ pub fn happen(cluster: &mut Cluster, begin: Instant, time: Duration, over: &Atom
         Ok(())
     })?;
     at(REVIVE_AT, "it comes back", &mut || cluster.revive(dead))?;
-    at(MIGRATE_AT, "500 slots move", &mut || cluster.migrate(SLOTS))?;
+    at(MIGRATE_AT, "2,000 slots move", &mut || cluster.migrate(SLOTS))?;
     Ok(told)
 }
