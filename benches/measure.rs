@@ -97,7 +97,8 @@ impl Meter {
 
     /// CPU seconds since the start: to the nanosecond, or to 10 ms for a process in which a thread ended meanwhile.
     pub fn seconds(&self) -> Result<f64> {
-        self.processes.iter().map(Process::seconds).sum()
+        // Added to zero, because a sum of nothing is minus zero.
+        self.processes.iter().try_fold(0.0, |sum, process| Ok(sum + process.seconds()?))
     }
 }
 

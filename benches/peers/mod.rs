@@ -273,7 +273,7 @@ fn push(name: &str, rows: usize, rounds: &[Round], all: &[Vec<Round>], table: &m
         format!("{requests:.0}"),
         format!("{:.0}", requests.median * rows as f64),
         format!("{cpu:.1}"),
-        format!("{:.1}", store.median),
+        if store.max > 0.0 { format!("{:.1}", store.median) } else { "–".to_owned() },
         format!("{:.2}", values / cpu.median),
         format!("{cpu_ratio:.2}"),
         format!("{rate_ratio:.2}"),

@@ -39,6 +39,13 @@ pub struct Minute {
     pub errors: BTreeMap<String, u64>,
 }
 
+/// What a refused request is counted as.
+struct Refusal {
+    kind: String,
+    /// What the gateway said, without the numbers that differ from one answer to the next.
+    reason: String,
+}
+
 /// Everything that was seen.
 #[derive(Debug)]
 pub struct Seen {
@@ -50,6 +57,8 @@ pub struct Seen {
     pub lost_rows: u64,
     lost_seconds: Vec<u64>,
     pub skipped: u64,
+    /// What the gateway said when it refused, and how often.
+    pub reasons: BTreeMap<String, u64>,
 }
 
 /// What all lanes share on the one thread they run on.
@@ -100,6 +109,7 @@ async fn drive(address: SocketAddr, begin: Instant, time: Duration, rate: Option
         lost_rows: 0,
         lost_seconds: Vec::new(),
         skipped: 0,
+        reasons: BTreeMap::new(),
     };
     let acknowledged = vec![i64::MIN; VIEWS * ENTITIES as usize];
     // Other numbers each time, because a write of the run must not meet one of the closed loop before it.
@@ -202,7 +212,7 @@ async fn read(http: &mut Http, shared: &RefCell<Shared>, intended: Instant) -> s
     let (status, body) = http.post(body.as_bytes()).await.map_err(Trouble::Connection)?;
     let mut shared = shared.borrow_mut();
     if status != 200 {
-        shared.error(intended, refusal("read", status, &body));
+        shared.refused(intended, refusal("read", status, &body));
         return Ok(());
     }
     shared.answered(intended);
@@ -223,7 +233,7 @@ async fn write(http: &mut Http, shared: &RefCell<Shared>, intended: Instant) -> 
     let (status, body) = http.post(body.as_bytes()).await.map_err(Trouble::Connection)?;
     let mut shared = shared.borrow_mut();
     if status != 200 {
-        shared.error(intended, refusal("write", status, &body));
+        shared.refused(intended, refusal("write", status, &body));
         return Ok(());
     }
     shared.answered(intended);
@@ -248,11 +258,12 @@ fn rows_of(number: usize, keys: &[i64], event_time: i64) -> String {
     json!({"feature_view_name": view(number), "df": columns}).to_string()
 }
 
-/// An error as the table counts it: without what differs from one to the next.
-fn refusal(doing: &str, status: u16, body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    eprintln!("-- {doing}: HTTP {status}: {}", text.trim());
-    format!("{doing}: HTTP {status}")
+fn refusal(doing: &str, status: u16, body: &[u8]) -> Refusal {
+    let text = String::from_utf8_lossy(body).replace('\\', "");
+    let message =
+        text.split_once("\"message\":\"").map_or(text.as_str(), |(_, rest)| rest.split('"').next().unwrap_or(rest));
+    let reason = message.split(|letter: char| letter.is_ascii_digit()).filter(|part| !part.is_empty());
+    Refusal { kind: format!("{doing}: HTTP {status}"), reason: reason.collect::<Vec<_>>().join("N") }
 }
 
 fn place((view, entity): (usize, i64)) -> usize {
@@ -277,6 +288,11 @@ impl Shared {
     fn answered(&mut self, intended: Instant) {
         let nanoseconds = u64::try_from(intended.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.minute(intended).latency.saturating_record(nanoseconds.max(1));
+    }
+
+    fn refused(&mut self, intended: Instant, refusal: Refusal) {
+        self.error(intended, refusal.kind);
+        *self.seen.reasons.entry(refusal.reason).or_default() += 1;
     }
 
     fn error(&mut self, intended: Instant, kind: String) {

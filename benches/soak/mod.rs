@@ -137,6 +137,10 @@ fn notes(table: &mut Table, seen: &Seen, samples: &Samples, version: &str, minut
         seen.lost_rows,
         seen.lost_times(),
     ));
+    if !seen.reasons.is_empty() {
+        let reasons: Vec<String> = seen.reasons.iter().map(|(reason, count)| format!("{count} × “{reason}”")).collect();
+        table.note(format!("Why requests were refused: {}.", reasons.join("; ")));
+    }
     table.note(format!(
         "Requests that were never sent because all connections waited for more than {:?}: {}. The generator's timer counts milliseconds.",
         load::BACKLOG_MAX,
