@@ -28,9 +28,9 @@ use crate::offline::parquet::ParquetStore;
 use crate::offline::{self, OfflineStore};
 use crate::online::cache::{CachedStore, Keeping};
 use crate::online::embedded::EmbeddedStore;
-use crate::online::guarded::GuardedStore;
+use crate::online::guarded::{GuardedStore, Parts};
 use crate::online::memory::MemoryStore;
-use crate::online::redis::RedisStore;
+use crate::online::redis::{Mode, RedisStore};
 use crate::online::{self, OnlineStore, OnlineView};
 use crate::plan::{self, Change};
 use crate::registry::{self, NewVersion, Registry, Version};
@@ -215,7 +215,11 @@ impl Project {
             config::OnlineStore::Redis(settings) => {
                 let store = RedisStore::connect(settings, Deadline::after(limits::ONLINE_OPEN_DEADLINE)).await?;
                 store.check(views)?;
-                Opened { store: Arc::new(store), server: Some("redis") }
+                let parts = match settings.server.mode {
+                    Mode::Cluster => Parts::Many,
+                    Mode::Standalone | Mode::Sentinel { .. } => Parts::One,
+                };
+                Opened { store: Arc::new(store), server: Some(("redis", parts)) }
             }
         })
     }
@@ -252,15 +256,20 @@ impl Project {
 /// An online store, and the name of the server behind it if there is one.
 struct Opened {
     store: Arc<dyn OnlineStore>,
-    server: Option<&'static str>,
+    /// The name of the server that keeps it, as metrics and errors say it.
+    server: Option<(&'static str, Parts)>,
 }
 
 /// A store that another process keeps is asked through a guard; one in this process fails only with it.
-fn guard(store: Arc<dyn OnlineStore>, server: Option<&'static str>, metrics: &mut Metrics) -> Arc<dyn OnlineStore> {
-    let Some(server) = server else { return store };
+fn guard(
+    store: Arc<dyn OnlineStore>,
+    server: Option<(&'static str, Parts)>,
+    metrics: &mut Metrics,
+) -> Arc<dyn OnlineStore> {
+    let Some((server, parts)) = server else { return store };
     let backend = Arc::new(Backend::new(server, Steady::default()));
     metrics.of_backends(vec![Arc::clone(&backend)]);
-    Arc::new(GuardedStore::new(store, backend))
+    Arc::new(GuardedStore::new(store, parts, backend))
 }
 
 /// Rows of the views that the project chose stay in this process for a moment; without such views nothing is in between.
@@ -391,7 +400,7 @@ mod tests {
         let store = FaultyStore::new();
         let embedded = guard(Arc::clone(&store) as Arc<dyn OnlineStore>, None, &mut metrics);
         assert!(!metrics.encode().contains("lockstep_backend"));
-        let remote = guard(Arc::clone(&store) as Arc<dyn OnlineStore>, Some("redis"), &mut metrics);
+        let remote = guard(Arc::clone(&store) as Arc<dyn OnlineStore>, Some(("redis", Parts::One)), &mut metrics);
         write(&*remote, &plain_view("companies"), &lines(&[(Some(1), 1, None, None)])).await;
         store.set(Fault::Fails);
         let fail = async |store: &dyn OnlineStore, deadline: Deadline| {

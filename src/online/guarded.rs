@@ -27,6 +27,16 @@ use crate::limits::{
 pub struct GuardedStore {
     inner: Arc<dyn OnlineStore>,
     backend: Arc<Backend>,
+    parts: Parts,
+}
+
+/// Whether a store is down as a whole or in parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parts {
+    One,
+    /// Many servers with a part of the rows each. One that is down fails the calls that need it, and is no reason to
+    /// stop those that do not; the store itself does not wait for a server that it knows to be gone.
+    Many,
 }
 
 /// One call on its way through its attempts.
@@ -39,8 +49,25 @@ struct Call<'a> {
 }
 
 impl GuardedStore {
-    pub fn new(inner: Arc<dyn OnlineStore>, backend: Arc<Backend>) -> Self {
-        Self { inner, backend }
+    pub fn new(inner: Arc<dyn OnlineStore>, parts: Parts, backend: Arc<Backend>) -> Self {
+        Self { inner, backend, parts }
+    }
+
+    /// What an answer says of the store. A full store answers: it can be read.
+    fn outcome<T>(&self, answer: &Result<T, Error>) -> Outcome {
+        match answer {
+            Ok(_) | Err(Error::Full { .. }) => Outcome::Answered,
+            Err(Error::Late) if self.parts == Parts::One => Outcome::Late,
+            Err(error) if self.parts == Parts::One && error.kind() == ErrorKind::Unavailable => Outcome::Failed,
+            Err(_) => Outcome::Answered,
+        }
+    }
+
+    /// Whether rows of which none can be reached say that nothing can.
+    fn is_down(&self, rows: &[StoredRows]) -> bool {
+        let asked: usize = rows.iter().map(|rows| rows.event_time.len()).sum();
+        let unreachable = |rows: &StoredRows| rows.unreachable.as_ref().map_or(0, |rows| rows.count_set_bits());
+        self.parts == Parts::One && asked > 0 && rows.iter().map(unreachable).sum::<usize>() == asked
     }
 
     fn call(&self, time: Duration, deadline: Deadline) -> Call<'_> {
@@ -56,7 +83,7 @@ impl OnlineStore for GuardedStore {
         loop {
             let answer = timeout_at(attempt.deadline().instant().into(), self.inner.read(reads, attempt.deadline()));
             let answer = answer.await.unwrap_or(Err(Error::Late));
-            match call.next(attempt, outcome(&answer)).await {
+            match call.next(attempt, self.outcome(&answer)).await {
                 Some(again) => attempt = again,
                 None => return call.told(answer),
             }
@@ -72,14 +99,18 @@ impl OnlineStore for GuardedStore {
             let answer = timeout_at(attempt.deadline().instant().into(), answer).await.unwrap_or(Err(Error::Late));
             let outcome = match &answer {
                 // A store that says so does not say whether it was late; the guard's own time does.
-                Ok(rows) if is_all_unreachable(rows) && attempt.deadline().has_passed() => Outcome::Late,
-                Ok(rows) if is_all_unreachable(rows) => Outcome::Failed,
-                answer => outcome(answer),
+                Ok(rows) if self.is_down(rows) && attempt.deadline().has_passed() => Outcome::Late,
+                Ok(rows) if self.is_down(rows) => Outcome::Failed,
+                answer => self.outcome(answer),
             };
             match call.next(attempt, outcome).await {
                 Some(again) => attempt = again,
-                None if outcome != Outcome::Answered => return Ok(unreachable()),
-                None => return answer,
+                None => {
+                    let is_outage = |error: &Error| {
+                        matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Late | ErrorKind::Exhausted)
+                    };
+                    return if answer.as_ref().is_err_and(is_outage) { Ok(unreachable()) } else { answer };
+                }
             }
         }
     }
@@ -91,7 +122,7 @@ impl OnlineStore for GuardedStore {
         loop {
             let answer = self.inner.write(view, rows, attempt.deadline());
             let answer = timeout_at(attempt.deadline().instant().into(), answer).await.unwrap_or(Err(Error::Late));
-            match call.next(attempt, outcome(&answer)).await {
+            match call.next(attempt, self.outcome(&answer)).await {
                 Some(again) => attempt = again,
                 None => return call.told(answer),
             }
@@ -110,7 +141,7 @@ impl OnlineStore for GuardedStore {
         loop {
             let answer = self.inner.progress(view, stream, partition, attempt.deadline());
             let answer = timeout_at(attempt.deadline().instant().into(), answer).await.unwrap_or(Err(Error::Late));
-            match call.next(attempt, outcome(&answer)).await {
+            match call.next(attempt, self.outcome(&answer)).await {
                 Some(again) => attempt = again,
                 None => return call.told(answer),
             }
@@ -164,23 +195,6 @@ impl<'a> Call<'a> {
             Refused::Late => Error::Late,
         }
     }
-}
-
-/// What an answer says of the store. A full store answers: it can be read.
-fn outcome<T>(answer: &Result<T, Error>) -> Outcome {
-    match answer {
-        Ok(_) | Err(Error::Full { .. }) => Outcome::Answered,
-        Err(Error::Late) => Outcome::Late,
-        Err(error) if error.kind() == ErrorKind::Unavailable => Outcome::Failed,
-        Err(_) => Outcome::Answered,
-    }
-}
-
-/// A part of a store that is down is no reason to stop asking the others.
-fn is_all_unreachable(rows: &[StoredRows]) -> bool {
-    let asked: usize = rows.iter().map(|rows| rows.event_time.len()).sum();
-    let unreachable = |rows: &StoredRows| rows.unreachable.as_ref().map_or(0, |rows| rows.count_set_bits());
-    asked > 0 && rows.iter().map(unreachable).sum::<usize>() == asked
 }
 
 fn read_time(reads: &[Read<'_>]) -> Duration {

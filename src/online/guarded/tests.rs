@@ -14,7 +14,7 @@ use crate::online::memory::MemoryStore;
 fn guarded() -> (Arc<FaultyStore>, GuardedStore, Arc<Backend>, Steady) {
     let (store, clock) = (FaultyStore::new(), Steady::held());
     let backend = Arc::new(Backend::new("sample", clock.clone()));
-    (Arc::clone(&store), GuardedStore::new(store, Arc::clone(&backend)), backend, clock)
+    (Arc::clone(&store), GuardedStore::new(store, Parts::One, Arc::clone(&backend)), backend, clock)
 }
 
 async fn read(store: &dyn OnlineStore, deadline: Deadline) -> Result<Vec<StoredRows>, Error> {
@@ -28,7 +28,7 @@ fn a_guarded_store_keeps_the_contract_of_an_online_store() {
     conformance::check(
         &|| {
             let backend = Arc::new(Backend::new("memory", Steady::default()));
-            Arc::new(GuardedStore::new(Arc::new(MemoryStore::default()), backend))
+            Arc::new(GuardedStore::new(Arc::new(MemoryStore::default()), Parts::One, backend))
         },
         32,
     );
@@ -53,6 +53,20 @@ async fn a_store_that_fails_is_left_alone_says_so_and_comes_back() {
     clock.pass(BREAKER_PROBE_EVERY);
     assert_eq!(values(&guarded, &view, &[Some(1)]).await, [Some((10, Some(7)))]);
     assert!(backend.counts().up);
+}
+
+#[tokio::test]
+async fn one_server_of_many_that_is_down_does_not_stop_the_calls_of_the_others() {
+    let (store, clock) = (FaultyStore::new(), Steady::held());
+    let backend = Arc::new(Backend::new("sample", clock));
+    let guarded = GuardedStore::new(Arc::clone(&store) as Arc<dyn OnlineStore>, Parts::Many, Arc::clone(&backend));
+    store.set(Fault::Fails);
+    for _ in 0..5 * BREAKER_FAILURES_IN_A_ROW {
+        assert!(matches!(read(&guarded, soon()).await, Err(Error::Store { .. })));
+    }
+    store.set(Fault::None);
+    assert!(read(&guarded, soon()).await.is_ok());
+    assert_eq!((backend.counts().up, backend.counts().stopped), (true, 0));
 }
 
 #[tokio::test]
