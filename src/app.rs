@@ -15,8 +15,9 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use tokio::net::TcpListener;
 
+use crate::backend::Backend;
 use crate::catalog::{self, Catalog, DefinitionFile, Definitions, Digest, PluginUse, Source, Transform, Warning};
-use crate::clock::{Clock, Deadline};
+use crate::clock::{Clock, Deadline, Steady};
 use crate::config::{self, Config};
 use crate::document::Mistakes;
 use crate::error::ErrorKind;
@@ -26,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::offline::parquet::ParquetStore;
 use crate::offline::{self, OfflineStore};
 use crate::online::embedded::EmbeddedStore;
+use crate::online::guarded::GuardedStore;
 use crate::online::memory::MemoryStore;
 use crate::online::redis::RedisStore;
 use crate::online::{self, OnlineStore};
@@ -168,11 +170,14 @@ impl Project {
         let offline = ParquetStore::new(self.config.folder.clone());
         offline.define(applied.catalog.sources.clone());
         let transforms = Arc::new(transforms);
+        let mut metrics = Metrics::of(&transforms);
+        let Opened { store, server } = self.online_store().await?;
+        let online = guard(store, server, &mut metrics);
         Ok(Arc::new(Gateway {
             applied: ArcSwap::from_pointee(applied),
-            online: self.online_store().await?,
+            online,
             offline: Arc::new(offline),
-            metrics: Metrics::of(&transforms),
+            metrics,
             transforms,
             registry,
             clock: Clock::default(),
@@ -194,15 +199,16 @@ impl Project {
         Ok(Transforms::start(Settings { cache: Some(self.config.cache.clone()), ..Settings::default() })?)
     }
 
-    async fn online_store(&self) -> Result<Arc<dyn OnlineStore>, Error> {
+    async fn online_store(&self) -> Result<Opened, Error> {
         Ok(match &self.config.online_store {
             config::OnlineStore::Embedded { path } => {
                 make_folder_of(path)?;
-                Arc::new(EmbeddedStore::open(path)?)
+                Opened { store: Arc::new(EmbeddedStore::open(path)?), server: None }
             }
-            config::OnlineStore::Memory => Arc::new(MemoryStore::default()),
+            config::OnlineStore::Memory => Opened { store: Arc::new(MemoryStore::default()), server: None },
             config::OnlineStore::Redis(settings) => {
-                Arc::new(RedisStore::connect(settings, Deadline::after(limits::ONLINE_OPEN_DEADLINE)).await?)
+                let store = RedisStore::connect(settings, Deadline::after(limits::ONLINE_OPEN_DEADLINE)).await?;
+                Opened { store: Arc::new(store), server: Some("redis") }
             }
         })
     }
@@ -234,6 +240,20 @@ impl Project {
         }
         columns
     }
+}
+
+/// An online store, and the name of the server behind it if there is one.
+struct Opened {
+    store: Arc<dyn OnlineStore>,
+    server: Option<&'static str>,
+}
+
+/// A store that another process keeps is asked through a guard; one in this process fails only with it.
+fn guard(store: Arc<dyn OnlineStore>, server: Option<&'static str>, metrics: &mut Metrics) -> Arc<dyn OnlineStore> {
+    let Some(server) = server else { return store };
+    let backend = Arc::new(Backend::new(server, Steady::default()));
+    metrics.of_backends(vec![Arc::clone(&backend)]);
+    Arc::new(GuardedStore::new(store, backend))
 }
 
 /// The bytes of the plugins that definitions name, or why there are none.
@@ -315,4 +335,32 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
 
 fn address(listener: &TcpListener) -> Result<SocketAddr, Error> {
     listener.local_addr().map_err(|error| Error::Server(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Deadline;
+    use crate::online::conformance::{lines, plain_view, soon, write};
+    use crate::online::faulty::{Fault, FaultyStore};
+
+    #[tokio::test]
+    async fn a_store_behind_a_server_is_guarded_and_counted_and_one_in_this_process_is_not() {
+        let mut metrics = Metrics::default();
+        let store = FaultyStore::new();
+        let embedded = guard(Arc::clone(&store) as Arc<dyn OnlineStore>, None, &mut metrics);
+        assert!(!metrics.encode().contains("lockstep_backend"));
+        let remote = guard(Arc::clone(&store) as Arc<dyn OnlineStore>, Some("redis"), &mut metrics);
+        write(&*remote, &plain_view("companies"), &lines(&[(Some(1), 1, None, None)])).await;
+        store.set(Fault::Fails);
+        let fail = async |store: &dyn OnlineStore, deadline: Deadline| {
+            store.write(&plain_view("companies"), &lines(&[]), deadline).await.unwrap_err()
+        };
+        for _ in 0..20 {
+            assert!(matches!(fail(&*embedded, soon()).await, online::Error::Store { .. }));
+            fail(&*remote, soon()).await;
+        }
+        assert!(matches!(fail(&*remote, soon()).await, online::Error::Down { store: "redis", .. }));
+        assert!(metrics.encode().contains("lockstep_backend_up{backend=\"redis\"} 0"));
+    }
 }

@@ -1,7 +1,7 @@
 //! Time, so that tests can hold it: the wall clock in microseconds (UTC), and deadlines.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Microseconds since 1970-01-01T00:00:00Z; the unit of every event time, created time and `as_of`.
@@ -35,6 +35,45 @@ impl Clock {
             },
         }
     }
+}
+
+/// A clock that never runs back, for spans of time: microseconds since it was made. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Steady {
+    start: Instant,
+    held: Option<Arc<AtomicU64>>,
+}
+
+impl Default for Steady {
+    fn default() -> Self {
+        Self { start: Instant::now(), held: None }
+    }
+}
+
+impl Steady {
+    /// A clock that stands still until [`Steady::pass`] moves it.
+    pub fn held() -> Self {
+        Self { held: Some(Arc::default()), ..Self::default() }
+    }
+
+    /// Moves a held clock on; one that runs is left alone.
+    pub fn pass(&self, time: Duration) {
+        if let Some(held) = &self.held {
+            held.fetch_add(whole_micros(time), Ordering::SeqCst);
+        }
+    }
+
+    pub fn now(&self) -> u64 {
+        match &self.held {
+            Some(held) => held.load(Ordering::SeqCst),
+            None => whole_micros(self.start.elapsed()),
+        }
+    }
+}
+
+/// A span in microseconds, to compare with a [`Steady`] clock's.
+pub const fn whole_micros(time: Duration) -> u64 {
+    time.as_secs() * 1_000_000 + time.subsec_micros() as u64
 }
 
 /// The moment by which an answer is owed. Made once at the edge, then passed down.

@@ -45,6 +45,7 @@ pub mod server;
 pub mod client;
 pub mod app;
 pub mod cli;
+pub mod backend;
 pub mod batch;
 pub mod cast;
 pub mod clock;

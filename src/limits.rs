@@ -18,6 +18,9 @@ pub const DERIVE_INLINE_ROWS_MAX: usize = 512;
 pub const EVENT_TIME_AHEAD_MAX: Duration = Duration::from_secs(60);
 /// Time one serving request may take when the caller names no deadline.
 pub const SERVE_DEADLINE: Duration = Duration::from_secs(5);
+/// The part of a request's time that is kept for what comes after reading when it may be answered in part: one in so
+/// many.
+pub const PARTIAL_ANSWER_PART: u32 = 8;
 /// Time one write (push, write-to-online-store) may take.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 /// Time one write of a sync batch may take.
@@ -200,6 +203,35 @@ pub const REDIS_NODES_ASKED_AT_ONCE: usize = 3;
 /// again: the first, and what it doubles to. Requests that need the connection fail at once within it.
 pub const REDIS_RECONNECT_PAUSE: Duration = Duration::from_millis(20);
 pub const REDIS_RECONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
+/// Calls of one backend at once: enough to keep one Redis busy from one gateway, and few enough that a backend that
+/// stands still holds on to no more than this.
+pub const BACKEND_CALLS_MAX: usize = 512;
+/// Calls that wait for one of these; the next one is refused.
+pub const BACKEND_QUEUE_MAX: usize = 1_024;
+/// Time that one attempt may take: a part for each call, within which a backend that is well has answered many times
+/// over, and a part for each key or row, so that a large batch is not taken for a hang.
+pub const BACKEND_READ_TIME: Duration = Duration::from_millis(500);
+pub const BACKEND_READ_TIME_PER_KEY: Duration = Duration::from_micros(250);
+pub const BACKEND_WRITE_TIME: Duration = Duration::from_secs(1);
+pub const BACKEND_WRITE_TIME_PER_ROW: Duration = Duration::from_millis(1);
+/// An attempt that was given less than one part in so many of that time and is late says nothing of the backend: its
+/// caller was in a hurry.
+pub const BACKEND_HURRY_SHARE: u32 = 10;
+/// Attempts of one call, the first one included, and the time without which another one is not worth it.
+pub const BACKEND_ATTEMPTS_MAX: u32 = 2;
+pub const BACKEND_RETRY_TIME_MIN: Duration = Duration::from_millis(5);
+/// Second attempts: this share of the calls and this many a second, so that a backend that fails every call gets a
+/// fifth more of them and not twice as many.
+pub const BACKEND_RETRIES_PERCENT: u64 = 20;
+pub const BACKEND_RETRIES_PER_SECOND: u64 = 10;
+/// Failures in a row at which calls to a backend stop.
+pub const BREAKER_FAILURES_IN_A_ROW: u32 = 5;
+/// Or this share of the calls of the last second, if there were so many: a backend that fails every other call.
+pub const BREAKER_WINDOW: Duration = Duration::from_secs(1);
+pub const BREAKER_FAILURES_PERCENT: u64 = 50;
+pub const BREAKER_WINDOW_CALLS_MIN: u64 = 20;
+/// While calls are stopped, one goes through in this time, to see whether the backend is back.
+pub const BREAKER_PROBE_EVERY: Duration = Duration::from_secs(1);
 /// Parts into which the keys of the packed layout are cut, each with watermarks of its own. Enough to spread over the
 /// nodes of a large cluster; few enough that asking all of them for their progress takes one round trip of 20 kB. Keys
 /// are made of it, so it can never change.

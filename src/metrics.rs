@@ -1,6 +1,8 @@
 //! Every metric of the gateway, in one struct. Labels come from closed sets, never from a request: routes are those of
 //! the route table, views those of the catalog.
 
+mod backends;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,6 +16,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use self::backends::Backends;
+use crate::backend::Backend;
 use crate::transform::{FaultKind, Transforms};
 
 /// Upper ends of the latency buckets, in seconds: fine where serving lives, coarse where sync and training do.
@@ -143,6 +147,11 @@ impl Metrics {
         metrics
     }
 
+    /// From now on, what the guards of these backends count is printed too.
+    pub fn of_backends(&mut self, backends: Vec<Arc<Backend>>) {
+        self.registry.register_collector(Box::new(Backends(backends)));
+    }
+
     fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register("requests", "Requests answered, by route and status", self.requests.clone());
@@ -198,6 +207,25 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Steady;
+
+    #[test]
+    fn what_the_guard_of_a_backend_counts_is_printed_by_name() {
+        let mut metrics = Metrics::default();
+        metrics.of_backends(vec![Arc::new(Backend::new("redis", Steady::held()))]);
+        let text = metrics.encode();
+        for line in [
+            "lockstep_backend_up{backend=\"redis\"} 1",
+            "lockstep_backend_in_flight{backend=\"redis\"} 0",
+            "lockstep_backend_waiting{backend=\"redis\"} 0",
+            "lockstep_backend_refused_total{backend=\"redis\"} 0",
+            "lockstep_backend_retried_total{backend=\"redis\"} 0",
+            "lockstep_backend_stopped_total{backend=\"redis\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
+        }
+        assert!(!Metrics::default().encode().contains("backend"), "a gateway without one says nothing of it");
+    }
 
     #[test]
     fn what_is_counted_is_printed_under_its_name() {

@@ -14,7 +14,7 @@ use crate::app::Project;
 use crate::cast;
 use crate::catalog::{Catalog, FeatureRef, Selection};
 use crate::clock::{Deadline, Micros};
-use crate::flow::serve::{Answer, Status, prepare, serve};
+use crate::flow::serve::{Answer, Status, WhenUnreachable, prepare, serve};
 use crate::plan::{FeaturePlan, InputKind};
 
 #[derive(Debug, Args)]
@@ -50,7 +50,7 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Outc
     let prepared = prepare(&gateway, &selection)?;
     let inputs = inputs(&prepared.plan, &given)?;
     let deadline = Deadline::after(Duration::from_secs(30));
-    let answer = serve(&gateway, prepared, inputs, 1, arguments.as_of, deadline).await?;
+    let answer = serve(&gateway, prepared, inputs, 1, arguments.as_of, WhenUnreachable::Fail, deadline).await?;
     let rows = rows(&answer);
     output::print(context.format, &rows, |rows| {
         let cells = |row: &Row| {
@@ -144,6 +144,7 @@ fn word(status: Status) -> &'static str {
         Status::NullValue => "NULL_VALUE",
         Status::NotFound => "NOT_FOUND",
         Status::OutsideMaxAge => "OUTSIDE_MAX_AGE",
+        Status::Unavailable => "UNAVAILABLE",
     }
 }
 

@@ -45,6 +45,8 @@ pub(super) struct RegistryFile {
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+// One is made when the file is read, and dropped at once.
+#[allow(clippy::large_enum_variant)]
 pub(super) enum OnlineStoreFile {
     /// A store inside of the gateway, in one file.
     Embedded {

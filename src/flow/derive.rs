@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::BooleanArray;
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array, new_null_array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::kernels::zip::zip;
+use arrow::compute::{filter, take};
+use arrow::error::ArrowError;
 
 use super::Error;
 use crate::batch::{StoredRows, null_where_not};
@@ -25,6 +26,8 @@ pub struct Working {
     pub stored: Vec<StoredRows>,
     /// The outputs of each derivation that has run.
     pub derived: Vec<Vec<ArrayRef>>,
+    /// Of each derivation that has run, the rows that need a stored row that is `unreachable`; none of them has outputs.
+    pub unreachable: Vec<Option<BooleanBuffer>>,
 }
 
 impl Working {
@@ -34,6 +37,23 @@ impl Working {
             ColumnRef::Stored { read, column } => &self.stored[read].columns[column],
             ColumnRef::Derived { derivation, output } => &self.derived[derivation][output],
         }
+    }
+
+    /// The rows in which something that this derivation reads cannot be reached.
+    fn unreachable_under(&self, derivation: &Derivation) -> Option<BooleanBuffer> {
+        let under = |column: &ColumnRef| match *column {
+            ColumnRef::Input(_) => None,
+            ColumnRef::Stored { read, .. } => self.stored[read].unreachable.as_ref(),
+            ColumnRef::Derived { derivation, .. } => self.unreachable[derivation].as_ref(),
+        };
+        let frozen_at = match derivation.as_of {
+            AsOf::EventTime { read } => self.stored[read].unreachable.as_ref(),
+            AsOf::Unused | AsOf::Asked => None,
+        };
+        let all = derivation.inputs.iter().filter_map(under).chain(frozen_at);
+        all.fold(None, |so_far: Option<BooleanBuffer>, rows| {
+            Some(so_far.map_or_else(|| rows.clone(), |all| &all | rows))
+        })
     }
 
     /// In which rows at least one of these reads found something.
@@ -87,8 +107,10 @@ fn compute(
         if deadline.has_passed() {
             return Err(Error::Late("computing derived views"));
         }
-        let outputs = compute_one(transforms, derivation, working, deadline)?;
+        let unreachable = working.unreachable_under(derivation);
+        let outputs = compute_one(transforms, derivation, working, unreachable.as_ref(), deadline)?;
         working.derived.push(outputs);
+        working.unreachable.push(unreachable);
     }
     Ok(())
 }
@@ -97,6 +119,7 @@ fn compute_one(
     transforms: &Transforms,
     derivation: &Derivation,
     working: &Working,
+    unreachable: Option<&BooleanBuffer>,
     deadline: Deadline,
 ) -> Result<Vec<ArrayRef>, Error> {
     let mut columns = Vec::with_capacity(derivation.inputs.len() + 1);
@@ -104,18 +127,46 @@ fn compute_one(
         columns.push(as_of(derivation, working)?);
     }
     columns.extend(derivation.inputs.iter().map(|column| Arc::clone(working.column(*column))));
-    let applied = transforms
-        .apply(&derivation.transform, &columns, working.rows, deadline)
-        .map_err(|source| Error::Transform { view: derivation.view.name.clone(), source })?;
-    let outputs = applied.rows.columns();
+    let apply = |columns: &[ArrayRef], rows: usize| {
+        let applied = transforms.apply(&derivation.transform, columns, rows, deadline);
+        let failed = |source| Error::Transform { view: derivation.view.name.clone(), source };
+        Ok(applied.map_err(failed)?.rows.columns().to_vec())
+    };
+    let outputs = match unreachable {
+        None => apply(&columns, working.rows)?,
+        Some(unreachable) => apply_to_others(derivation, &columns, unreachable, apply)?,
+    };
     if derivation.needs_any_of.is_empty() {
-        return Ok(outputs.to_vec());
+        return Ok(outputs);
     }
     let present = working.any_present(&derivation.needs_any_of);
     if present.count_set_bits() == working.rows {
-        return Ok(outputs.to_vec());
+        return Ok(outputs);
     }
     Ok(outputs.iter().map(|column| null_where_not(column, &present)).collect())
+}
+
+/// Computes the rows of which everything is known and leaves the others null. A plugin never gets the others: to it they
+/// would look like rows that are not there, and what it says of those is true.
+fn apply_to_others(
+    derivation: &Derivation,
+    columns: &[ArrayRef],
+    unreachable: &BooleanBuffer,
+    apply: impl Fn(&[ArrayRef], usize) -> Result<Vec<ArrayRef>, Error>,
+) -> Result<Vec<ArrayRef>, Error> {
+    let rows = unreachable.len();
+    let known = BooleanArray::new(!unreachable, None);
+    if known.true_count() == 0 {
+        let outputs = derivation.transform.outputs.iter();
+        return Ok(outputs.map(|output| new_null_array(&output.dtype.arrow(), rows)).collect());
+    }
+    let stopped = |error: ArrowError| Error::Stopped(error.to_string());
+    let reached: Vec<ArrayRef> =
+        columns.iter().map(|column| filter(column, &known)).collect::<Result<_, _>>().map_err(stopped)?;
+    let outputs = apply(&reached, known.true_count())?;
+    let mut next = 0..;
+    let places = UInt32Array::from_iter((0..rows).map(|row| if known.value(row) { next.next() } else { None }));
+    outputs.iter().map(|output| take(output, &places, None)).collect::<Result<_, _>>().map_err(stopped)
 }
 
 /// The `as_of` column. A row whose view has no event time gets the asked time: its outputs are nulled in any case.

@@ -9,7 +9,7 @@ use arrow::compute::{SortOptions, take};
 use futures::StreamExt;
 use serde::Serialize;
 
-use super::serve::{Answer, Prepared, prepare, read_stored, serve};
+use super::serve::{Answer, Prepared, WhenUnreachable, prepare, read_stored, serve};
 use super::train::{Labels, Options, train};
 use super::{Error, Selection};
 use crate::batch::{KeyBatch, record_batch, timestamps};
@@ -61,8 +61,8 @@ pub async fn parity(gateway: &Gateway, service: &str, sample: usize, as_of: Opti
         Some(as_of) => as_of,
         None => newest_served(gateway, &prepared, &inputs, rows).await?,
     };
-    let served =
-        serve(gateway, prepared.clone(), inputs.clone(), rows, Some(asked), Deadline::after(PARITY_DEADLINE)).await?;
+    let (unreachable, deadline) = (WhenUnreachable::Fail, Deadline::after(PARITY_DEADLINE));
+    let served = serve(gateway, prepared.clone(), inputs.clone(), rows, Some(asked), unreachable, deadline).await?;
     let trained = train(gateway, &selection, labels(&prepared.plan, &inputs, rows, asked), Options::default()).await?;
     compare(service, &served, &trained, asked)
 }
@@ -173,7 +173,8 @@ async fn newest_served(
     rows: usize,
 ) -> Result<Micros, Error> {
     let now = gateway.clock.now();
-    let stored = read_stored(gateway, &prepared.plan, inputs, rows, Deadline::after(PARITY_DEADLINE)).await?;
+    let (unreachable, deadline) = (WhenUnreachable::Fail, Deadline::after(PARITY_DEADLINE));
+    let stored = read_stored(gateway, &prepared.plan, inputs, rows, unreachable, deadline).await?;
     let newest = stored.iter().filter_map(|found| arrow::compute::max(&found.event_time)).max();
     Ok(newest.unwrap_or(now).min(now))
 }

@@ -12,7 +12,7 @@ use crate::batch::{KeyBatch, StoredRows, null_where_not, timestamps};
 use crate::catalog::Field;
 use crate::clock::{Deadline, Micros};
 use crate::gateway::{Applied, Gateway, Planned};
-use crate::limits::{PLANS_KEPT_MAX, SERVE_ROWS_MAX};
+use crate::limits::{PARTIAL_ANSWER_PART, PLANS_KEPT_MAX, SERVE_ROWS_MAX};
 use crate::online::Read;
 use crate::plan::{self, ColumnRef, Derivation, FeaturePlan, InputKind, PlanRead};
 
@@ -33,16 +33,29 @@ pub struct Prepared {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Status {
+    /// Nothing is known, because a part of the store cannot be reached; only in an answer that may be partial. Feast
+    /// calls this number `INVALID`.
+    Unavailable = 0,
     Present = 1,
     NullValue = 2,
     NotFound = 3,
     OutsideMaxAge = 4,
 }
 
+/// What becomes of a question when a part of the store cannot be reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenUnreachable {
+    /// It fails, with the reason.
+    #[default]
+    Fail,
+    /// What can be known is answered; the rest is null and [`Status::Unavailable`].
+    AnswerRest,
+}
+
 /// What is known of one view's row, for every row of the answer; shared by the columns of the view.
 #[derive(Clone, Debug)]
 pub struct ViewRows {
-    /// `Present`, `NotFound` or `OutsideMaxAge`, by row.
+    /// `Present`, `NotFound`, `OutsideMaxAge` or `Unavailable`, by row.
     pub status: Vec<Status>,
     /// Null where no row was found and for derived views.
     pub event_time: TimestampMicrosecondArray,
@@ -76,6 +89,17 @@ impl AnswerColumn {
 }
 
 impl Answer {
+    /// The views of which some row could not be reached, each once; none unless the answer may be partial.
+    pub fn unavailable_views(&self) -> Vec<&str> {
+        let mut views: Vec<&str> = Vec::new();
+        for (output, column) in self.prepared.plan.outputs.iter().zip(&self.columns) {
+            if !views.contains(&output.view.as_str()) && column.rows.status.contains(&Status::Unavailable) {
+                views.push(&output.view);
+            }
+        }
+        views
+    }
+
     /// The answer as Arrow: the join keys, then the features, under [`Prepared::schema`].
     pub fn batch(&self) -> RecordBatch {
         let keys =
@@ -115,18 +139,19 @@ pub async fn serve(
     inputs: Vec<ArrayRef>,
     rows: usize,
     as_of: Option<Micros>,
+    unreachable: WhenUnreachable,
     deadline: Deadline,
 ) -> Result<Answer, Error> {
     check(&prepared.plan, &inputs, rows)?;
     let plan = Arc::clone(&prepared.plan);
     let as_of = as_of.unwrap_or_else(|| gateway.clock.now());
 
-    let found = read_stored(gateway, &plan, &inputs, rows, deadline).await?;
+    let found = read_stored(gateway, &plan, &inputs, rows, unreachable, deadline).await?;
     let (stored, views): (Vec<_>, Vec<_>) =
         plan.reads.iter().zip(found).map(|(read, rows)| keep_valid(read, rows, as_of)).unzip();
 
     let as_of_column: ArrayRef = Arc::new(timestamps(vec![Some(as_of); rows]));
-    let working = Working { rows, as_of: as_of_column, inputs, stored, derived: Vec::new() };
+    let working = Working { rows, as_of: as_of_column, inputs, stored, derived: Vec::new(), unreachable: Vec::new() };
     let working = derive(gateway, &plan.derivations, working, deadline).await?;
 
     let columns = answer_columns(&plan, &working, views);
@@ -152,6 +177,7 @@ pub(super) async fn read_stored(
     plan: &FeaturePlan,
     inputs: &[ArrayRef],
     rows: usize,
+    unreachable: WhenUnreachable,
     deadline: Deadline,
 ) -> Result<Vec<StoredRows>, Error> {
     let mut encoded: Vec<(&[usize], KeyBatch)> = Vec::new();
@@ -171,7 +197,15 @@ pub(super) async fn read_stored(
     if reads.is_empty() {
         return Ok(Vec::new());
     }
-    Ok(gateway.online.read(&reads, deadline).await?)
+    Ok(match unreachable {
+        WhenUnreachable::Fail => gateway.online.read(&reads, deadline).await?,
+        WhenUnreachable::AnswerRest => {
+            // A store that stands still must leave time to answer the rest.
+            let remaining = deadline.remaining();
+            let deadline = deadline.at_most(remaining - remaining / PARTIAL_ANSWER_PART);
+            gateway.online.read_reachable(&reads, deadline).await?
+        }
+    })
 }
 
 pub(super) fn encode_keys(read: &PlanRead, inputs: &[ArrayRef], rows: usize) -> KeyBatch {
@@ -184,11 +218,13 @@ pub(super) fn encode_keys(read: &PlanRead, inputs: &[ArrayRef], rows: usize) -> 
 fn keep_valid(read: &PlanRead, mut found: StoredRows, as_of: Micros) -> (StoredRows, Arc<ViewRows>) {
     let rows = found.event_time.len();
     let oldest = read.ttl.map_or(Micros::MIN, |ttl| as_of.saturating_sub(micros(ttl)));
+    let is_unreachable = |row: usize| found.unreachable.as_ref().is_some_and(|unreachable| unreachable.value(row));
     let status: Vec<Status> = (0..rows)
         .map(|row| match found.present.value(row).then(|| found.event_time.value(row)) {
             Some(event_time) if event_time > as_of => Status::NotFound,
             Some(event_time) if event_time < oldest => Status::OutsideMaxAge,
             Some(_) => Status::Present,
+            None if is_unreachable(row) => Status::Unavailable,
             None => Status::NotFound,
         })
         .collect();
@@ -207,8 +243,12 @@ pub(super) fn micros(ttl: std::time::Duration) -> Micros {
 }
 
 fn answer_columns(plan: &FeaturePlan, working: &Working, views: Vec<Arc<ViewRows>>) -> Vec<AnswerColumn> {
-    let derived: Vec<Arc<ViewRows>> =
-        plan.derivations.iter().map(|derivation| Arc::new(derived_rows(derivation, working, &views))).collect();
+    let derived: Vec<Arc<ViewRows>> = plan
+        .derivations
+        .iter()
+        .zip(&working.unreachable)
+        .map(|(derivation, unreachable)| Arc::new(derived_rows(derivation, unreachable.as_ref(), working.rows, &views)))
+        .collect();
     let given = Arc::new(ViewRows {
         status: vec![Status::Present; working.rows],
         event_time: timestamps(vec![None; working.rows]),
@@ -226,18 +266,24 @@ fn answer_columns(plan: &FeaturePlan, working: &Working, views: Vec<Arc<ViewRows
         .collect()
 }
 
-/// A derived row is as present as the best of the rows it needs.
-fn derived_rows(derivation: &Derivation, working: &Working, views: &[Arc<ViewRows>]) -> ViewRows {
+/// A derived row is as present as the best of the rows it needs; but where one of them cannot be reached it is unknown.
+fn derived_rows(
+    derivation: &Derivation,
+    unreachable: Option<&BooleanBuffer>,
+    rows: usize,
+    views: &[Arc<ViewRows>],
+) -> ViewRows {
     let needs = &derivation.needs_any_of;
     let best = |row: usize| {
         let any = |status: Status| needs.iter().any(|read| views[*read].status[row] == status);
         match () {
+            () if unreachable.is_some_and(|unreachable| unreachable.value(row)) => Status::Unavailable,
             () if needs.is_empty() || any(Status::Present) => Status::Present,
             () if any(Status::OutsideMaxAge) => Status::OutsideMaxAge,
             () => Status::NotFound,
         }
     };
-    ViewRows { status: (0..working.rows).map(best).collect(), event_time: timestamps(vec![None; working.rows]) }
+    ViewRows { status: (0..rows).map(best).collect(), event_time: timestamps(vec![None; rows]) }
 }
 
 /// What an answer (or a training set) says of how it was made.

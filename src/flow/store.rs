@@ -41,6 +41,13 @@ async fn compute_derived(
         unreachable: None,
     };
     let as_of: ArrayRef = Arc::new(rows.event_time.clone());
-    let working = Working { rows: rows.rows(), as_of, inputs: Vec::new(), stored: vec![stored], derived: Vec::new() };
+    let working = Working {
+        rows: rows.rows(),
+        as_of,
+        inputs: Vec::new(),
+        stored: vec![stored],
+        derived: Vec::new(),
+        unreachable: Vec::new(),
+    };
     Ok(derive(gateway, &plan.derivations, working, deadline).await?.derived)
 }

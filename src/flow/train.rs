@@ -72,7 +72,8 @@ pub async fn train(
     }
     let stored = stream::iter(joins).buffered(JOINS_AT_ONCE).try_collect().await?;
 
-    let working = Working { rows, as_of: Arc::new(times), inputs, stored, derived: Vec::new() };
+    let working =
+        Working { rows, as_of: Arc::new(times), inputs, stored, derived: Vec::new(), unreachable: Vec::new() };
     let working = derive(gateway, &plan.derivations, working, deadline).await?;
     assemble(&plan, applied.version, &labels.rows, &working, options)
 }

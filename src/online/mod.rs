@@ -4,18 +4,22 @@
 //! bytes; it knows nothing of definitions, plans, plugins or wires.
 
 pub mod embedded;
+pub mod guarded;
 pub mod memory;
 mod packed;
 
 pub mod redis;
 
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
+#[cfg(test)]
+pub(crate) mod faulty;
 #[cfg(test)]
 pub(crate) mod samples;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use arrow::buffer::BooleanBuffer;
 use async_trait::async_trait;
@@ -224,6 +228,16 @@ pub enum Error {
     Setup { detail: String },
     #[error("the online store failed while {doing}: {detail}")]
     Store { doing: &'static str, detail: String },
+    #[error(
+        "the online store {store} has not answered for {}; it is asked again in {}",
+        seconds(since),
+        seconds(again)
+    )]
+    Down { store: &'static str, since: Duration, again: Duration },
+    #[error("the online store {store} did not answer within {}", seconds(waited))]
+    Silent { store: &'static str, waited: Duration },
+    #[error("the online store {store} has {under_way} calls under way and more waiting; ask again later")]
+    Crowded { store: &'static str, under_way: usize },
 }
 
 impl Error {
@@ -246,10 +260,17 @@ impl Error {
             | Self::ClusterDown { .. }
             | Self::LoginRefused { .. }
             | Self::NotAllowed { .. }
-            | Self::Store { .. } => ErrorKind::Unavailable,
+            | Self::Store { .. }
+            | Self::Down { .. }
+            | Self::Silent { .. } => ErrorKind::Unavailable,
+            Self::Crowded { .. } => ErrorKind::Exhausted,
             Self::Damaged { .. } | Self::DamagedFile { .. } => ErrorKind::Internal,
             Self::Unstorable { .. } | Self::Setup { .. } => ErrorKind::Invalid,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
         }
     }
+}
+
+fn seconds(time: &Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
 }

@@ -49,9 +49,12 @@ pub fn observe_answer(metrics: &Metrics, answer: &Answer) {
             continue;
         }
         seen.push(rows);
-        for (status, word) in
-            [(Status::Present, "present"), (Status::NotFound, "not_found"), (Status::OutsideMaxAge, "outside_max_age")]
-        {
+        for (status, word) in [
+            (Status::Present, "present"),
+            (Status::NotFound, "not_found"),
+            (Status::OutsideMaxAge, "outside_max_age"),
+            (Status::Unavailable, "unavailable"),
+        ] {
             let count = column.rows.status.iter().filter(|found| **found == status).count();
             if count > 0 {
                 metrics.view_rows(&output.view, word, count as u64);

@@ -21,7 +21,7 @@ use lockstep::clock::{Clock, Deadline, Micros};
 use lockstep::error::chain;
 use lockstep::flow;
 use lockstep::flow::ingest::{Ingested, PushTo, ingest};
-use lockstep::flow::serve::{Answer, Status, prepare, serve};
+use lockstep::flow::serve::{Answer, Status, WhenUnreachable, prepare, serve};
 use lockstep::flow::sync::{Range, Synced, sync};
 use lockstep::flow::train::{Labels, Options, train};
 use lockstep::gateway::{Applied, Gateway};
@@ -167,7 +167,7 @@ impl Light {
             None => new_null_array(&input.field.dtype.arrow(), rows.num_rows()),
         });
         let inputs = inputs.collect();
-        serve(&self.gateway, prepared, inputs, rows.num_rows(), Some(as_of), soon()).await
+        serve(&self.gateway, prepared, inputs, rows.num_rows(), Some(as_of), WhenUnreachable::Fail, soon()).await
     }
 
     pub async fn train(&self, features: &[&str], labels: &RecordBatch) -> Result<RecordBatch, flow::Error> {

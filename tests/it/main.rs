@@ -19,8 +19,10 @@ mod bad_input;
 mod clients;
 mod drain;
 mod faults;
+mod faulty;
 mod feast;
 mod limits;
+mod unreachable;
 
 mod quickstart;
 mod minimal;

@@ -94,6 +94,10 @@ fn no_adapter_names_another_adapter() {
         &["src/online/embedded", "src/online/memory.rs"],
         &["crate::offline", "crate::registry", "crate::flow", "crate::server"],
     );
+    check_absent(
+        &["src/backend"],
+        &["crate::online", "crate::offline", "crate::events", "crate::flow", "crate::server", "crate::config"],
+    );
     check_absent(&["src/offline"], &["crate::online", "crate::registry", "crate::flow", "crate::server"]);
     check_absent(&["src/registry"], &["crate::online", "crate::offline", "crate::flow", "crate::server"]);
     check_absent(
@@ -117,6 +121,7 @@ fn heavy_crates_are_named_by_one_folder() {
     check_only("arrow_flight::", &["src/server/", "src/client.rs"]);
     check_only("redb::", &["src/online/embedded"]);
     check_only("redis::", &["src/online/redis", "src/app.rs", "src/config/"]);
+    check_only("moka::", &["src/online/cache"]);
     check_only("sqlx::", &["src/registry/"]);
     check_only("std::env::", &["src/config/"]);
 }

@@ -132,6 +132,11 @@ impl Link {
         Ok(known.nodes.iter().map(|node| Primary { node: Arc::clone(node) }).collect())
     }
 
+    /// Looks up which servers there are, whatever is known.
+    pub async fn look_again(&self, deadline: Deadline) -> Result<(), Failure> {
+        self.directory.look_up(&self.directory.current(), deadline).await.map(|_| ())
+    }
+
     fn group(&self, known: &Arc<Known>, open: Vec<Open>, answers: &mut [Answer]) -> Vec<(Arc<Node>, Vec<Open>)> {
         let mut groups: Vec<(Arc<Node>, Vec<Open>)> = Vec::new();
         // Where in `groups` the commands of a known node are.

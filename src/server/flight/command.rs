@@ -12,6 +12,7 @@ use crate::catalog::{FeatureRef, Selection};
 use crate::clock::Micros;
 use crate::flow::Error;
 use crate::flow::ingest::PushTo;
+use crate::flow::serve::WhenUnreachable;
 use crate::flow::train::Options;
 use crate::limits::SERVE_ROWS_MAX;
 use crate::plan::FeaturePlan;
@@ -39,6 +40,7 @@ pub(super) struct Question {
     pub(super) as_of: Option<Micros>,
     /// Adds the column `<feature>__status` for each feature.
     pub(super) statuses: bool,
+    pub(super) unreachable: WhenUnreachable,
 }
 
 #[derive(Debug)]
@@ -90,7 +92,8 @@ impl Command {
 impl Question {
     /// The question without its entities.
     pub(super) fn all(selection: Selection) -> Self {
-        Self { selection, entities: BTreeMap::new(), as_of: None, statuses: false }
+        let unreachable = WhenUnreachable::Fail;
+        Self { selection, entities: BTreeMap::new(), as_of: None, statuses: false, unreachable }
     }
 
     /// The entities as the inputs of `plan`, and the number of rows. Columns that the plan does not need are left aside.
@@ -144,6 +147,7 @@ struct Written {
     entities: Option<BTreeMap<String, Box<RawValue>>>,
     as_of: Option<Box<RawValue>>,
     statuses: Option<bool>,
+    partial: Option<bool>,
     train: Option<WrittenTraining>,
     training: Option<String>,
     push: Option<String>,
@@ -202,6 +206,10 @@ impl Written {
             entities: self.entities.unwrap_or_default(),
             as_of: as_of.transpose()?,
             statuses: self.statuses.unwrap_or(false),
+            unreachable: match self.partial {
+                Some(true) => WhenUnreachable::AnswerRest,
+                Some(false) | None => WhenUnreachable::Fail,
+            },
         }))
     }
 }

@@ -12,7 +12,7 @@ use super::status::{invalid, of_flow, refused};
 use crate::catalog::{Catalog, FeatureRef, Selection};
 use crate::error::ErrorKind;
 use crate::flow;
-use crate::flow::serve::{Prepared, prepare};
+use crate::flow::serve::{Prepared, WhenUnreachable, prepare};
 use crate::gateway::Gateway;
 use crate::plan::InputKind;
 
@@ -117,6 +117,9 @@ fn template(question: &Question, prepared: &Prepared) -> String {
     }
     if question.statuses {
         ticket.insert("statuses".to_owned(), json!(true));
+    }
+    if question.unreachable == WhenUnreachable::AnswerRest {
+        ticket.insert("partial".to_owned(), json!(true));
     }
     if let Some(as_of) = question.as_of.and_then(written_time) {
         ticket.insert("as_of".to_owned(), json!(as_of));

@@ -29,7 +29,8 @@ use crate::server::observe_answer;
 pub(super) async fn get(gateway: &Gateway, question: &Question, deadline: Deadline) -> Result<Messages, Status> {
     let prepared = prepare(gateway, &question.selection).map_err(of_flow)?;
     let (inputs, rows) = question.inputs(&prepared.plan).map_err(of_flow)?;
-    let answer = serve(gateway, prepared, inputs, rows, question.as_of, deadline).await.map_err(of_flow)?;
+    let answer = serve(gateway, prepared, inputs, rows, question.as_of, question.unreachable, deadline);
+    let answer = answer.await.map_err(of_flow)?;
     observe_answer(&gateway.metrics, &answer);
     let provenance = provenance(&answer);
     Ok(frames::answer(batch(&answer, question.statuses), provenance))
@@ -71,7 +72,8 @@ pub(super) fn exchange(
                 let inputs = plan_inputs(&prepared.plan, &entities)?;
                 let deadline = deadline
                     .map_or(Deadline::after(gateway.serve_deadline), |whole| whole.at_most(gateway.serve_deadline));
-                serve(&gateway, prepared, inputs, entities.num_rows(), question.as_of, deadline).await
+                let rows = entities.num_rows();
+                serve(&gateway, prepared, inputs, rows, question.as_of, question.unreachable, deadline).await
             };
             let answer = answer.await.map_err(|error| in_batch(number, &of_flow(error)))?;
             observe_answer(&gateway.metrics, &answer);
@@ -156,12 +158,17 @@ fn batch(answer: &Answer, statuses: bool) -> RecordBatch {
         .expect("there is one status column for each feature")
 }
 
-/// How an answer was made: the version of the definitions, the time asked about, and the transforms.
+/// How an answer was made: the version of the definitions, the time asked about, and the transforms; and of which views
+/// some rows could not be reached.
 fn provenance(answer: &Answer) -> Bytes {
     let digests: serde_json::Map<_, _> =
         digests(&answer.prepared.plan).into_iter().map(|(view, digest)| (view, digest.into())).collect();
-    let made =
+    let mut made =
         json!({ "version": answer.prepared.applied.version, "as_of": written_time(answer.as_of), "digests": digests });
+    let unavailable = answer.unavailable_views();
+    if !unavailable.is_empty() {
+        made["unavailable"] = unavailable.into();
+    }
     made.to_string().into()
 }
 

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::super::reply::{Failure, json_response};
 use super::values::{Column, Times, push_rfc3339, push_string};
-use super::{DIGEST, VERSION, compute};
+use super::{DIGEST, UNAVAILABLE, VERSION, compute};
 use crate::error::ErrorKind;
 use crate::flow::serve::{Answer, AnswerColumn, Status, ViewRows};
 use crate::limits::ENCODE_INLINE_CELLS_MAX;
@@ -35,6 +35,7 @@ pub enum Shape {
 pub async fn respond(answer: Answer, shape: Shape) -> Result<Response, Failure> {
     let version = HeaderValue::from(answer.prepared.applied.version);
     let transforms = Arc::clone(&answer.prepared.transforms);
+    let unavailable = answer.unavailable_views().join(",");
     let small = answer.rows * answer.columns.len() <= ENCODE_INLINE_CELLS_MAX;
     let mut response = compute(small, move || encode(&answer, &shape)).await??;
     response.headers_mut().insert(VERSION, version);
@@ -42,6 +43,12 @@ pub async fn respond(answer: Answer, shape: Shape) -> Result<Response, Failure> 
         && let Ok(transforms) = HeaderValue::from_str(&transforms)
     {
         response.headers_mut().insert(DIGEST, transforms);
+    }
+    // Not every shape has statuses, and nobody should take what is unknown for what is not there.
+    if !unavailable.is_empty()
+        && let Ok(unavailable) = HeaderValue::from_str(&unavailable)
+    {
+        response.headers_mut().insert(UNAVAILABLE, unavailable);
     }
     Ok(response)
 }
@@ -82,8 +89,8 @@ pub fn feast(answer: &Answer, echoed: &[(String, ArrayRef)], view_metadata: bool
     if !echoed.is_empty() && !answer.columns.is_empty() {
         out.push(b',');
     }
-    let mut written = Vec::new();
-    separated(&mut out, &answer.columns, |out, column| push_feast_column(out, column, answer.rows, &mut written));
+    let mut shared = Vec::new();
+    separated(&mut out, &answer.columns, |out, column| push_feast_column(out, column, answer.rows, &mut shared));
     out.extend_from_slice(b"]}");
     out
 }
@@ -103,36 +110,57 @@ fn push_echoed(out: &mut Vec<u8>, column: &ArrayRef, rows: usize, written: &mut 
     out.push(b'}');
 }
 
-/// The times of a view are written once; its other columns repeat the bytes.
-fn push_feast_column(
-    out: &mut Vec<u8>,
-    column: &AnswerColumn,
-    rows: usize,
-    written: &mut Vec<(*const ViewRows, Range<usize>)>,
-) {
+/// Where an answer has what the columns of one view share.
+struct SharedBytes {
+    view: *const ViewRows,
+    times: Range<usize>,
+    /// Rows of the view that are not there.
+    absent: usize,
+    /// Statuses and times of a column that has a value in every row that is there.
+    complete: Option<Range<usize>>,
+}
+
+/// What the columns of a view share is written once; the others repeat the bytes.
+fn push_feast_column(out: &mut Vec<u8>, column: &AnswerColumn, rows: usize, shared: &mut Vec<SharedBytes>) {
     push_values(out, &column.values, rows);
-    out.extend_from_slice(b",\"statuses\":[");
-    separated(out, 0..rows, |out, row| push_status(out, column.status(row)));
-    out.extend_from_slice(b"],\"event_timestamps\":");
     let view = Arc::as_ptr(&column.rows);
-    let known = written.iter().find(|(written, _)| *written == view).map(|(_, range)| range.clone());
-    let first = known.is_none();
-    let range = repeat_or(out, known, |out| {
+    let known = shared.iter().position(|shared| shared.view == view);
+    let nulls = column.values.null_count();
+    if let Some(SharedBytes { complete: Some(complete), absent, .. }) = known.map(|known| &shared[known])
+        && nulls == *absent
+    {
+        out.extend_from_within(complete.clone());
+        return;
+    }
+    let start = out.len();
+    out.extend_from_slice(b",\"statuses\":[");
+    separated(out, 0..rows, |out, row| match column.status(row) {
+        // Feast's enumeration has no other word for the number.
+        Status::Unavailable => out.extend_from_slice(b"\"INVALID\""),
+        status => push_status(out, status),
+    });
+    out.extend_from_slice(b"],\"event_timestamps\":");
+    let times = repeat_or(out, known.map(|known| shared[known].times.clone()), |out| {
         let times = &column.rows.event_time;
         out.push(b'[');
         separated(out, 0..rows, |out, row| push_time(out, if times.is_null(row) { 0 } else { times.value(row) }));
         out.push(b']');
     });
-    if first {
-        written.push((view, range));
-    }
     out.push(b'}');
+    let known = known.unwrap_or_else(|| {
+        let absent = column.rows.status.iter().filter(|status| **status != Status::Present).count();
+        shared.push(SharedBytes { view, times, absent, complete: None });
+        shared.len() - 1
+    });
+    if nulls == shared[known].absent {
+        shared[known].complete = Some(start..out.len());
+    }
 }
 
 fn push_values(out: &mut Vec<u8>, column: &ArrayRef, rows: usize) {
     let cells = Column::of(column, Times::Seconds);
     out.extend_from_slice(b"{\"values\":[");
-    separated(out, 0..rows, |out, row| cells.push(out, row));
+    cells.push_all(out, rows);
     out.push(b']');
 }
 
@@ -243,6 +271,7 @@ fn push_status(out: &mut Vec<u8>, status: Status) {
         Status::NullValue => b"\"NULL_VALUE\"",
         Status::NotFound => b"\"NOT_FOUND\"",
         Status::OutsideMaxAge => b"\"OUTSIDE_MAX_AGE\"",
+        Status::Unavailable => b"\"UNAVAILABLE\"",
     });
 }
 

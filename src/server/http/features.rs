@@ -13,13 +13,13 @@ use bytes::Bytes;
 use super::super::{guard, observe_answer, reply};
 use super::answer::{Shape, respond};
 use super::body::{self, Format, Name};
-use super::question::{self, Given, Question, ask};
+use super::question::{self, Given, Question, Wishes, ask};
 use super::values::{Times, instant, json_instant};
 use super::wire::FeaturesRequest;
 use super::{Context, compute};
 use crate::catalog::Selection;
 use crate::clock::{Deadline, Micros};
-use crate::flow::serve::{Answer, Prepared, prepare, serve};
+use crate::flow::serve::{Answer, Prepared, WhenUnreachable, prepare, serve};
 use crate::gateway::Gateway;
 use crate::limits::JSON_INLINE_BYTES_MAX;
 use reply::Failure;
@@ -28,28 +28,39 @@ use reply::Failure;
 pub type Parameters = Vec<(String, String)>;
 
 /// `POST /get-online-features`
-pub async fn get_online_features(State(context): State<Context>, request: Request) -> Response {
-    reply::feast(online_features(context.gateway, request).await)
+pub async fn get_online_features(
+    State(context): State<Context>,
+    Query(parameters): Query<Parameters>,
+    request: Request,
+) -> Response {
+    reply::feast(online_features(context.gateway, &parameters, request).await)
 }
 
-async fn online_features(gateway: Arc<Gateway>, request: Request) -> Result<Response, Failure> {
+async fn online_features(
+    gateway: Arc<Gateway>,
+    parameters: &Parameters,
+    request: Request,
+) -> Result<Response, Failure> {
+    // Other parameters mean nothing here; Feast's server leaves them aside too.
+    let partial = parameters.iter().rfind(|(name, _)| name == "partial");
+    let partial = partial.map(|(name, value)| truth(name, value)).transpose()?;
     let deadline = body::deadline(request.headers(), gateway.serve_deadline)?;
     let body = body::json(request, deadline).await?;
     let (small, asking) = (body.len() <= JSON_INLINE_BYTES_MAX, Arc::clone(&gateway));
-    let (mut question, view_metadata) = compute(small, move || feast_question(&asking, &body)).await??;
+    let (mut question, view_metadata) = compute(small, move || feast_question(&asking, &body, partial)).await??;
     let echoed = std::mem::take(&mut question.echoed);
     let answer = answer(&gateway, question, deadline).await?;
     respond(answer, Shape::Feast { echoed, view_metadata }).await
 }
 
-fn feast_question(gateway: &Gateway, body: &[u8]) -> Result<(Question, bool), Failure> {
+fn feast_question(gateway: &Gateway, body: &[u8], partial: Option<bool>) -> Result<(Question, bool), Failure> {
     let request: FeaturesRequest<'_> = body::parse(body)?;
     let features = request.features.as_deref().unwrap_or_default();
     // Feast's clients always send `false` when nobody asked for long names, so `false` says nothing.
     let full_feature_names = request.full_feature_names.filter(|full| *full);
     let selection = question::selection(request.feature_service.as_deref(), features, full_feature_names)?;
     let view_metadata = request.include_feature_view_version_metadata.unwrap_or(false);
-    Ok((json_question(gateway, request, &selection, Times::Seconds)?, view_metadata))
+    Ok((json_question(gateway, request, &selection, Times::Seconds, (None, partial))?, view_metadata))
 }
 
 fn json_question(
@@ -57,14 +68,16 @@ fn json_question(
     request: FeaturesRequest<'_>,
     selection: &Selection,
     times: Times,
+    (as_of, partial): (Option<Micros>, Option<bool>),
 ) -> Result<Question, Failure> {
     let entities = request.entities.ok_or_else(|| Failure::missing_field("entities"))?;
     let as_of = match request.as_of {
         Some(json) => Some(json_instant(json.get(), Times::Micros).ok_or_else(|| wrong_as_of(json.get()))?),
-        None => None,
+        None => as_of,
     };
+    let wishes = Wishes { as_of, unreachable: when_unreachable(request.partial.or(partial)) };
     let columns: Vec<_> = entities.0.into_iter().map(|(name, values)| (name, Given::Json(values))).collect();
-    ask(gateway, selection, &columns, times, as_of)
+    ask(gateway, selection, &columns, times, wishes)
 }
 
 /// `GET /v1/services/{service}/features?join_key=…`
@@ -93,11 +106,13 @@ async fn typed_features(
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {
     let deadline = body::deadline(headers, gateway.serve_deadline)?;
-    let Typed { features, columns, full_feature_names, as_of } = Typed::read(parameters, service.is_none())?;
-    let selection = question::selection(service.as_deref(), &features, full_feature_names)?;
-    let columns: Vec<_> = columns.into_iter().map(|(name, texts)| (Cow::from(name), Given::Text(texts))).collect();
+    let typed = Typed::read(parameters, service.is_none())?;
+    let selection = question::selection(service.as_deref(), &typed.features, typed.full_feature_names)?;
+    let wishes = typed.wishes();
+    let columns: Vec<_> =
+        typed.columns.into_iter().map(|(name, texts)| (Cow::from(name), Given::Text(texts))).collect();
     refuse_unknown(&prepare(gateway, &selection)?, &columns)?;
-    let question = ask(gateway, &selection, &columns, Times::Micros, as_of)?;
+    let question = ask(gateway, &selection, &columns, Times::Micros, wishes)?;
     respond(answer(gateway, question, deadline).await?, shape(headers)).await
 }
 
@@ -157,9 +172,7 @@ fn posted_question(
             let request: FeaturesRequest<'_> = body::parse(body)?;
             full_feature_names = request.full_feature_names.or(full_feature_names);
             let selection = question::selection(Some(service), &[], full_feature_names)?;
-            let mut question = json_question(gateway, request, &selection, Times::Micros)?;
-            question.as_of = question.as_of.or(typed.as_of);
-            Ok(question)
+            json_question(gateway, request, &selection, Times::Micros, (typed.as_of, typed.partial))
         }
         Format::ArrowStream => {
             let selection = question::selection(Some(service), &[], full_feature_names)?;
@@ -167,7 +180,7 @@ fn posted_question(
                 .into_iter()
                 .map(|(name, column)| (Cow::from(name), Given::Arrow(column)))
                 .collect();
-            ask(gateway, &selection, &columns, Times::Micros, typed.as_of)
+            ask(gateway, &selection, &columns, Times::Micros, typed.wishes())
         }
     }
 }
@@ -190,19 +203,22 @@ struct Typed {
     columns: Vec<(String, Vec<String>)>,
     full_feature_names: Option<bool>,
     as_of: Option<Micros>,
+    partial: Option<bool>,
 }
 
 impl Typed {
+    fn wishes(&self) -> Wishes {
+        Wishes { as_of: self.as_of, unreachable: when_unreachable(self.partial) }
+    }
+
     fn read(parameters: Parameters, takes_features: bool) -> Result<Self, Failure> {
         let mut typed = Self::default();
         for (name, value) in parameters {
             match name.as_str() {
                 "feature" if takes_features => typed.features.push(value),
                 "as_of" => typed.as_of = Some(instant(&value, Times::Micros).ok_or_else(|| wrong_as_of(&value))?),
-                "full_feature_names" => {
-                    let wrong = |_| Failure::invalid(format!("full_feature_names is {value:?}; write true or false"));
-                    typed.full_feature_names = Some(value.parse().map_err(wrong)?);
-                }
+                "full_feature_names" => typed.full_feature_names = Some(truth(&name, &value)?),
+                "partial" => typed.partial = Some(truth(&name, &value)?),
                 _ => match typed.columns.iter_mut().find(|(known, _)| *known == name) {
                     Some((_, texts)) => texts.push(value),
                     None => typed.columns.push((name, vec![value])),
@@ -218,6 +234,14 @@ impl Typed {
     }
 }
 
+fn truth(name: &str, value: &str) -> Result<bool, Failure> {
+    value.parse().map_err(|_| Failure::invalid(format!("{name} is {value:?}; write true or false")))
+}
+
+fn when_unreachable(partial: Option<bool>) -> WhenUnreachable {
+    if partial == Some(true) { WhenUnreachable::AnswerRest } else { WhenUnreachable::Fail }
+}
+
 fn wrong_as_of(text: &str) -> Failure {
     Failure::invalid(format!("as_of is {text}; write a time such as 2026-11-20T02:00:00Z, or epoch microseconds"))
 }
@@ -227,8 +251,8 @@ fn shape(headers: &HeaderMap) -> Shape {
 }
 
 async fn answer(gateway: &Gateway, question: Question, deadline: Deadline) -> Result<Answer, Failure> {
-    let Question { prepared, inputs, rows, as_of, echoed: _ } = question;
-    let answer = serve(gateway, prepared, inputs, rows, as_of, deadline).await?;
+    let Question { prepared, inputs, rows, as_of, unreachable, echoed: _ } = question;
+    let answer = serve(gateway, prepared, inputs, rows, as_of, unreachable, deadline).await?;
     observe_answer(&gateway.metrics, &answer);
     Ok(answer)
 }

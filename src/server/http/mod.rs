@@ -44,6 +44,8 @@ use crate::gateway::Gateway;
 const VERSION: HeaderName = HeaderName::from_static("lockstep-version");
 /// The transforms behind an answer, as `view=digest`, comma-separated.
 const DIGEST: HeaderName = HeaderName::from_static("lockstep-digest");
+/// The views of which some row could not be reached, comma-separated; on partial answers only.
+const UNAVAILABLE: HeaderName = HeaderName::from_static("lockstep-unavailable");
 
 /// Under which name requests are counted that no route takes.
 const NO_ROUTE: &str = "none";

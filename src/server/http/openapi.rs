@@ -126,6 +126,9 @@ fn parameter(name: &str) -> Value {
             "The time asked about: RFC 3339, or epoch microseconds. Now, if left out.",
         ),
         "full_feature_names" => ("query", boolean(), "Whether columns are named view__feature."),
+        "partial" => {
+            ("query", boolean(), "Whether what can be known is answered while a part of the store cannot be reached.")
+        }
         "feature" => {
             let names = json!({"type": "array", "items": {"type": "string"}});
             ("query", names, "A feature as view:feature; repeat it for more.")

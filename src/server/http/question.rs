@@ -11,7 +11,7 @@ use crate::cast;
 use crate::catalog::{Catalog, DType, FeatureRef, Field, Selection};
 use crate::clock::Micros;
 use crate::error::ErrorKind;
-use crate::flow::serve::{self, Prepared};
+use crate::flow::serve::{self, Prepared, WhenUnreachable};
 use crate::gateway::Gateway;
 use crate::limits::SERVE_ROWS_MAX;
 use crate::plan::{InputKind, PlanInput};
@@ -26,6 +26,14 @@ pub struct Question {
     /// The join keys that came, in the order in which they came; also those that the plan does not need.
     pub echoed: Vec<(String, ArrayRef)>,
     pub as_of: Option<Micros>,
+    pub unreachable: WhenUnreachable,
+}
+
+/// What a question asks beside its features and columns.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wishes {
+    pub as_of: Option<Micros>,
+    pub unreachable: WhenUnreachable,
 }
 
 /// A column as it came.
@@ -65,7 +73,7 @@ pub fn ask(
     selection: &Selection,
     columns: &[(Cow<'_, str>, Given<'_>)],
     times: Times,
-    as_of: Option<Micros>,
+    wishes: Wishes,
 ) -> Result<Question, Failure> {
     let prepared = serve::prepare(gateway, selection)?;
     let (catalog, plan) = (&prepared.applied.catalog, &prepared.plan);
@@ -103,7 +111,8 @@ pub fn ask(
         return Err(Failure::invalid(format!("no column came along; needed are {}", needed(&plan.inputs))));
     };
     let inputs = plan.inputs.iter().zip(inputs).map(|(input, column)| complete(input, column, rows)).collect();
-    Ok(Question { inputs: Result::from_iter::<Vec<_>>(inputs)?, rows, echoed, as_of, prepared })
+    let Wishes { as_of, unreachable } = wishes;
+    Ok(Question { inputs: Result::from_iter::<Vec<_>>(inputs)?, rows, echoed, as_of, unreachable, prepared })
 }
 
 /// The features a client named. A service wins over a list, as in Feast.

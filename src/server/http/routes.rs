@@ -51,9 +51,11 @@ pub enum Answer {
     Document,
 }
 
-const LOOKUP: &[&str] = &["columns", "as_of", "full_feature_names", "x-request-deadline-ms"];
-const ADHOC_LOOKUP: &[&str] = &["feature", "columns", "as_of", "full_feature_names", "x-request-deadline-ms"];
-const POSTED_LOOKUP: &[&str] = &["as_of", "full_feature_names", "x-request-deadline-ms"];
+const LOOKUP: &[&str] = &["columns", "as_of", "full_feature_names", "partial", "x-request-deadline-ms"];
+const ADHOC_LOOKUP: &[&str] =
+    &["feature", "columns", "as_of", "full_feature_names", "partial", "x-request-deadline-ms"];
+const POSTED_LOOKUP: &[&str] = &["as_of", "full_feature_names", "partial", "x-request-deadline-ms"];
+const FEAST_LOOKUP: &[&str] = &["partial", "x-request-deadline-ms"];
 const DEADLINE: &[&str] = &["x-request-deadline-ms"];
 const SYNC: &[&str] = &["async", "force"];
 
@@ -63,7 +65,7 @@ pub const ROUTES: &[Route] = &[
         method: Method::Post,
         path: "/get-online-features",
         summary: "Features for entities, as Feast's clients ask for them",
-        parameters: DEADLINE,
+        parameters: FEAST_LOOKUP,
         body: Body::Json("FeaturesRequest"),
         answer: Answer::Json("OnlineAnswer"),
         handler: || post(features::get_online_features),

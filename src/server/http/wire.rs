@@ -36,6 +36,9 @@ pub struct FeaturesRequest<'a> {
     #[serde(borrow)]
     #[schemars(with = "Option<Instant>")]
     pub as_of: Option<&'a RawValue>,
+    /// Whether what can be known is answered while a part of the store cannot be reached; its other cells are null, and
+    /// their status says so. Feast does not know it.
+    pub partial: Option<bool>,
 }
 
 /// A time as RFC 3339 text or as a number.
@@ -123,7 +126,7 @@ pub struct ViewMetadata {
 #[cfg_attr(not(test), expect(dead_code, reason = "describes what `answer::feast` writes"))]
 pub struct OnlineColumn {
     pub values: Vec<serde_json::Value>,
-    /// `PRESENT`, `NULL_VALUE`, `NOT_FOUND` or `OUTSIDE_MAX_AGE`, by row.
+    /// `PRESENT`, `NULL_VALUE`, `NOT_FOUND` or `OUTSIDE_MAX_AGE`, by row; `INVALID` where the answer is partial.
     pub statuses: Vec<String>,
     /// When each value became true; the epoch for join keys, derived features and what was not found.
     pub event_timestamps: Vec<String>,
@@ -142,7 +145,8 @@ pub struct ReadableAnswer {
     pub as_of: String,
     /// One object per row: what came with the question, then the features.
     pub features: Vec<serde_json::Map<String, serde_json::Value>>,
-    /// By feature and row; only features of which some value is not simply there.
+    /// By feature and row; only features of which some value is not simply there. As Feast's, but `UNAVAILABLE` where
+    /// the answer is partial.
     pub statuses: Option<BTreeMap<String, Vec<String>>>,
     /// By stored view and row: when what was found became true.
     pub event_times: Option<BTreeMap<String, Vec<Option<String>>>>,

@@ -83,7 +83,7 @@ fn write_item(items: &Items<'_>, item: usize, text: &mut Vec<u8>) {
         Items::Int64(numbers) => text.extend_from_slice(itoa::Buffer::new().format(numbers[item]).as_bytes()),
         Items::Float32(numbers) => match numbers[item] {
             number if number.is_finite() => {
-                text.extend_from_slice(ryu::Buffer::new().format_finite(number).as_bytes());
+                text.extend_from_slice(zmij::Buffer::new().format_finite(number).as_bytes());
             }
             number if number.is_nan() && number.to_bits() != f32::NAN.to_bits() => {
                 append(text, format_args!("\"NaN({:#010x})\"", number.to_bits()));
@@ -92,7 +92,7 @@ fn write_item(items: &Items<'_>, item: usize, text: &mut Vec<u8>) {
         },
         Items::Float64(numbers) => match numbers[item] {
             number if number.is_finite() => {
-                text.extend_from_slice(ryu::Buffer::new().format_finite(number).as_bytes());
+                text.extend_from_slice(zmij::Buffer::new().format_finite(number).as_bytes());
             }
             number if number.is_nan() && number.to_bits() != f64::NAN.to_bits() => {
                 append(text, format_args!("\"NaN({:#018x})\"", number.to_bits()));

@@ -60,6 +60,23 @@ impl<'a> Column<'a> {
         Self { cells, times }
     }
 
+    /// Writes the first `rows` values, commas between.
+    pub fn push_all(&self, out: &mut Vec<u8>, rows: usize) {
+        let floats = match &self.cells {
+            Cells::Float64(cells) if cells.null_count() == 0 => &cells.values()[..rows],
+            _ => return self.push_separated(out, 0..rows),
+        };
+        // Most features are these, and most answers have all of them.
+        let mut floats = floats.iter();
+        if let Some(first) = floats.next() {
+            push_float(out, *first);
+        }
+        for float in floats {
+            out.push(b',');
+            push_float(out, *float);
+        }
+    }
+
     /// Writes one value.
     pub fn push(&self, out: &mut Vec<u8>, row: usize) {
         if self.is_null(row) {
@@ -93,13 +110,17 @@ impl<'a> Column<'a> {
 
     fn push_items(&self, out: &mut Vec<u8>, items: std::ops::Range<usize>) {
         out.push(b'[');
+        self.push_separated(out, items);
+        out.push(b']');
+    }
+
+    fn push_separated(&self, out: &mut Vec<u8>, items: std::ops::Range<usize>) {
         for item in items.clone() {
             if item > items.start {
                 out.push(b',');
             }
             self.push(out, item);
         }
-        out.push(b']');
     }
 
     fn is_null(&self, row: usize) -> bool {
@@ -131,7 +152,7 @@ fn push_integer(out: &mut Vec<u8>, value: i64) {
 /// Always with a point or an exponent, so that a reader sees a float; JSON has no word for what is not a number.
 fn push_float(out: &mut Vec<u8>, value: f64) {
     if value.is_finite() {
-        out.extend_from_slice(ryu::Buffer::new().format_finite(value).as_bytes());
+        out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
     } else if value.is_nan() {
         out.extend_from_slice(b"\"NaN\"");
     } else if value > 0.0 {

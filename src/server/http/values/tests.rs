@@ -172,13 +172,13 @@ fn literal(scalar: Scalar) -> BoxedStrategy<String> {
         Scalar::Float32 => prop_oneof![
             any::<f32>()
                 .prop_filter("finite", |value| value.is_finite())
-                .prop_map(|value| { ryu::Buffer::new().format_finite(f64::from(value)).to_owned() }),
+                .prop_map(|value| { zmij::Buffer::new().format_finite(f64::from(value)).to_owned() }),
             select(vec!["\"NaN\"", "\"Infinity\"", "\"-Infinity\""]).prop_map(str::to_owned),
         ]
         .boxed(),
         Scalar::Float64 => any::<f64>()
             .prop_filter("finite", |value| value.is_finite())
-            .prop_map(|value| ryu::Buffer::new().format_finite(value).to_owned())
+            .prop_map(|value| zmij::Buffer::new().format_finite(value).to_owned())
             .boxed(),
         Scalar::String => ".*".prop_map(|value| serde_json::to_string(&value).unwrap()).boxed(),
         Scalar::Bytes => prop::collection::vec(any::<u8>(), 0..20)
