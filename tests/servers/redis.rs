@@ -338,7 +338,7 @@ impl Cluster {
         self.servers[3..].iter().for_each(Redis::wait_for_primary);
         // Before this, a server may still take a replica for a primary without slots.
         for server in &self.servers {
-            until("everyone knows the replicas", || server.ask(&["CLUSTER", "NODES"]).matches("slave ").count() == 3);
+            until("everyone knows the replicas", || server.ask(&["CLUSTER", "NODES"]).matches("slave").count() == 3);
         }
     }
 
