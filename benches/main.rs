@@ -5,14 +5,21 @@
 //!
 //! One program and not one for each table, because every program of this size takes minutes to link in release.
 
+mod floors;
 mod load;
 mod measure;
+mod memory;
+mod peers;
 mod pit;
 mod report;
 mod serving;
+mod soak;
+mod store;
 mod sync;
 mod synthetic;
+mod targets;
 mod transform;
+mod writes;
 
 use std::process::ExitCode;
 
@@ -22,22 +29,54 @@ type Result<T> = std::result::Result<T, Error>;
 /// The seed of all data and of all keys that are asked for.
 const SEED: u64 = 20_161_231;
 
+/// In the order in which they are made. The soak takes its time and is made only when it is asked for.
+const TABLES: [(&str, fn() -> Result<()>); 12] = [
+    ("transform", transform::run),
+    ("pit", pit::run),
+    ("sync", sync::run),
+    ("writes", writes::run),
+    ("memory", memory::run),
+    ("growth", serving::growth),
+    ("peers", peers::run),
+    ("matrix", serving::matrix),
+    ("serving", serving::pinned),
+    ("serving_unpinned", serving::unpinned),
+    ("serving_embedded", serving::embedded),
+    (SOAK, soak::run),
+];
+const SOAK: &str = "soak";
+
 fn main() -> ExitCode {
     // Cargo passes --bench to every benchmark.
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
-    let tables: [(&str, fn() -> Result<()>); 4] =
-        [("transform", transform::run), ("pit", pit::run), ("sync", sync::run), ("serving", serving::run)];
-    if let Some(unknown) = asked.iter().find(|name| !tables.iter().any(|(table, _)| table == name)) {
-        eprintln!("there is no table {unknown}; there are transform, pit, sync and serving");
+    if asked.first().is_some_and(|name| name == floors::COMMAND) {
+        return ended(floors::COMMAND, floors::serve(&asked[1..]));
+    }
+    if let Some(unknown) = asked.iter().find(|name| !TABLES.iter().any(|(table, _)| table == name)) {
+        let tables: Vec<&str> = TABLES.iter().map(|(table, _)| *table).collect();
+        eprintln!("there is no table {unknown}; there are {}", tables.join(", "));
         return ExitCode::from(2);
     }
     println!("{}", report::machine());
-    for (name, run) in tables.iter().filter(|(name, _)| asked.is_empty() || asked.iter().any(|asked| asked == name)) {
+    let wanted = |name: &str| match asked.is_empty() {
+        true => name != SOAK,
+        false => asked.iter().any(|asked| asked == name),
+    };
+    for (name, run) in TABLES.iter().filter(|(name, _)| wanted(name)) {
         eprintln!("== {name}");
-        if let Err(error) = run() {
-            eprintln!("error: {name}: {error}");
+        if ended(name, run()) == ExitCode::FAILURE {
             return ExitCode::FAILURE;
         }
     }
-    ExitCode::SUCCESS
+    ended("targets", targets::run())
+}
+
+fn ended(name: &str, result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

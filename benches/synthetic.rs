@@ -23,6 +23,9 @@ pub const DAY: Micros = 86_400 * SECOND;
 /// One value in so many is null.
 const NULL_ONE_IN: u64 = 64;
 
+/// What each project is called.
+pub const PROJECT: &str = "synthetic";
+
 /// A project in a temporary folder on the disk that the build uses.
 #[derive(Debug)]
 pub struct Project {
@@ -33,14 +36,20 @@ pub struct Project {
 }
 
 impl Project {
+    /// With a store of its own, in a file.
     pub fn new() -> Result<Self> {
+        Self::on("{type: embedded, path: .lockstep/online.redb}")
+    }
+
+    /// With this `online_store`, in YAML.
+    pub fn on(store: &str) -> Result<Self> {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         for name in ["features", "data"] {
             fs::create_dir(folder.path().join(name))?;
         }
         let plugins = root().join("plugins/built");
         let config = format!(
-            "project: synthetic\nplugins: {}\nonline_store: {{type: embedded, path: .lockstep/online.redb}}\n\
+            "project: {PROJECT}\nplugins: {}\nonline_store: {store}\n\
              listen: {{http: '127.0.0.1:0', flight: '127.0.0.1:0', admin: '127.0.0.1:0'}}\n",
             plugins.display()
         );
@@ -48,6 +57,17 @@ impl Project {
         let definitions =
             format!("entities:\n  - {{name: customer, join_keys: [{{name: {JOIN_KEY}, type: int64}}]}}\n");
         Ok(Self { folder, definitions, now: Clock::default().now() })
+    }
+
+    /// The same definitions and data on another `online_store`, in YAML.
+    pub fn twin(&self, store: &str) -> Result<Self> {
+        let twin = Self { definitions: self.definitions.clone(), now: self.now, ..Self::on(store)? };
+        for file in fs::read_dir(self.folder().join("data"))? {
+            let file = file?;
+            fs::copy(file.path(), twin.folder().join("data").join(file.file_name()))?;
+        }
+        twin.write_definitions()?;
+        Ok(twin)
     }
 
     pub fn folder(&self) -> &Path {
@@ -60,6 +80,11 @@ impl Project {
 
     /// Sources and feature views of these names; view `n` has the features `f_<from>` to `f_<to>` of `features(n)`.
     pub fn define_views(&mut self, views: &[(String, Range<usize>)], ttl: &str) {
+        self.define_views_of(views, ttl, "float64");
+    }
+
+    /// The same with features of another type.
+    pub fn define_views_of(&mut self, views: &[(String, Range<usize>)], ttl: &str, dtype: &str) {
         let text = &mut self.definitions;
         text.push_str("sources:\n");
         for (view, _) in views {
@@ -72,7 +97,7 @@ impl Project {
                 writeln!(text, "  - name: {view}\n    entities: [customer]\n    source: {view}_rows\n    ttl: {ttl}");
             text.push_str("    features:\n");
             for feature in features.clone() {
-                let _ = writeln!(text, "      - {{name: f_{feature}, type: float64}}");
+                let _ = writeln!(text, "      - {{name: f_{feature}, type: {dtype}}}");
             }
         }
     }
@@ -104,13 +129,22 @@ impl Random {
 
     /// A number below `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    /// A number in [0, 1).
+    pub fn fraction(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(1);
-        scatter(self.0) % bound
+        scatter(self.0)
     }
 }
 
 /// SplitMix64.
-fn scatter(number: u64) -> u64 {
+pub fn scatter(number: u64) -> u64 {
     let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -124,21 +158,43 @@ pub fn rows(
     features: Range<usize>,
     row: impl Fn(usize) -> u64,
 ) -> Result<RecordBatch> {
-    let mut columns: Vec<(String, ArrayRef)> = vec![
-        (JOIN_KEY.to_owned(), Arc::new(Int64Array::from(entities.to_vec()))),
-        ("event_time".to_owned(), Arc::new(timestamps(event_time))),
-    ];
-    for feature in features {
+    let column = |feature: usize| -> ArrayRef {
         let values = entities.iter().enumerate().map(|(position, entity)| value(*entity, feature, row(position)));
-        columns.push((format!("f_{feature}"), Arc::new(Float64Array::from_iter(values))));
-    }
-    Ok(RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))?)
+        Arc::new(Float64Array::from_iter(values))
+    };
+    rows_of(entities, event_time, features.map(|feature| (feature, column(feature))))
+}
+
+/// Rows of a view with these features, by number.
+pub fn rows_of(
+    entities: &[i64],
+    event_time: Vec<Option<Micros>>,
+    features: impl Iterator<Item = (usize, ArrayRef)>,
+) -> Result<RecordBatch> {
+    let mut columns: Vec<(String, ArrayRef, bool)> = vec![
+        (JOIN_KEY.to_owned(), Arc::new(Int64Array::from(entities.to_vec())), true),
+        ("event_time".to_owned(), Arc::new(timestamps(event_time)), true),
+    ];
+    columns.extend(features.map(|(feature, column)| (format!("f_{feature}"), column, true)));
+    Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
 }
 
 pub fn write_parquet(path: &Path, rows: &RecordBatch) -> Result<()> {
+    write_parquet_batches(path, std::iter::once(Ok(rows.clone())))
+}
+
+/// The same for more rows than should be in memory at once. There is at least one batch.
+pub fn write_parquet_batches(path: &Path, batches: impl Iterator<Item = Result<RecordBatch>>) -> Result<()> {
+    let mut batches = batches.peekable();
+    let schema = match batches.peek() {
+        Some(Ok(first)) => first.schema(),
+        _ => return Err(batches.next().and_then(Result::err).unwrap_or_else(|| "there are no rows".into())),
+    };
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
-    let mut writer = ArrowWriter::try_new(fs::File::create(path)?, rows.schema(), Some(properties))?;
-    writer.write(rows)?;
+    let mut writer = ArrowWriter::try_new(fs::File::create(path)?, schema, Some(properties))?;
+    for batch in batches {
+        writer.write(&batch?)?;
+    }
     writer.close()?;
     Ok(())
 }

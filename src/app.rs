@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use crate::backend::Backend;
 use crate::catalog::{self, Catalog, DefinitionFile, Definitions, Digest, PluginUse, Source, Transform, Warning};
 use crate::clock::{Clock, Deadline, Steady};
-use crate::config::{self, Config};
+use crate::config::{self, Config, HotView};
 use crate::document::Mistakes;
 use crate::error::ErrorKind;
 use crate::gateway::{Applied, Gateway};
@@ -26,6 +26,7 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::offline::parquet::ParquetStore;
 use crate::offline::{self, OfflineStore};
+use crate::online::cache::{CachedStore, Keeping};
 use crate::online::embedded::EmbeddedStore;
 use crate::online::guarded::GuardedStore;
 use crate::online::memory::MemoryStore;
@@ -71,6 +72,8 @@ pub enum Error {
     NothingApplied,
     #[error("these changes break what is in use:\n{0}\napply them with --allow-incompatible if that is meant")]
     Incompatible(String),
+    #[error("hot_cache names {view}, which is not a view of the online store; these are: {known}")]
+    NotOnline { view: String, known: String },
     #[error("cannot listen on {address}; is another gateway running?")]
     Listen { address: SocketAddr, source: io::Error },
     #[error("folder {folder} cannot be made")]
@@ -91,6 +94,7 @@ impl Error {
             Self::Offline(source) => source.kind(),
             Self::Registry(source) => source.kind(),
             Self::NothingApplied | Self::Incompatible(_) | Self::Listen { .. } => ErrorKind::Conflict,
+            Self::NotOnline { .. } => ErrorKind::NotFound,
             Self::TooMuch { .. } => ErrorKind::TooLarge,
             Self::Server(_) | Self::Folder { .. } => ErrorKind::Unavailable,
         }
@@ -171,8 +175,9 @@ impl Project {
         offline.define(applied.catalog.sources.clone());
         let transforms = Arc::new(transforms);
         let mut metrics = Metrics::of(&transforms);
-        let Opened { store, server } = self.online_store(&plan::stored_views(&applied.catalog)).await?;
+        let Opened { store, server } = self.online_store(&plan::online_views(&applied.catalog)).await?;
         let online = guard(store, server, &mut metrics);
+        let online = cache(online, &self.config.hot_cache, &applied.catalog, &mut metrics)?;
         Ok(Arc::new(Gateway {
             applied: ArcSwap::from_pointee(applied),
             online,
@@ -256,6 +261,30 @@ fn guard(store: Arc<dyn OnlineStore>, server: Option<&'static str>, metrics: &mu
     let backend = Arc::new(Backend::new(server, Steady::default()));
     metrics.of_backends(vec![Arc::clone(&backend)]);
     Arc::new(GuardedStore::new(store, backend))
+}
+
+/// Rows of the views that the project chose stay in this process for a moment; without such views nothing is in between.
+fn cache(
+    store: Arc<dyn OnlineStore>,
+    chosen: &config::HotCache,
+    catalog: &Catalog,
+    metrics: &mut Metrics,
+) -> Result<Arc<dyn OnlineStore>, Error> {
+    if chosen.views.is_empty() {
+        return Ok(store);
+    }
+    let online = plan::online_views(catalog);
+    let mut kept = Vec::with_capacity(chosen.views.len());
+    for (name, HotView { rows, max_age, absent }) in &chosen.views {
+        let Some(view) = online.iter().find(|view| view.name == *name) else {
+            let known = online.iter().map(|view| view.name.as_str()).collect::<Vec<_>>().join(", ");
+            return Err(Error::NotOnline { view: name.clone(), known });
+        };
+        kept.push((Arc::clone(view), Keeping { rows: *rows, max_age: *max_age, absent: *absent }));
+    }
+    let cached = Arc::new(CachedStore::new(store, &kept, Steady::default()));
+    metrics.of_cache(Arc::clone(&cached));
+    Ok(cached)
 }
 
 /// The bytes of the plugins that definitions name, or why there are none.
@@ -345,6 +374,16 @@ mod tests {
     use crate::clock::Deadline;
     use crate::online::conformance::{lines, plain_view, soon, write};
     use crate::online::faulty::{Fault, FaultyStore};
+
+    #[tokio::test]
+    async fn a_view_that_is_not_online_cannot_be_kept() {
+        let view = HotView { rows: 1, max_age: std::time::Duration::from_secs(1), absent: true };
+        let chosen = config::HotCache { views: BTreeMap::from([("trips".to_owned(), view)]) };
+        let store: Arc<dyn OnlineStore> = FaultyStore::new();
+        let refused = cache(store, &chosen, &Catalog::empty("taxi"), &mut Metrics::default()).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::NotFound);
+        assert!(refused.to_string().contains("hot_cache names trips, which is not a view"), "{refused}");
+    }
 
     #[tokio::test]
     async fn a_store_behind_a_server_is_guarded_and_counted_and_one_in_this_process_is_not() {

@@ -59,6 +59,19 @@ impl KeyBatch {
         &self.bytes[self.ends[row] as usize..self.ends[row + 1] as usize]
     }
 
+    /// The keys of these rows, in this order.
+    pub fn select(&self, rows: &[usize]) -> Self {
+        let mut keys = Self { bytes: Vec::with_capacity(rows.len() * 16), ends: vec![0], nulls: None };
+        if self.nulls.is_some() {
+            keys.nulls = Some(BooleanBuffer::collect_bool(rows.len(), |place| self.is_null(rows[place])));
+        }
+        for row in rows {
+            keys.bytes.extend_from_slice(self.get(*row));
+            keys.ends.push(u32::try_from(keys.bytes.len()).expect("keys of one batch stay under 4 GiB"));
+        }
+        keys
+    }
+
     pub fn is_null(&self, row: usize) -> bool {
         self.nulls.as_ref().is_some_and(|nulls| nulls.value(row))
     }

@@ -200,6 +200,21 @@ pub const REDIS_NODES_ASKED_AT_ONCE: usize = 3;
 /// again: the first, and what it doubles to. Requests that need the connection fail at once within it.
 pub const REDIS_RECONNECT_PAUSE: Duration = Duration::from_millis(20);
 pub const REDIS_RECONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
+/// Bytes of a kept row that count as one of `rows` of the hot cache; a longer one counts as several. 100,000 rows are
+/// 400 MiB at most.
+pub const HOT_CACHE_ROW_BYTES: usize = 4 << 10;
+/// Rows of a view that the hot cache keeps, and how long, where the project does not say.
+pub const HOT_CACHE_ROWS: u64 = 100_000;
+pub const HOT_CACHE_AGE: Duration = Duration::from_secs(1);
+/// The most rows that the hot cache may keep of one view: 4 GiB with the longest rows.
+pub const HOT_CACHE_ROWS_MAX: u64 = 1 << 20;
+/// The longest time that a row may be kept where nothing tells of changes. Who can wait longer does not need this.
+pub const HOT_CACHE_AGE_MAX: Duration = Duration::from_secs(60);
+/// Locks of the hot cache for each view. A change of one key keeps out rows of the same lock that are being read just
+/// then: with 10,000 changes a second and reads of 1 ms, one row in a hundred.
+pub const HOT_CACHE_STRIPES: usize = 1_024;
+/// Rows of one write whose keys are forgotten one by one, twice 1 ms; for a larger one the view is forgotten.
+pub const HOT_CACHE_WRITE_KEYS_MAX: usize = 4_096;
 /// Calls of one backend at once: enough to keep one Redis busy from one gateway, and few enough that a backend that
 /// stands still holds on to no more than this.
 pub const BACKEND_CALLS_MAX: usize = 512;

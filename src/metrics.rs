@@ -2,6 +2,7 @@
 //! the route table, views those of the catalog.
 
 mod backends;
+mod cache;
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +18,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use self::backends::Backends;
+use self::cache::HotCache;
 use crate::backend::Backend;
+use crate::online::cache::CachedStore;
 use crate::transform::{FaultKind, Transforms};
 
 /// Upper ends of the latency buckets, in seconds: fine where serving lives, coarse where sync and training do.
@@ -152,6 +155,11 @@ impl Metrics {
         self.registry.register_collector(Box::new(Backends(backends)));
     }
 
+    /// From now on, what this hot cache counts is printed too.
+    pub fn of_cache(&mut self, cache: Arc<CachedStore>) {
+        self.registry.register_collector(Box::new(HotCache(cache)));
+    }
+
     fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register("requests", "Requests answered, by route and status", self.requests.clone());
@@ -208,6 +216,9 @@ impl Metrics {
 mod tests {
     use super::*;
     use crate::clock::Steady;
+    use crate::online::cache::Keeping;
+    use crate::online::conformance::{plain_view, values};
+    use crate::online::memory::MemoryStore;
 
     #[test]
     fn what_the_guard_of_a_backend_counts_is_printed_by_name() {
@@ -225,6 +236,28 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
         }
         assert!(!Metrics::default().encode().contains("backend"), "a gateway without one says nothing of it");
+    }
+
+    #[tokio::test]
+    async fn what_the_hot_cache_counts_is_printed_by_view() {
+        let view = plain_view("rides");
+        let views = [(Arc::clone(&view), Keeping { rows: 10, max_age: Duration::from_secs(1), absent: true })];
+        let cache = CachedStore::new(Arc::new(MemoryStore::default()), &views, Steady::held());
+        values(&cache, &view, &[Some(1)]).await;
+        values(&cache, &view, &[Some(1), Some(2)]).await;
+        let mut metrics = Metrics::default();
+        metrics.of_cache(Arc::new(cache));
+        let text = metrics.encode();
+        for line in [
+            "lockstep_hot_cache_hits_total{view=\"rides\"} 0",
+            "lockstep_hot_cache_absent_hits_total{view=\"rides\"} 1",
+            "lockstep_hot_cache_misses_total{view=\"rides\"} 2",
+            "lockstep_hot_cache_evictions_total{view=\"rides\"} 0",
+            "lockstep_hot_cache_invalidations_total{view=\"rides\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
+        }
+        assert!(text.contains("lockstep_hot_cache_entries{view=\"rides\"}"), "{text}");
     }
 
     #[test]

@@ -1,31 +1,43 @@
 //! Requests at fixed times (open loop), or one after the other as fast as answers come (closed loop, for saturation).
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use arrow::array::RecordBatch;
+use arrow_flight::FlightData;
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, yield_now};
 
 use super::flight::{Exchange, Get};
-use super::gateway::Gateway;
 use super::http::Http;
 use super::question::{Case, Wire};
 use crate::Result;
+use crate::measure::Meter;
 
 /// Connections; each of them has one request under way at most. More requests than that wait in the generator, and
 /// their waiting counts.
-const LANES: usize = 16;
+pub const LANES: usize = 16;
 /// Requests on each connection before a measurement begins.
-const WARM_UP: usize = 8;
+const WARM_UP: usize = 4;
 /// From the start of a run to its first request.
 const LEAD: Duration = Duration::from_millis(5);
 /// Significant digits of a histogram, and its largest value: 60 s.
 const DIGITS: u8 = 3;
 const NANOSECONDS_MAX: u64 = 60_000_000_000;
+
+/// Who is asked, and whose CPU time is measured.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub http: SocketAddr,
+    pub flight: SocketAddr,
+    /// The processes that answer.
+    pub server: Vec<u32>,
+    /// The processes of the store behind them.
+    pub store: Vec<u32>,
+}
 
 /// What one run of a load has shown.
 #[derive(Debug)]
@@ -38,15 +50,18 @@ pub struct Run {
     /// Every answer, with the question's number.
     pub answers: Vec<(usize, Answer)>,
     pub seconds: f64,
-    /// CPU seconds of the gateway.
-    pub gateway_cpu: f64,
+    /// CPU seconds of the server.
+    pub server_cpu: f64,
+    /// CPU seconds of the store.
+    pub store_cpu: f64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Answer {
     Json(Bytes),
     ArrowStream(Bytes),
-    Batches(Vec<RecordBatch>),
+    /// The schema, then batches.
+    Flight(Vec<FlightData>),
 }
 
 impl Run {
@@ -58,12 +73,23 @@ impl Run {
             requests: 0,
             answers: Vec::new(),
             seconds: 0.0,
-            gateway_cpu: 0.0,
+            server_cpu: 0.0,
+            store_cpu: 0.0,
         })
     }
 
     pub fn requests_a_second(&self) -> f64 {
         self.requests as f64 / self.seconds
+    }
+
+    /// Microseconds of the server's CPU time for one request.
+    pub fn server_micros(&self) -> f64 {
+        self.server_cpu / self.requests as f64 * 1e6
+    }
+
+    /// Microseconds of the store's CPU time for one request.
+    pub fn store_micros(&self) -> f64 {
+        self.store_cpu / self.requests as f64 * 1e6
     }
 
     /// Once they are compared they only take room.
@@ -73,34 +99,37 @@ impl Run {
 }
 
 /// Asks `requests` questions, one every `interval`.
-pub async fn open_loop(gateway: &Gateway, case: &Arc<Case>, interval: Duration, requests: usize) -> Result<Run> {
-    let lanes = connect(gateway, case).await?;
+pub async fn open_loop(target: &Target, case: &Arc<Case>, interval: Duration, requests: usize) -> Result<Run> {
+    let lanes = connect(target, case, LANES).await?;
     let queue = Arc::new(Queue::default());
+    let meters = Meters::start(target)?;
     let begin = Instant::now() + LEAD;
-    let cpu = gateway.cpu_seconds()?;
     let running: Vec<JoinHandle<Result<Run>>> =
         lanes.into_iter().map(|lane| tokio::spawn(work(lane, Arc::clone(case), Arc::clone(&queue)))).collect();
     for number in 0..requests {
         let intended = begin + interval.mul_f64(number as f64);
         while Instant::now() < intended {
+            // Whoever else has work on this CPU goes first: the store, if it has been pinned here.
+            std::thread::yield_now();
             yield_now().await;
         }
         queue.push(number % case.questions.len(), intended);
     }
     queue.close();
-    gather(gateway, running, begin, cpu).await
+    gather(running, begin, &meters).await
 }
 
-/// Keeps every connection busy for `time`: a closed loop, whose latencies mean little and whose rate is the most there is.
-pub async fn saturate(gateway: &Gateway, case: &Arc<Case>, time: Duration) -> Result<Run> {
-    let lanes = connect(gateway, case).await?;
+/// Keeps `lanes` connections busy for `time`: a closed loop, whose latencies mean little and whose rate is the most there
+/// is.
+pub async fn saturate_over(target: &Target, case: &Arc<Case>, time: Duration, lanes: usize) -> Result<Run> {
+    let connected = connect(target, case, lanes).await?;
+    let meters = Meters::start(target)?;
     let begin = Instant::now();
-    let cpu = gateway.cpu_seconds()?;
     let work = |(number, mut lane): (usize, Lane)| {
         let case = Arc::clone(case);
         tokio::spawn(async move {
             let mut run = Run::new()?;
-            let mut question = number * case.questions.len() / LANES;
+            let mut question = number * case.questions.len() / lanes;
             while begin.elapsed() < time {
                 let asked = Instant::now();
                 question = (question + 1) % case.questions.len();
@@ -111,22 +140,54 @@ pub async fn saturate(gateway: &Gateway, case: &Arc<Case>, time: Duration) -> Re
             Ok(run)
         })
     };
-    let running = lanes.into_iter().enumerate().map(work).collect();
-    gather(gateway, running, begin, cpu).await
+    let running = connected.into_iter().enumerate().map(work).collect();
+    gather(running, begin, &meters).await
+}
+
+/// The same over as many connections as an open loop has.
+pub async fn saturate(target: &Target, case: &Arc<Case>, time: Duration) -> Result<Run> {
+    saturate_over(target, case, time, LANES).await
+}
+
+/// One answer to each question, to be compared.
+pub async fn ask_each(target: &Target, case: &Arc<Case>) -> Result<Run> {
+    let mut lane = Lane::connect(target, case).await?;
+    let mut run = Run::new()?;
+    for question in 0..case.questions.len() {
+        run.answers.push((question, lane.ask(case, question).await?));
+    }
+    run.requests = run.answers.len();
+    Ok(run)
+}
+
+/// CPU time of both sides of a target.
+struct Meters {
+    server: Meter,
+    store: Meter,
+}
+
+impl Meters {
+    fn start(target: &Target) -> Result<Self> {
+        Ok(Self { server: Meter::start(&target.server)?, store: Meter::start(&target.store)? })
+    }
 }
 
 /// Waits for all lanes and adds up what they have seen.
-async fn gather(gateway: &Gateway, running: Vec<JoinHandle<Result<Run>>>, begin: Instant, cpu: f64) -> Result<Run> {
+async fn gather(running: Vec<JoinHandle<Result<Run>>>, begin: Instant, meters: &Meters) -> Result<Run> {
     let mut all = Run::new()?;
+    let mut runs = Vec::with_capacity(running.len());
     for lane in running {
-        let run = lane.await??;
+        runs.push(lane.await??);
+    }
+    all.seconds = begin.elapsed().as_secs_f64();
+    all.server_cpu = meters.server.seconds()?;
+    all.store_cpu = meters.store.seconds()?;
+    for run in runs {
         all.latency.add(&run.latency)?;
         all.slip.add(&run.slip)?;
         all.requests += run.answers.len();
         all.answers.extend(run.answers);
     }
-    all.seconds = begin.elapsed().as_secs_f64();
-    all.gateway_cpu = gateway.cpu_seconds()? - cpu;
     Ok(all)
 }
 
@@ -155,14 +216,11 @@ enum Lane {
     Exchange(Exchange),
 }
 
-async fn connect(gateway: &Gateway, case: &Arc<Case>) -> Result<Vec<Lane>> {
-    let mut lanes = Vec::with_capacity(LANES);
-    for number in 0..LANES {
-        let mut lane = match case.wire {
-            Wire::HttpJson | Wire::HttpArrow => Lane::Http(Http::connect(gateway.http, case).await?),
-            Wire::DoGet => Lane::Get(Get::connect(gateway.flight).await?),
-            Wire::DoExchange => Lane::Exchange(Exchange::connect(gateway.flight, case).await?),
-        };
+/// Connections that have been used a little.
+async fn connect(target: &Target, case: &Arc<Case>, count: usize) -> Result<Vec<Lane>> {
+    let mut lanes = Vec::with_capacity(count);
+    for number in 0..count {
+        let mut lane = Lane::connect(target, case).await?;
         for question in 0..WARM_UP {
             lane.ask(case, (number * WARM_UP + question) % case.questions.len()).await?;
         }
@@ -172,13 +230,21 @@ async fn connect(gateway: &Gateway, case: &Arc<Case>) -> Result<Vec<Lane>> {
 }
 
 impl Lane {
+    async fn connect(target: &Target, case: &Case) -> Result<Self> {
+        Ok(match case.plan.wire {
+            Wire::HttpJson | Wire::HttpArrow => Self::Http(Http::connect(target.http, case).await?),
+            Wire::DoGet => Self::Get(Get::connect(target.flight).await?),
+            Wire::DoExchange => Self::Exchange(Exchange::connect(target.flight, case).await?),
+        })
+    }
+
     async fn ask(&mut self, case: &Case, question: usize) -> Result<Answer> {
         let question = &case.questions[question];
         Ok(match self {
-            Self::Http(http) if case.wire == Wire::HttpArrow => Answer::ArrowStream(http.ask(question).await?),
+            Self::Http(http) if case.plan.wire == Wire::HttpArrow => Answer::ArrowStream(http.ask(question).await?),
             Self::Http(http) => Answer::Json(http.ask(question).await?),
-            Self::Get(get) => Answer::Batches(get.ask(question).await?),
-            Self::Exchange(exchange) => Answer::Batches(exchange.ask(question).await?),
+            Self::Get(get) => Answer::Flight(get.ask(question).await?),
+            Self::Exchange(exchange) => Answer::Flight(exchange.ask(question).await?),
         })
     }
 }

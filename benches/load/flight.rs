@@ -1,14 +1,13 @@
-//! One Flight connection: a `DoGet` for each question, or one exchange for all of them.
+//! One Flight connection: a `DoGet` for each question, or one exchange for all of them. Answers stay as they came: they
+//! are decoded when the run is over.
 
 use std::net::SocketAddr;
 
-use arrow::array::RecordBatch;
-use arrow_flight::decode::FlightRecordBatchStream;
-use arrow_flight::error::FlightError;
+use arrow::ipc::{MessageHeader, root_as_message};
 use arrow_flight::{FlightClient, FlightData, Ticket};
-use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 
 use super::question::{Case, Question};
@@ -24,16 +23,24 @@ impl Get {
         Ok(Self { client: FlightClient::new(channel(address).await?) })
     }
 
-    pub async fn ask(&mut self, question: &Question) -> Result<Vec<RecordBatch>> {
-        let stream = self.client.do_get(Ticket::new(question.body.clone())).await?;
-        Ok(stream.try_collect().await?)
+    /// The schema and the batches.
+    pub async fn ask(&mut self, question: &Question) -> Result<Vec<FlightData>> {
+        let answer = self.client.inner_mut().do_get(Ticket::new(question.body.clone())).await?;
+        let mut stream = answer.into_inner();
+        let mut messages = Vec::with_capacity(2);
+        while let Some(message) = stream.message().await? {
+            messages.push(message);
+        }
+        Ok(messages)
     }
 }
 
 #[derive(Debug)]
 pub struct Exchange {
     questions: mpsc::Sender<FlightData>,
-    answers: FlightRecordBatchStream,
+    answers: Streaming<FlightData>,
+    /// Came once, before the first answer.
+    schema: Option<FlightData>,
 }
 
 impl Exchange {
@@ -42,17 +49,29 @@ impl Exchange {
         let (questions, sent) = mpsc::channel(2);
         questions.send(case.opening.clone()).await?;
         let answers = client.inner_mut().do_exchange(ReceiverStream::new(sent)).await?.into_inner();
-        let answers = FlightRecordBatchStream::new_from_flight_data(answers.map_err(FlightError::from));
-        Ok(Self { questions, answers })
+        Ok(Self { questions, answers, schema: None })
     }
 
-    pub async fn ask(&mut self, question: &Question) -> Result<Vec<RecordBatch>> {
+    /// The schema and the batch.
+    pub async fn ask(&mut self, question: &Question) -> Result<Vec<FlightData>> {
         self.questions.send(question.entities.clone()).await?;
-        match self.answers.next().await {
-            Some(batch) => Ok(vec![batch?]),
-            None => Err("the exchange ended".into()),
+        loop {
+            let message = self.answers.message().await?.ok_or("the exchange ended")?;
+            match kind(&message) {
+                MessageHeader::Schema => self.schema = Some(message),
+                MessageHeader::RecordBatch => {
+                    let schema = self.schema.clone().ok_or("a batch came before its schema")?;
+                    return Ok(vec![schema, message]);
+                }
+                _ => {}
+            }
         }
     }
+}
+
+/// What an IPC message is; `NONE` for one without any.
+pub fn kind(message: &FlightData) -> MessageHeader {
+    root_as_message(&message.data_header).map_or(MessageHeader::NONE, |message| message.header_type())
 }
 
 async fn channel(address: SocketAddr) -> Result<Channel> {

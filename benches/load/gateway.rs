@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use super::arrivals::Target;
 use crate::Result;
-use crate::measure::cpu_seconds_of;
 
 const LOCKSTEP: &str = env!("CARGO_BIN_EXE_lockstep");
 
@@ -14,8 +14,7 @@ const LOCKSTEP: &str = env!("CARGO_BIN_EXE_lockstep");
 #[derive(Debug)]
 pub struct Gateway {
     child: Child,
-    pub http: SocketAddr,
-    pub flight: SocketAddr,
+    pub target: Target,
 }
 
 impl Gateway {
@@ -29,7 +28,8 @@ impl Gateway {
     }
 
     /// Starts the gateway of a project, on one CPU if `cpu` names one. It has then as many threads as it has CPUs.
-    pub fn start(folder: &Path, cpu: Option<&str>) -> Result<Self> {
+    /// `store` are the processes of the store behind it.
+    pub fn start(folder: &Path, cpu: Option<&str>, store: Vec<u32>) -> Result<Self> {
         let mut command = match cpu {
             Some(cpu) => {
                 let mut command = Command::new("taskset");
@@ -53,11 +53,12 @@ impl Gateway {
         };
         // Whatever it says later is read, so that it never waits for us.
         std::thread::spawn(move || lines.map_while(std::result::Result::ok).for_each(drop));
-        Ok(Self { child, http: addresses.0, flight: addresses.1 })
+        let target = Target { http: addresses.0, flight: addresses.1, server: vec![child.id()], store };
+        Ok(Self { child, target })
     }
 
-    pub fn cpu_seconds(&self) -> Result<f64> {
-        cpu_seconds_of(self.child.id())
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 }
 

@@ -9,31 +9,21 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use serde_json::json;
 
+use super::dataset::Dataset;
 use crate::Result;
-use crate::synthetic::{JOIN_KEY, Random};
-
-/// 5 views of 10 features each, of one entity.
-pub const VIEWS: usize = 5;
-pub const VIEW_FEATURES: usize = 10;
-pub const ENTITIES: u64 = 10_000;
-/// Keys beyond the entities that are asked for too, one in a hundred, and found by nobody.
-pub const ABSENT: u64 = ENTITIES / 100;
-/// The view in which one entity in a hundred has a row that is older than its ttl.
-pub const EXPIRED_VIEW: usize = VIEWS - 1;
+use crate::synthetic::{JOIN_KEY, Random, scatter};
 
 /// Requests made for one case; a load goes through them again and again.
 const QUESTIONS: usize = 512;
-
-pub fn is_expired(entity: i64) -> bool {
-    entity % 100 == 7
-}
+/// How much a Zipf distribution prefers its first keys, as YCSB has it.
+const ZIPF_EXPONENT: f64 = 0.99;
 
 /// What a service is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
-    /// 50 stored features.
+    /// Stored features.
     Stored,
-    /// 50 features that `arithmetic` computes of the 50 stored ones at the request.
+    /// As many features, which `arithmetic` computes of the stored ones at the request.
     Derived,
 }
 
@@ -45,16 +35,49 @@ pub enum Wire {
     DoExchange,
 }
 
+/// Which keys are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// All entities and the unknown keys, each as often as the others.
+    Uniform,
+    /// The same, but for a few that are asked for most of the time.
+    Zipf,
+    /// Uniformly, but nobody that is not there: Feast refuses to answer for an entity without a pre-computed vector.
+    Known,
+}
+
+/// Who answers, and in which words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaker {
+    Lockstep,
+    /// Feast's server: the same route and body; no ttl, and no status but PRESENT.
+    Feast,
+    /// The same from one stored vector an entity, which demands full names.
+    FeastPrecomputed,
+    /// A service that answers the same bytes to every question.
+    Constant,
+}
+
+/// Which case to make.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub dataset: Dataset,
+    pub service: Service,
+    pub wire: Wire,
+    pub rows: usize,
+    pub keys: Keys,
+    pub speaker: Speaker,
+}
+
 /// Requests of one kind, ready to be sent.
 #[derive(Debug)]
 pub struct Case {
-    pub service: Service,
-    pub wire: Wire,
-    /// Rows of one request.
-    pub rows: usize,
+    pub plan: Plan,
     pub questions: Vec<Question>,
     /// Begins an exchange.
     pub opening: FlightData,
+    /// The columns of an answer, the key's first.
+    pub columns: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -66,16 +89,9 @@ pub struct Question {
     pub entities: FlightData,
 }
 
-impl Service {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Stored => "stored_v1",
-            Self::Derived => "derived_v1",
-        }
-    }
-}
-
 impl Wire {
+    pub const ALL: [Self; 4] = [Self::HttpJson, Self::HttpArrow, Self::DoGet, Self::DoExchange];
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::HttpJson => "HTTP JSON",
@@ -86,60 +102,142 @@ impl Wire {
     }
 }
 
-impl Case {
-    /// Uniformly random keys, the same ones every time.
-    pub async fn new(service: Service, wire: Wire, rows: usize) -> Result<Self> {
-        let mut random = Random::new(2);
-        let mut keys = || (0..rows).map(|_| random.below(ENTITIES + ABSENT) as i64).collect::<Vec<_>>();
-        let keys: Vec<Vec<i64>> = (0..QUESTIONS).map(|_| keys()).collect();
-        Self::of(service, wire, rows, keys).await
+impl Keys {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Uniform => "uniform",
+            Self::Zipf => "Zipf",
+            Self::Known => "known",
+        }
     }
+}
 
-    /// With these keys.
-    pub async fn of(service: Service, wire: Wire, rows: usize, keys: Vec<Vec<i64>>) -> Result<Self> {
-        let mut messages = exchange_messages(service, &keys).await?.into_iter();
-        let opening = messages.next().ok_or("no schema was encoded")?;
-        let question =
-            |(keys, entities): (Vec<i64>, FlightData)| Question { body: body(service, wire, &keys), keys, entities };
-        let questions: Vec<Question> = keys.into_iter().zip(messages).map(question).collect();
-        Ok(Self { service, wire, rows, questions, opening })
+impl Plan {
+    /// Stored features of a dataset, uniform keys.
+    pub const fn stored(dataset: Dataset, wire: Wire, rows: usize) -> Self {
+        Self { dataset, service: Service::Stored, wire, rows, keys: Keys::Uniform, speaker: Speaker::Lockstep }
     }
 
     pub fn name(&self) -> String {
         let derived = if self.service == Service::Derived { ", derived" } else { "" };
-        format!("{}, {} × {}{derived}", self.wire.name(), self.rows, self.values_a_row())
+        let Dataset { features, views, .. } = self.dataset;
+        format!("{}, {} × {features} of {views} views{derived}", self.wire.name(), self.rows)
     }
 
-    /// Feature values in the answer of one row.
-    pub const fn values_a_row(&self) -> usize {
-        VIEWS * VIEW_FEATURES
+    /// Feature values in one answer.
+    pub const fn values(&self) -> usize {
+        self.rows * self.dataset.features
     }
 
-    /// The names of the features, in the order of the answer.
-    pub fn features(&self) -> Vec<String> {
-        let prefix = if self.service == Service::Derived { "y" } else { "f" };
-        (0..self.values_a_row()).map(|feature| format!("{prefix}_{feature}")).collect()
+    pub fn service_name(&self) -> String {
+        match (self.service, self.speaker) {
+            (Service::Stored, Speaker::FeastPrecomputed) => format!("{}_precomputed", self.dataset.service()),
+            (Service::Stored, _) => self.dataset.service(),
+            (Service::Derived, _) => self.dataset.derived_service(),
+        }
+    }
+
+    fn column(&self, feature: usize) -> String {
+        match (self.service, self.speaker) {
+            (Service::Stored, Speaker::FeastPrecomputed) => {
+                format!("{}__f_{feature}", self.dataset.view(self.dataset.view_of(feature)))
+            }
+            (Service::Stored, _) => format!("f_{feature}"),
+            (Service::Derived, _) => format!("y_{feature}"),
+        }
+    }
+
+    fn body(&self, keys: &[i64]) -> Bytes {
+        let entities = json!({ JOIN_KEY: keys });
+        let service = self.service_name();
+        let body = match (self.wire, self.speaker) {
+            (Wire::HttpJson, Speaker::FeastPrecomputed) => {
+                json!({ "feature_service": service, "entities": entities, "full_feature_names": true })
+            }
+            (Wire::HttpJson, _) => json!({ "feature_service": service, "entities": entities }),
+            (Wire::HttpArrow, _) => json!({ "entities": entities }),
+            (Wire::DoGet | Wire::DoExchange, _) => json!({ "service": service, "entities": entities }),
+        };
+        Bytes::from(body.to_string())
     }
 }
 
-fn body(service: Service, wire: Wire, keys: &[i64]) -> Bytes {
-    let entities = json!({ JOIN_KEY: keys });
-    let body = match wire {
-        Wire::HttpJson => json!({ "feature_service": service.name(), "entities": entities }),
-        Wire::HttpArrow => json!({ "entities": entities }),
-        Wire::DoGet | Wire::DoExchange => json!({ "service": service.name(), "entities": entities }),
-    };
-    Bytes::from(body.to_string())
+impl Case {
+    /// Random keys, the same ones every time.
+    pub async fn new(plan: Plan) -> Result<Self> {
+        let mut draw = Draw::new(plan.dataset, plan.keys, 2);
+        let keys = (0..QUESTIONS).map(|_| draw.keys(plan.rows)).collect();
+        Self::of(plan, keys).await
+    }
+
+    /// 1,000 random entities in ten questions, to be compared before any load.
+    pub async fn sample(plan: Plan) -> Result<Self> {
+        let plan = Plan { rows: 100, ..plan };
+        let mut draw = Draw::new(plan.dataset, plan.keys, 3);
+        let keys = (0..10).map(|_| draw.keys(plan.rows)).collect();
+        Self::of(plan, keys).await
+    }
+
+    async fn of(plan: Plan, keys: Vec<Vec<i64>>) -> Result<Self> {
+        let mut messages = exchange_messages(&plan.service_name(), &keys).await?;
+        let opening = messages.remove(0);
+        let question = |(keys, entities): (Vec<i64>, FlightData)| Question { body: plan.body(&keys), keys, entities };
+        let questions = keys.into_iter().zip(messages).map(question).collect();
+        let features = (0..plan.dataset.features).map(|feature| plan.column(feature));
+        let columns = std::iter::once(JOIN_KEY.to_owned()).chain(features).collect();
+        Ok(Self { plan, questions, opening, columns })
+    }
+}
+
+/// Draws keys.
+#[derive(Debug)]
+pub struct Draw {
+    random: Random,
+    kinds: Keys,
+    /// Keys that can be drawn: 0 and up.
+    bound: u64,
+    /// For Zipf: the probability that a key's rank is at most the position.
+    cumulative: Vec<f64>,
+}
+
+impl Draw {
+    pub fn new(dataset: Dataset, kinds: Keys, stream: u64) -> Self {
+        let bound = dataset.entities + if kinds == Keys::Known { 0 } else { dataset.absent() };
+        let mut cumulative = Vec::new();
+        if kinds == Keys::Zipf {
+            let weights = (1..=bound).map(|rank| (rank as f64).powf(-ZIPF_EXPONENT));
+            let total: f64 = weights.clone().sum();
+            cumulative.extend(weights.scan(0.0, |sum, weight| {
+                *sum += weight / total;
+                Some(*sum)
+            }));
+        }
+        Self { random: Random::new(stream), kinds, bound, cumulative }
+    }
+
+    pub fn keys(&mut self, rows: usize) -> Vec<i64> {
+        (0..rows).map(|_| self.key()).collect()
+    }
+
+    fn key(&mut self) -> i64 {
+        if self.kinds != Keys::Zipf {
+            return self.random.below(self.bound) as i64;
+        }
+        let fraction = self.random.fraction();
+        let rank = self.cumulative.partition_point(|sum| *sum < fraction) as u64;
+        // The keys that are asked for most are not neighbours.
+        (scatter(rank) % self.bound) as i64
+    }
 }
 
 /// The schema with the descriptor of the exchange, then one message for each list of keys.
-async fn exchange_messages(service: Service, keys: &[Vec<i64>]) -> Result<Vec<FlightData>> {
+async fn exchange_messages(service: &str, keys: &[Vec<i64>]) -> Result<Vec<FlightData>> {
     let batch = |keys: &Vec<i64>| {
         let column: ArrayRef = Arc::new(Int64Array::from(keys.clone()));
         Ok(RecordBatch::try_from_iter([(JOIN_KEY, column)])?)
     };
     let batches: Vec<RecordBatch> = keys.iter().map(batch).collect::<Result<_>>()?;
-    let descriptor = FlightDescriptor::new_cmd(json!({ "service": service.name() }).to_string());
+    let descriptor = FlightDescriptor::new_cmd(json!({ "service": service }).to_string());
     let encoder = FlightDataEncoderBuilder::new().with_flight_descriptor(Some(descriptor));
     Ok(encoder.build(futures::stream::iter(batches).map(Ok)).try_collect().await?)
 }

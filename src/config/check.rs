@@ -1,11 +1,12 @@
 //! What the shape of `lockstep.yaml` cannot say: names, addresses and spans of time.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::file::{ConfigFile, OfflineStoreFile, OnlineStoreFile};
+use super::file::{ConfigFile, HotCacheFile, OfflineStoreFile, OnlineStoreFile};
 use super::redis;
-use super::{Config, Listen, OfflineStore, OnlineStore};
+use super::{Config, HotCache, HotView, Listen, OfflineStore, OnlineStore};
 use crate::catalog::snake_case_mistake;
 use crate::document::{Document, Mistake, Mistakes, duration_text, parse_duration};
 use crate::limits;
@@ -31,6 +32,7 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
         redis @ OnlineStoreFile::Redis { .. } => redis::settings(folder, document, &file.project, redis, &mut mistakes),
     };
     let OfflineStoreFile::Parquet {} = file.offline_store;
+    let hot_cache = hot_cache(document, &file.hot_cache, &mut mistakes);
     let listen = listen(document, &file, &mut mistakes);
     let deadline = parse_duration(&file.serve.deadline).and_then(|deadline| {
         let max = limits::SERVE_DEADLINE_MAX;
@@ -46,12 +48,35 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
         project: file.project,
         registry,
         online_store,
+        hot_cache,
         offline_store: OfflineStore::Parquet,
         plugins,
         cache,
         listen,
         serve_deadline,
     })
+}
+
+fn hot_cache(document: &Document, file: &HotCacheFile, mistakes: &mut Vec<Mistake>) -> HotCache {
+    let mut views = BTreeMap::new();
+    for (name, view) in &file.views {
+        let mut refuse = |key: &str, wrong: String| {
+            mistakes.push(document.mistake(&format!("/hot_cache/views/{name}/{key}"), wrong));
+        };
+        let rows_max = limits::HOT_CACHE_ROWS_MAX;
+        if view.rows == 0 || view.rows > rows_max {
+            refuse("rows", format!("1 to {rows_max} rows of a view can be kept; leave the view out to keep none"));
+        }
+        let age_max = limits::HOT_CACHE_AGE_MAX;
+        match parse_duration(&view.max_age) {
+            Ok(max_age) if max_age <= age_max => {
+                views.insert(name.clone(), HotView { rows: view.rows, max_age, absent: view.absent });
+            }
+            Ok(_) => refuse("max_age", format!("a row may be kept for {} at most", duration_text(age_max))),
+            Err(wrong) => refuse("max_age", wrong),
+        }
+    }
+    HotCache { views }
 }
 
 fn absolute(folder: &Path, path: &str) -> PathBuf {

@@ -18,6 +18,9 @@ pub(super) struct ConfigFile {
     /// Where the newest feature values are kept for serving.
     #[serde(default)]
     pub online_store: OnlineStoreFile,
+    /// Rows that are kept in the gateway for a moment, in front of the online store.
+    #[serde(default)]
+    pub hot_cache: HotCacheFile,
     /// Where the history of the features is read from.
     #[serde(default)]
     pub offline_store: OfflineStoreFile,
@@ -45,6 +48,8 @@ pub(super) struct RegistryFile {
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+// One is made when the file is read, and dropped at once.
+#[allow(clippy::large_enum_variant)]
 pub(super) enum OnlineStoreFile {
     /// A store inside of the gateway, in one file.
     Embedded {
@@ -148,6 +153,29 @@ pub(super) struct RedisFeastFile {
     pub key_ttl: Option<String>,
 }
 
+/// Which views' rows are kept, and how. Views that are not named are always read from the store.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HotCacheFile {
+    /// By the name of a feature view, or of a derived view that is computed at sync.
+    #[serde(default)]
+    pub views: BTreeMap<String, HotViewFile>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HotViewFile {
+    /// How many rows are kept at most; a row of more than 4 KiB counts as several.
+    #[serde(default = "hot_rows")]
+    pub rows: u64,
+    /// How old a row may be where nothing tells the gateway that it has changed, such as `1s`.
+    #[serde(default = "hot_age")]
+    pub max_age: String,
+    /// Whether it is also kept that an entity has no row.
+    #[serde(default = "yes")]
+    pub absent: bool,
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum OfflineStoreFile {
@@ -213,6 +241,18 @@ fn registry() -> String {
 
 fn online() -> String {
     ".lockstep/online.db".to_owned()
+}
+
+fn hot_rows() -> u64 {
+    crate::limits::HOT_CACHE_ROWS
+}
+
+fn hot_age() -> String {
+    crate::document::duration_text(crate::limits::HOT_CACHE_AGE)
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn plugins() -> String {

@@ -8,6 +8,7 @@ mod environment;
 mod file;
 mod redis;
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,7 @@ pub struct Config {
     /// The SQLite file of the registry.
     pub registry: PathBuf,
     pub online_store: OnlineStore,
+    pub hot_cache: HotCache,
     pub offline_store: OfflineStore,
     /// The folder of the plugins.
     pub plugins: PathBuf,
@@ -52,6 +54,19 @@ pub enum OnlineStore {
     Embedded { path: PathBuf },
     Memory,
     Redis(Box<RedisSettings>),
+}
+
+/// The views whose rows are kept in the gateway, by name. Whether there are such views is for the definitions to say.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HotCache {
+    pub views: BTreeMap<String, HotView>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HotView {
+    pub rows: u64,
+    pub max_age: Duration,
+    pub absent: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,6 +24,9 @@ fn a_project_needs_only_a_name() {
             online_store: Embedded {
                 path: "/project/.lockstep/online.db",
             },
+            hot_cache: HotCache {
+                views: {},
+            },
             offline_store: Parquet,
             plugins: "/project/plugins",
             cache: "/project/.lockstep/cache",
@@ -48,6 +51,7 @@ plugins: wasm
 cache: .cache
 listen: {http: 'localhost:1', flight: '[::1]:2', admin: '127.0.0.1:0'}
 serve: {deadline: 250ms}
+hot_cache: {views: {trips: {rows: 1000, max_age: 250ms, absent: false}, companies: {}}}
 ",
         expect![[r#"
             Config {
@@ -56,6 +60,20 @@ serve: {deadline: 250ms}
                 registry: "/elsewhere/registry.db",
                 online_store: Embedded {
                     path: "/var/store/online",
+                },
+                hot_cache: HotCache {
+                    views: {
+                        "companies": HotView {
+                            rows: 100000,
+                            max_age: 1s,
+                            absent: true,
+                        },
+                        "trips": HotView {
+                            rows: 1000,
+                            max_age: 250ms,
+                            absent: false,
+                        },
+                    },
                 },
                 offline_store: Parquet,
                 plugins: "/project/wasm",
@@ -76,6 +94,9 @@ serve: {deadline: 250ms}
             project: "taxi",
             registry: "/project/.lockstep/registry.db",
             online_store: Memory,
+            hot_cache: HotCache {
+                views: {},
+            },
             offline_store: Parquet,
             plugins: "/project/plugins",
             cache: "/project/.lockstep/cache",
@@ -100,7 +121,7 @@ fn unknown_keys_are_told_with_their_place() {
     check(
         "project: taxi\nonline: {type: memory}\n",
         expect![
-            "lockstep.yaml:2:1: the file has the unknown key online; it may have cache, listen, offline_store, online_store, plugins, project, registry, serve"
+            "lockstep.yaml:2:1: the file has the unknown key online; it may have cache, hot_cache, listen, offline_store, online_store, plugins, project, registry, serve"
         ],
     );
     check(
@@ -165,6 +186,9 @@ fn a_variable_that_is_not_set_is_a_mistake_with_its_place() {
             online_store: Embedded {
                 path: "/project/.lockstep/online.db",
             },
+            hot_cache: HotCache {
+                views: {},
+            },
             offline_store: Parquet,
             plugins: "/project/a$b$c/var/store",
             cache: "/project/.lockstep/cache",
@@ -189,6 +213,29 @@ fn names_and_spans_of_time_are_checked() {
         expect![[r#"
         lockstep.yaml:2:19: a deadline may be 1m at most
         lockstep.yaml:3:10: a path must not be empty"#]],
+    );
+}
+
+#[test]
+fn what_the_hot_cache_may_keep_is_bounded() {
+    check(
+        "project: taxi
+hot_cache:
+  views:
+    trips: {rows: 0, max_age: 2h}
+    companies: {max_age: soon}
+    areas: {rows: many, ages: 1s}
+",
+        expect![[r#"
+            lockstep.yaml:6:19: rows of areas of views of hot_cache must be a whole number, it is the text "many"
+            lockstep.yaml:6:25: areas of views of hot_cache has the unknown key ages; it may have absent, max_age, rows"#]],
+    );
+    check(
+        "project: taxi\nhot_cache:\n  views:\n    trips: {rows: 0, max_age: 2h}\n    areas: {max_age: soon}\n",
+        expect![[r#"
+            lockstep.yaml:4:19: 1 to 1048576 rows of a view can be kept; leave the view out to keep none
+            lockstep.yaml:4:31: a row may be kept for 1m at most
+            lockstep.yaml:5:22: "soon" is not a span of time; write a whole number and ms, s, m, h, d or w, such as 30d"#]],
     );
 }
 

@@ -3,6 +3,7 @@
 //! Serving reads through it, sync and ingest write through it. It knows views as tables of typed columns and keys as
 //! bytes; it knows nothing of definitions, plans, plugins or wires.
 
+pub mod cache;
 pub mod embedded;
 pub mod guarded;
 pub mod memory;

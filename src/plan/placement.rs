@@ -30,11 +30,13 @@ pub(super) fn synced_with(catalog: &Catalog, view: &DerivedView) -> Option<Arc<F
     }
 }
 
-/// Every view that the online store holds.
-pub fn stored_views(catalog: &Catalog) -> Vec<Arc<OnlineView>> {
+/// Every view that the online store holds: feature views that are kept online, and derived views placed at sync.
+pub fn online_views(catalog: &Catalog) -> Vec<Arc<OnlineView>> {
     let stored = |view: &View| match view {
-        View::Feature(view) => Some(online_view(view)),
-        View::Derived(view) => Some(derived_online_view(view, &*synced_with(catalog, view)?)),
+        View::Feature(view) => view.online.then(|| online_view(view)),
+        View::Derived(view) => synced_with(catalog, view)
+            .filter(|history| history.online)
+            .map(|history| derived_online_view(view, &history)),
     };
     catalog.views.values().filter_map(stored).collect()
 }

@@ -21,6 +21,7 @@ mod drain;
 mod faults;
 mod faulty;
 mod feast;
+mod hot_cache;
 mod limits;
 mod unreachable;
 

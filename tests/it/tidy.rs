@@ -91,7 +91,7 @@ fn the_server_names_no_port_and_no_adapter() {
 #[test]
 fn no_adapter_names_another_adapter() {
     check_absent(
-        &["src/online/embedded", "src/online/memory.rs"],
+        &["src/online/embedded", "src/online/memory.rs", "src/online/cache", "src/online/guarded.rs"],
         &["crate::offline", "crate::registry", "crate::flow", "crate::server"],
     );
     check_absent(
@@ -128,6 +128,8 @@ fn heavy_crates_are_named_by_one_folder() {
 
 #[test]
 fn the_concrete_adapters_are_named_by_the_app_alone() {
+    check_only("GuardedStore", &["src/app.rs", "src/online/guarded"]);
+    check_only("CachedStore", &["src/app.rs", "src/online/cache", "src/metrics"]);
     check_only("EmbeddedStore", &["src/app.rs", "src/online/embedded"]);
     check_only("RedisStore", &["src/app.rs", "src/online/redis"]);
     check_only("ParquetStore", &["src/app.rs", "src/offline/"]);

@@ -11,6 +11,7 @@
 //! what ends it.
 
 mod directory;
+mod lane;
 mod node;
 mod opener;
 mod slot;
@@ -31,6 +32,7 @@ use directory::{Directory, Known};
 use node::Node;
 use opener::Opener;
 
+pub(super) use lane::{Gets, Values};
 pub(super) use node::pause;
 pub(super) use slot::{crc16, of_key as slot_of_key};
 
@@ -113,6 +115,17 @@ impl Link {
         answers
     }
 
+    /// Asks for values on the fast way to the one server that there is. None where that way is closed, or was refused:
+    /// then [`Link::call`] finds out why, or another way.
+    pub async fn get(&self, gets: Gets, deadline: Deadline) -> Option<Values> {
+        if deadline.has_passed() {
+            return None;
+        }
+        let known = self.directory.known(deadline).await.ok()?;
+        let node = known.node(None)?;
+        known.nodes[node].get(gets, deadline).await.ok().flatten()
+    }
+
     /// Calls a script; one answer per call, in order. Where Redis does not know the script, it gets its text.
     pub async fn run(&self, script: &Script, calls: Vec<ScriptCall>, deadline: Deadline) -> Vec<Answer> {
         let mut answers = self.call(calls.iter().map(|call| script.by_hash(call)).collect(), deadline).await;
@@ -130,6 +143,11 @@ impl Link {
     pub async fn primaries(&self, deadline: Deadline) -> Result<Vec<Primary>, Failure> {
         let known = self.directory.known(deadline).await?;
         Ok(known.nodes.iter().map(|node| Primary { node: Arc::clone(node) }).collect())
+    }
+
+    /// Looks up which servers there are, whatever is known.
+    pub async fn look_again(&self, deadline: Deadline) -> Result<(), Failure> {
+        self.directory.look_up(&self.directory.current(), deadline).await.map(|_| ())
     }
 
     fn group(&self, known: &Arc<Known>, open: Vec<Open>, answers: &mut [Answer]) -> Vec<(Arc<Node>, Vec<Open>)> {

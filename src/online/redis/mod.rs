@@ -132,7 +132,9 @@ impl OnlineStore for RedisStore {
 /// A layout: how the rows of views lie in Redis. The methods keep the contract of [`super::OnlineStore`].
 #[async_trait]
 trait Rows: fmt::Debug + Send + Sync {
+    // This and `scan` are for the commands that operators copy and check stores with.
     /// Whether the layout can hold these views together; an error names the view and what is in the way.
+    #[cfg_attr(not(test), allow(dead_code))]
     fn check(&self, views: &[Arc<OnlineView>]) -> Result<(), Error>;
 
     async fn read(&self, link: &Link, reads: &[Read<'_>], deadline: Deadline) -> Result<Vec<StoredRows>, Error>;
@@ -171,6 +173,7 @@ trait Rows: fmt::Debug + Send + Sync {
 
     /// One page of the keys of one server under which rows of `views` may lie; `read` tells whether there is one. The
     /// first page is at cursor 0. A key may come twice, and one whose slot moves meanwhile not at all.
+    #[cfg_attr(not(test), allow(dead_code))]
     async fn scan(
         &self,
         primary: &Primary,
@@ -194,3 +197,6 @@ pub struct Page {
     /// Where the next page begins; none after the last one.
     pub next: Option<u64>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
 
 use futures::future::try_join_all;
 use redis::aio::{MultiplexedConnection, SendError};
@@ -45,10 +46,11 @@ pub(super) async fn watch(
         });
         match listen(&link, &prefixes, &ears).await {
             Ok(connections) => {
-                failed = 0;
                 ears.begin();
+                let began = Instant::now();
                 let failure = until_lost(&link, &connections, &ears).await;
                 ears.close();
+                failed = if began.elapsed() > limits::REDIS_WATCH_INTERVAL { 0 } else { failed + 1 };
                 if let Some(failure) = failure {
                     tracing::warn!(why = %failure.into_error("listening for changes"), "changes in Redis may be missed");
                 }
@@ -80,6 +82,8 @@ type Connections = Vec<(Address, MultiplexedConnection)>;
 async fn listen(link: &Arc<Link>, prefixes: &[Vec<u8>], ears: &Arc<Ears>) -> Result<Connections, Failure> {
     let server = link.server();
     let deadline = Deadline::after(server.connect_timeout + server.response_timeout);
+    // Nothing else asks where there is no traffic.
+    link.look_again(deadline).await?;
     let primaries = link.primaries(deadline).await?;
     try_join_all(primaries.iter().map(|primary| listen_to(primary, prefixes, ears, deadline))).await
 }
@@ -102,6 +106,7 @@ async fn listen_to(
         command.arg("PREFIX").arg(prefix.as_slice());
     }
     ask(primary.address(), &mut connection, &command, deadline).await?;
+    is_primary(primary.address(), connection.clone(), deadline).await?;
     Ok((primary.address().clone(), connection))
 }
 
@@ -122,7 +127,11 @@ async fn until_lost(link: &Link, connections: &Connections, ears: &Ears) -> Opti
             return None;
         }
         let deadline = Deadline::after(link.server().response_timeout);
-        let primaries = match link.primaries(deadline).await {
+        let looked = match link.look_again(deadline).await {
+            Ok(()) => link.primaries(deadline).await,
+            Err(failure) => Err(failure),
+        };
+        let primaries = match looked {
             Ok(primaries) => primaries,
             Err(failure) => return Some(failure),
         };

@@ -41,7 +41,7 @@ fn numbers_are_as_short_as_they_can_be_and_exact() {
     let other_nan = f64::from_bits(0xfff8_0000_0000_0000);
     let numbers = vec![0.1, -0.0, 3.0, 1e22, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, other_nan];
     let texts =
-        ["0.1", "-0.0", "3.0", "1e22", "\"NaN\"", "\"Infinity\"", "\"-Infinity\"", "\"NaN(0xfff8000000000000)\""];
+        ["0.1", "-0.0", "3.0", "1e+22", "\"NaN\"", "\"Infinity\"", "\"-Infinity\"", "\"NaN(0xfff8000000000000)\""];
     assert_eq!(written(one(Scalar::Float64), Arc::new(Float64Array::from(numbers))), texts);
     let numbers = vec![0.1, f32::MIN_POSITIVE, f32::from_bits(0x7fc0_0001)];
     let texts = ["0.1", "1.1754944e-38", "\"NaN(0x7fc00001)\""];

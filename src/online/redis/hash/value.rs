@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `bool` | `true`, `false` |
 //! | `int32`, `int64` | an integer: `-5` |
-//! | `float32`, `float64` | a number with the fewest digits that give the same value again: `0.1`, `-0.0`, `1e22`; `"Infinity"`, `"-Infinity"`, `"NaN"` |
+//! | `float32`, `float64` | a number with the fewest digits that give the same value again: `0.1`, `-0.0`, `1e+22`; `"Infinity"`, `"-Infinity"`, `"NaN"` |
 //! | `string` | a text |
 //! | `bytes` | a text in standard base64 with padding |
 //! | `timestamp` | a text `"2026-11-20T02:00:00.000000Z"`; an integer of microseconds outside of the years 0 to 9999 |

@@ -7,6 +7,7 @@
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use redis::{Cmd, Pipeline, RedisResult, Value};
 
 use super::super::failure::{Failure, Outage};
 use super::super::settings::Address;
+use super::lane::{Gets, Lane, Values};
 use super::opener::Opener;
 use crate::clock::Deadline;
 use crate::{document, limits};
@@ -41,6 +43,8 @@ struct Seat {
 #[derive(Debug)]
 struct Live {
     connection: MultiplexedConnection,
+    /// The fast way to read; none where the connection is encrypted.
+    lane: Option<Lane>,
     /// When the oldest request was sent that ran out of time while nothing was answered; milliseconds since the node
     /// was made, zero where there is none.
     silent_since: AtomicU64,
@@ -70,7 +74,8 @@ impl Node {
     /// Sends all commands at once; one reply per command, errors among them.
     pub async fn send(self: &Arc<Self>, commands: &Pipeline, deadline: Deadline) -> Result<Vec<Value>, Failure> {
         let count = commands.len();
-        self.exchange(deadline, async |mut connection| connection.send_packed_commands(commands, 0, count).await).await
+        let send = async |live: Arc<Live>| live.connection.clone().send_packed_commands(commands, 0, count).await;
+        self.exchange(deadline, send).await
     }
 
     /// Sends one command; an error reply is a failure.
@@ -83,20 +88,31 @@ impl Node {
 
     /// As `send`, for one command.
     pub async fn send_one(self: &Arc<Self>, command: &Cmd, deadline: Deadline) -> Result<Value, Failure> {
-        self.exchange(deadline, async |mut connection| connection.send_packed_command(command).await).await
+        let send = async |live: Arc<Live>| live.connection.clone().send_packed_command(command).await;
+        self.exchange(deadline, send).await
+    }
+
+    /// Asks for values on the fast way; none where the server has no such way.
+    pub async fn get(self: &Arc<Self>, gets: Gets, deadline: Deadline) -> Result<Option<Values>, Failure> {
+        let ended = || io::Error::from(io::ErrorKind::ConnectionReset);
+        let send = async |live: Arc<Live>| match &live.lane {
+            None => Ok(None),
+            Some(lane) => lane.ask(gets).await.map(Some).ok_or_else(|| ended().into()),
+        };
+        self.exchange(deadline, send).await
     }
 
     async fn exchange<T>(
         self: &Arc<Self>,
         deadline: Deadline,
-        send: impl AsyncFnOnce(MultiplexedConnection) -> RedisResult<T>,
+        send: impl AsyncFnOnce(Arc<Live>) -> RedisResult<T>,
     ) -> Result<T, Failure> {
         let seat = turn() % self.seats.len();
         let live = self.live(seat, deadline).await?;
         let sent = Instant::now();
         let timeout = self.opener.server.response_timeout;
         let until = deadline.at_most(timeout).instant();
-        let replied = tokio::time::timeout_at(until.into(), send(live.connection.clone())).await;
+        let replied = tokio::time::timeout_at(until.into(), send(Arc::clone(&live))).await;
         match replied {
             Ok(Ok(replies)) => {
                 if live.silent_since.load(Ordering::Relaxed) != 0 {
@@ -166,14 +182,19 @@ impl Node {
         Ok(running)
     }
 
+    async fn open(&self) -> Result<(MultiplexedConnection, Option<Lane>), Failure> {
+        let connection = self.opener.open(&self.address).await?;
+        Ok((connection, self.opener.open_lane(&self.address).await?))
+    }
+
     async fn connect(&self, seat: usize) -> Result<Arc<Live>, Failure> {
-        let opened = self.opener.open(&self.address).await;
+        let opened = self.open().await;
         let seat = &self.seats[seat];
         let mut attempts = seat.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         attempts.running = None;
         match opened {
-            Ok(connection) => {
-                let live = Arc::new(Live { connection, silent_since: AtomicU64::new(0) });
+            Ok((connection, lane)) => {
+                let live = Arc::new(Live { connection, lane, silent_since: AtomicU64::new(0) });
                 *attempts = Attempts::default();
                 seat.live.store(Some(Arc::clone(&live)));
                 Ok(live)

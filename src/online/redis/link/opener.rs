@@ -14,6 +14,7 @@ use redis::{
 use super::super::failure::{Failure, Outage};
 use super::super::settings::{Address, Login, Mode, Server};
 use super::directory::text;
+use super::lane::{self, Lane};
 use crate::limits;
 use crate::online::Error;
 
@@ -64,6 +65,29 @@ impl Opener {
     ) -> Result<MultiplexedConnection, Failure> {
         let client = self.client(address, &self.server.login, 0, ProtocolVersion::RESP3).map_err(broken)?;
         self.connect(address, &client, self.configuration().set_push_sender(pushes)).await
+    }
+
+    /// The fast way to read from a server where a connection for commands was just opened. Encrypted connections have
+    /// none: what it saves is little beside what encryption costs.
+    pub async fn open_lane(&self, address: &Address) -> Result<Option<Lane>, Failure> {
+        if self.server.tls.is_some() {
+            return Ok(None);
+        }
+        let mut commands = Vec::new();
+        let Login { username, password } = &self.server.login;
+        if let Some(password) = password {
+            let mut login = redis::cmd("AUTH");
+            commands.push(login.arg(username.as_slice()).arg(password.reveal()).get_packed_command());
+        }
+        if self.server.database != 0 {
+            commands.push(redis::cmd("SELECT").arg(self.server.database).get_packed_command());
+        }
+        let opening = lane::open(&address.host, address.port, &commands);
+        match tokio::time::timeout(self.server.connect_timeout, opening).await {
+            Ok(Ok(lane)) => Ok(Some(lane)),
+            Ok(Err(error)) => Err(Failure::unreachable(address, Outage::Refused, error.to_string())),
+            Err(_) => Err(self.no_connection(address)),
+        }
     }
 
     /// Which server is the primary, in the opinion of one sentinel.
@@ -124,11 +148,13 @@ impl Opener {
                 Err(Failure::Setup { detail: format!("{address} has no database {} ({detail})", self.server.database) })
             }
             Ok(Err(error)) => Err(Failure::of_connection(address, Outage::Refused, &error)),
-            Err(_) => {
-                let detail = format!("no connection within {}", crate::document::duration_text(timeout));
-                Err(Failure::unreachable(address, Outage::Refused, detail))
-            }
+            Err(_) => Err(self.no_connection(address)),
         }
+    }
+
+    fn no_connection(&self, address: &Address) -> Failure {
+        let waited = crate::document::duration_text(self.server.connect_timeout);
+        Failure::unreachable(address, Outage::Refused, format!("no connection within {waited}"))
     }
 
     fn client(

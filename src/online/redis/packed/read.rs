@@ -5,7 +5,7 @@ use redis::{Cmd, Value};
 
 use super::super::failure::Failure;
 use super::super::key::{RowKeys, bucket_of};
-use super::super::link::{Answer, Link};
+use super::super::link::{Answer, Gets, Link};
 use super::Packed;
 use crate::batch::StoredRows;
 use crate::clock::Deadline;
@@ -49,11 +49,50 @@ impl Packed {
         reads: &[Read<'_>],
         deadline: Deadline,
     ) -> Result<Vec<StoredRows>, Error> {
+        if let Some(rows) = self.read_fast(link, reads, deadline).await {
+            return rows;
+        }
         let (asked, found) = self.find(link, reads, deadline).await;
         if let Some(failure) = found.iter().find_map(|found| found.as_ref().err()) {
             return Err(failure.clone().into_error(DOING));
         }
-        self.decode_all(link, reads, &asked, &found, deadline).await
+        self.decode_found(link, reads, &asked, &found, deadline).await
+    }
+
+    /// Reads where there is one server and it answers; none otherwise.
+    async fn read_fast(
+        &self,
+        link: &Link,
+        reads: &[Read<'_>],
+        deadline: Deadline,
+    ) -> Option<Result<Vec<StoredRows>, Error>> {
+        if link.is_cluster() {
+            return None;
+        }
+        let values = link.get(self.gets(reads)?, deadline).await?;
+        values.of(0).ok()?;
+        let found = || vec![values.of(0).map_err(|_| ())];
+        Some(self.decode_all(link, reads, &[], found, deadline).await)
+    }
+
+    /// One command for all keys; none where there are none.
+    fn gets(&self, reads: &[Read<'_>]) -> Option<Gets> {
+        let is_asked = |read: &Read<'_>| (0..read.keys.rows()).filter(|row| !read.keys.is_null(*row)).count();
+        let keys = reads.iter().map(is_asked).sum();
+        if keys == 0 {
+            return None;
+        }
+        let mut gets = Gets::with_capacity(self.bytes_of(reads) + keys * Gets::BYTES_PER_KEY);
+        gets.begin(keys);
+        for read in reads {
+            let mut row_keys = RowKeys::of(&self.prefix, &read.view.name);
+            for (row, entity) in read.keys.iter().enumerate() {
+                if !read.keys.is_null(row) {
+                    gets.key(row_keys.key(entity));
+                }
+            }
+        }
+        Some(gets)
     }
 
     pub(super) async fn read_what_answers(
@@ -62,6 +101,9 @@ impl Packed {
         reads: &[Read<'_>],
         deadline: Deadline,
     ) -> Result<Vec<StoredRows>, Error> {
+        if let Some(Ok(rows)) = self.read_fast(link, reads, deadline).await {
+            return Ok(rows);
+        }
         let (asked, found) = self.find(link, reads, deadline).await;
         for failure in found.iter().filter_map(|found| found.as_ref().err()) {
             let error = failure.clone().into_error(DOING);
@@ -69,7 +111,7 @@ impl Packed {
                 return Err(error);
             }
         }
-        match self.decode_all(link, reads, &asked, &found, deadline).await {
+        match self.decode_found(link, reads, &asked, &found, deadline).await {
             // The rows are here, but the node that has their schema does not answer.
             Err(error) if is_outage(&error) => Ok(reads.iter().map(Read::unreachable).collect()),
             answer => answer,
@@ -129,8 +171,7 @@ impl Packed {
         reads.iter().map(of_read).sum::<usize>() + "MGET".len()
     }
 
-    /// Decodes the rows; where one has a schema that this process has not met, gets it and begins again.
-    async fn decode_all(
+    async fn decode_found(
         &self,
         link: &Link,
         reads: &[Read<'_>],
@@ -138,8 +179,32 @@ impl Packed {
         found: &Found,
         deadline: Deadline,
     ) -> Result<Vec<StoredRows>, Error> {
+        fn bytes(value: &Value) -> Option<&[u8]> {
+            match value {
+                Value::BulkString(bytes) => Some(bytes),
+                _ => None,
+            }
+        }
+        let found = || {
+            let values =
+                found.iter().map(|found| found.as_ref().map(|values| values.iter().map(bytes)).map_err(|_| ()));
+            values.collect()
+        };
+        self.decode_all(link, reads, &asked.command_of, found, deadline).await
+    }
+
+    /// Decodes the rows; where one has a schema that this process has not met, gets it and begins again. `found` gives
+    /// the values of each command, or that it has none.
+    async fn decode_all<'v, V: Iterator<Item = Option<&'v [u8]>>>(
+        &self,
+        link: &Link,
+        reads: &[Read<'_>],
+        command_of: &[u16],
+        found: impl Fn() -> Vec<Result<V, ()>>,
+        deadline: Deadline,
+    ) -> Result<Vec<StoredRows>, Error> {
         loop {
-            match self.decode(reads, asked, found) {
+            match self.decode(reads, command_of, found()) {
                 Ok(rows) => return Ok(rows),
                 Err(Stop::Failed(error)) => return Err(error),
                 Err(Stop::UnknownSchema { read, id }) => {
@@ -149,11 +214,14 @@ impl Packed {
         }
     }
 
-    fn decode(&self, reads: &[Read<'_>], asked: &Asked, found: &Found) -> Result<Vec<StoredRows>, Stop> {
+    fn decode<'v>(
+        &self,
+        reads: &[Read<'_>],
+        command_of: &[u16],
+        mut found: Vec<Result<impl Iterator<Item = Option<&'v [u8]>>, ()>>,
+    ) -> Result<Vec<StoredRows>, Stop> {
         let schemas = self.schemas.known();
-        let mut command_of = asked.command_of.iter();
-        let mut values: Vec<_> =
-            found.iter().map(|found| found.as_ref().map(|values| values.iter()).map_err(|_| ())).collect();
+        let mut command_of = command_of.iter();
         let mut rows = Vec::with_capacity(reads.len());
         for (at, read) in reads.iter().enumerate() {
             let mut decoder = RowsDecoder::new(read.view, read.columns, read.keys.rows());
@@ -164,16 +232,16 @@ impl Packed {
                     continue;
                 }
                 let command = command_of.next().map_or(0, |command| usize::from(*command));
-                match values[command].as_mut().map(Iterator::next) {
-                    Ok(Some(Value::BulkString(bytes))) => {
+                match found[command].as_mut().map(|values| values.next().flatten()) {
+                    Ok(Some(bytes)) => {
                         if let Some(id) = decoder.unknown_schema(bytes)? {
                             let schema = schemas.get(&id).ok_or(Stop::UnknownSchema { read: at, id })?;
                             decoder.learn(schema);
                         }
                         decoder.push(bytes)?;
                     }
-                    Ok(_) => decoder.push_absent(),
-                    Err(()) => {
+                    Ok(None) => decoder.push_absent(),
+                    Err(_) => {
                         decoder.push_absent();
                         unreachable.get_or_insert_with(|| cleared(read.keys.rows())).set_bit(row, true);
                     }

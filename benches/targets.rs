@@ -1,0 +1,178 @@
+//! The targets beside what was measured last, from benches/results: written anew after every run of a table.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::Result;
+use crate::report::{Table, root};
+
+/// How a number has to stand to its target.
+#[derive(Clone, Copy, Debug)]
+enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// One number that is owed.
+struct Target {
+    name: &'static str,
+    what: &'static str,
+    bound: Bound,
+    unit: &'static str,
+    /// The table it is from.
+    table: &'static str,
+    /// Picks the number out of the table's results.
+    measured: fn(&[Value]) -> Option<f64>,
+}
+
+impl Bound {
+    fn tell(self, unit: &str) -> String {
+        match self {
+            Self::AtMost(most) => format!("≤ {most} {unit}"),
+            Self::AtLeast(least) => format!("≥ {least} {unit}"),
+        }
+    }
+
+    /// In numbers, also where it is met.
+    fn verdict(self, measured: f64) -> String {
+        let (met, over) = match self {
+            Self::AtMost(most) => (measured <= most, measured / most),
+            Self::AtLeast(least) => (measured >= least, measured / least),
+        };
+        let share = format!("{:.2} × the target", over);
+        if met { format!("met: {share}") } else { format!("**missed**: {share}") }
+    }
+}
+
+/// `what` of a serving result, for the open loop at half of saturation.
+fn at_half(results: &[Value], what: &str, field: &str) -> Option<f64> {
+    let found = results.iter().find(|result| result["what"] == what && result["load"]["of_saturation"] == 0.5)?;
+    found[field]["median"].as_f64().or_else(|| found[field].as_f64())
+}
+
+fn saturated(results: &[Value], what: &str, field: &str) -> Option<f64> {
+    results.iter().find(|result| result["what"] == what && result["load"]["closed_loop"] == true)?[field].as_f64()
+}
+
+const ONE: &str = "HTTP JSON, 1 × 50 of 5 views";
+const HUNDRED: &str = "HTTP JSON, 100 × 50 of 5 views";
+const EXCHANGE: &str = "Flight DoExchange, 100 × 50 of 5 views";
+
+fn of_transform(results: &[Value], plugin: &str, rows: u64, field: &str) -> Option<f64> {
+    let found = results.iter().find(|result| result["plugin"] == plugin && result["rows"] == rows)?;
+    found[field]["median"].as_f64()
+}
+
+/// Labels a CPU-second against the best of the peers whose name begins so.
+fn of_pit(results: &[Value], peer: &str) -> Option<f64> {
+    let of =
+        |result: &Value| Some((result["what"].as_str()?.to_owned(), result["cpu_against_ours"]["median"].as_f64()?));
+    let ratios = results.iter().filter_map(of).filter(|(what, _)| what.starts_with(peer)).map(|(_, ratio)| ratio);
+    ratios.min_by(f64::total_cmp)
+}
+
+fn targets() -> [Target; 17] {
+    let target = |name, what, bound, unit, table, measured| Target { name, what, bound, unit, table, measured };
+    use Bound::{AtLeast, AtMost};
+    [
+        target("P1", "HTTP JSON, 1 × 50: p50 at half of saturation", AtMost(120.0), "µs", "serving", |results| {
+            at_half(results, ONE, "p50_micros")
+        }),
+        target("P1", "the same: p99", AtMost(300.0), "µs", "serving", |results| at_half(results, ONE, "p99_micros")),
+        target("P1", "the same: gateway CPU a request", AtMost(60.0), "µs", "serving", |results| {
+            at_half(results, ONE, "gateway_cpu_micros_per_request")
+        }),
+        target("P2", "HTTP JSON, 100 × 50: p99 at half of saturation", AtMost(1_000.0), "µs", "serving", |results| {
+            at_half(results, HUNDRED, "p99_micros")
+        }),
+        target("P2", "the same: values a CPU-second, saturated", AtLeast(15.0), "M", "serving", |results| {
+            Some(1e3 / saturated(results, HUNDRED, "gateway_cpu_nanos_per_value")?)
+        }),
+        target(
+            "P3",
+            "DoExchange, 100 × 50: values a CPU-second, saturated",
+            AtLeast(60.0),
+            "M",
+            "serving",
+            |results| Some(1e3 / saturated(results, EXCHANGE, "gateway_cpu_nanos_per_value")?),
+        ),
+        target(
+            "P3",
+            "DoExchange, 100 × 50: rows a second against a bare Rust client",
+            AtLeast(0.7),
+            "×",
+            "peers",
+            |results| {
+                let bare = |result: &&Value| {
+                    result["who"].as_str().is_some_and(|who| who.starts_with("bare Rust")) && result["rows"] == 100
+                };
+                Some(1.0 / results.iter().find(bare)?["rows_per_second_against_ours"]["median"].as_f64()?)
+            },
+        ),
+        target("P4", "transform, 1 × 50: warm", AtMost(1.5), "µs", "transform", |results| {
+            Some(of_transform(results, "arithmetic", 1, "warm_seconds")? * 1e6)
+        }),
+        target("P4", "the same: fresh instance", AtMost(12.0), "µs", "transform", |results| {
+            Some(of_transform(results, "arithmetic", 1, "fresh_seconds")? * 1e6)
+        }),
+        target("P4", "haversine, 1,000 rows, against its native twin", AtMost(2.0), "×", "transform", |results| {
+            of_transform(results, "haversine", 1_000, "warm_against_native")
+        }),
+        target("P4", "taxi_company, 1,000 rows, against its native twin", AtMost(2.0), "×", "transform", |results| {
+            of_transform(results, "taxi_company", 1_000, "warm_against_native")
+        }),
+        target("P5", "point-in-time join: labels a CPU-second against Polars", AtLeast(1.0), "×", "pit", |results| {
+            of_pit(results, "polars")
+        }),
+        target("P5", "the same against DuckDB", AtLeast(1.0), "×", "pit", |results| of_pit(results, "duckdb")),
+        target("P6", "sync into Redis against redis-benchmark", AtLeast(0.7), "×", "writes", |results| {
+            results.iter().find(|result| result["features"] == 20)?["ratio"]["median"].as_f64()
+        }),
+        target(
+            "P7",
+            "Redis, 50 float64 features a row, packed",
+            AtMost(12.0),
+            "bytes a feature",
+            "memory",
+            |results| {
+                let packed =
+                    |result: &&Value| result["who"] == "packed" && result["views"] == 1 && result["nulls"] == false;
+                results.iter().find(packed)?["bytes_per_feature"].as_f64()
+            },
+        ),
+        target("P8", "cost of a value, 10⁴ → 10⁶ entities", AtMost(1.2), "×", "growth", |results| {
+            let many = |result: &&Value| result["entities"] == 1_000_000;
+            Some(1.0 + results.iter().find(many)?["against_usual"].as_f64()?)
+        }),
+        target("P8", "cost of a value, 1 → 25 views of 50 features", AtMost(1.2), "×", "growth", |results| {
+            let of = |views: u64| {
+                let step = results.iter().find(|result| result["axis"] == "views" && result["views"] == views)?;
+                Some(1.0 + step["against_usual"].as_f64()?)
+            };
+            Some(of(25)? / of(1)?)
+        }),
+    ]
+}
+
+pub fn run() -> Result<()> {
+    let mut table = Table::new("targets", &["", "what", "target", "measured", "verdict", "table"]);
+    for target in targets() {
+        let measured = results_of(target.table).and_then(|results| (target.measured)(&results));
+        let (shown, verdict) = match measured {
+            Some(number) => (format!("{number:.2} {}", target.unit), target.bound.verdict(number)),
+            None => ("–".to_owned(), "not measured".to_owned()),
+        };
+        let row = [target.name, target.what].map(str::to_owned).into_iter();
+        let row = row.chain([target.bound.tell(target.unit), shown, verdict, format!("`{}`", target.table)]).collect();
+        table.push(row, json!({"target": target.name, "what": target.what, "measured": measured}))?;
+    }
+    table.publish()
+}
+
+/// What a table has measured last.
+fn results_of(table: &str) -> Option<Vec<Value>> {
+    let text = fs::read_to_string(root().join(format!("benches/results/{table}.json"))).ok()?;
+    let results: Value = serde_json::from_str(&text).ok()?;
+    results["results"].as_array().cloned()
+}
