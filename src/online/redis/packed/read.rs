@@ -70,7 +70,9 @@ impl Packed {
             return None;
         }
         let values = link.get(self.gets(reads)?, deadline).await?;
-        values.of(0).ok()?;
+        if values.of(0).is_err() {
+            return None;
+        }
         let found = || vec![values.of(0).map_err(|_| ())];
         Some(self.decode_all(link, reads, &[], found, deadline).await)
     }
