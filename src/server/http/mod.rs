@@ -11,6 +11,7 @@ mod routes;
 
 mod features;
 mod write;
+mod online;
 
 mod materialize;
 
