@@ -260,11 +260,7 @@ fn refuse_unknown_columns(source: &Source, known: &[(Field, bool)], rows: &Recor
 }
 
 /// The type that a column of rows for `views` must have; none for a column that has no place in them.
-pub fn column_type<'a>(
-    name: &str,
-    source: &Source,
-    views: impl IntoIterator<Item = &'a FeatureView>,
-) -> Option<DType> {
+pub fn column_type<'a>(name: &str, source: &Source, views: impl IntoIterator<Item = &'a FeatureView>) -> Option<DType> {
     let mut fields = views.into_iter().flat_map(|view| view.join_keys.iter().chain(&view.features));
     let is_time = name == source.event_time
         || Some(name) == source.created_time.as_deref()

@@ -114,9 +114,7 @@ pub async fn set(
     let source = &applied.catalog.sources[&plan.view.source];
     let rows = match (event_time_column(source, rows), event_time) {
         (Some(_), None) => rows.clone(),
-        (None, time) => {
-            with_event_time(rows, &source.event_time, time.unwrap_or_else(|| gateway.clock.now()))?
-        }
+        (None, time) => with_event_time(rows, &source.event_time, time.unwrap_or_else(|| gateway.clock.now()))?,
         (Some(_), Some(_)) => {
             return Err(Error::Invalid(
                 "the rows have an event time each, so none can be given for all of them; leave one of the two out"
@@ -268,9 +266,7 @@ fn stored_view(catalog: &Catalog, stored: &[Arc<OnlineView>], name: &str) -> Res
             Err(Error::Invalid(format!("{name} is computed when it is asked for, and nothing of it is stored")))
         }
         Some(View::Feature(_)) => Err(plan::Error::NotOnline { view: name.to_owned() }.into()),
-        None => {
-            Err(plan::Error::UnknownView { view: name.to_owned(), project: catalog.project.clone() }.into())
-        }
+        None => Err(plan::Error::UnknownView { view: name.to_owned(), project: catalog.project.clone() }.into()),
     }
 }
 
@@ -318,10 +314,9 @@ async fn read_row(
     let columns: Vec<usize> = (0..plan.online.features.len()).collect();
     let read = Read { view: &plan.online, keys: &keys, columns: &columns };
     let found = gateway.online.read(&[read], deadline).await?.into_iter().next();
-    Ok(found.filter(|rows| rows.present.value(0)).map(|rows| Row {
-        event_time: rows.event_time.value(0),
-        features: rows.columns,
-    }))
+    Ok(found
+        .filter(|rows| rows.present.value(0))
+        .map(|rows| Row { event_time: rows.event_time.value(0), features: rows.columns }))
 }
 
 /// The moment after; times are whole microseconds.

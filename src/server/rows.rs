@@ -47,7 +47,9 @@ pub fn json_rows(
 /// The one row that names an entity of `view`, out of the texts of a query.
 pub fn text_entity(view: &FeatureView, values: &[(String, String)]) -> Result<RecordBatch, Error> {
     let column = |(name, text): &(String, String)| match key_type(view, name) {
-        Some(dtype) => text_column(std::slice::from_ref(text), dtype, Times::Micros).map_err(|error| refused(name, error)),
+        Some(dtype) => {
+            text_column(std::slice::from_ref(text), dtype, Times::Micros).map_err(|error| refused(name, error))
+        }
         None => Ok(new_null_array(&DataType::Null, 1)),
     };
     entity(values.iter().map(|value| (value.0.as_str(), column(value))))

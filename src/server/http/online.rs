@@ -132,8 +132,7 @@ struct Stats {
 
 /// The event time among the parameters, and the others.
 fn take_event_time(parameters: Parameters) -> Result<(Option<Micros>, Parameters), Failure> {
-    let (times, others): (Parameters, Parameters) =
-        parameters.into_iter().partition(|(name, _)| name == "event_time");
+    let (times, others): (Parameters, Parameters) = parameters.into_iter().partition(|(name, _)| name == "event_time");
     let time = |text: &String| {
         let message = format!("event_time is {text}; write a time such as 2026-11-20T02:00:00Z, or epoch microseconds");
         instant(text, Times::Micros).ok_or_else(|| Failure::invalid(message))

@@ -15,8 +15,9 @@ use serde_json::{Map, Value, json};
 use super::super::reply::json_response;
 use super::routes::{Answer, Body, Method, ROUTES, Route};
 use super::wire::{
-    EntityList, EntityShown, FeaturesRequest, MaterializeRequest, OnlineAnswer, PushRequest, ReadableAnswer, RowDeleted,
-    RowsSet, ServiceList, ServiceShown, SetRequest, StoreHealth, StoreStatistics, ViewList, ViewShown, WriteRequest,
+    EntityList, EntityShown, FeaturesRequest, MaterializeRequest, OnlineAnswer, PushRequest, ReadableAnswer,
+    RowDeleted, RowsSet, ServiceList, ServiceShown, SetRequest, StoreHealth, StoreStatistics, ViewList, ViewShown,
+    WriteRequest,
 };
 
 const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
@@ -144,6 +145,7 @@ fn parameter(name: &str) -> Value {
             let names = json!({"type": "array", "items": {"type": "string"}});
             ("query", names, "A view; repeat it for more. All that are stored, if left out.")
         }
+        // The look-ups' `feature` names many, and by their views.
         "delete_feature" => {
             let description = "The feature that is deleted, at its row's own event time; the whole row, if left out.";
             return json!({"name": "feature", "in": "query", "schema": {"type": "string"}, "description": description});
