@@ -23,6 +23,13 @@ pub const SERVE_DEADLINE: Duration = Duration::from_secs(5);
 pub const PARTIAL_ANSWER_PART: u32 = 8;
 /// Time one write (push, write-to-online-store) may take.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(30);
+/// Times that the delete of a feature starts over because a newer row came in between. A row that is written more often
+/// than this within one delete is not deleted from by hand.
+pub const DELETE_ATTEMPTS_MAX: usize = 5;
+/// Time in which an online store says how it is.
+pub const HEALTH_DEADLINE: Duration = Duration::from_secs(5);
+/// Time in which an online store says what it holds: many rows are read for it.
+pub const STATISTICS_DEADLINE: Duration = Duration::from_secs(60);
 /// Time one write of a sync batch may take.
 pub const SYNC_WRITE_DEADLINE: Duration = Duration::from_secs(300);
 /// Views whose histories are joined to labels at the same time.

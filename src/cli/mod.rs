@@ -6,6 +6,7 @@ mod get;
 mod history;
 mod init;
 mod lineage;
+mod online;
 mod output;
 mod parity;
 mod plan;
@@ -77,6 +78,9 @@ enum Command {
     Train(train::Arguments),
     /// Push rows of a Parquet file to a push source
     Push(push::Arguments),
+    /// Set and delete rows of the online store, and see how it is
+    #[command(subcommand)]
+    Online(online::Command),
     /// Prove that serving and training give the same values
     Parity(parity::Arguments),
     /// Look into transform plugins
@@ -160,6 +164,7 @@ pub async fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Get(arguments) => get::run(&context, &arguments).await,
         Command::Train(arguments) => train::run(&context, &arguments).await,
         Command::Push(arguments) => push::run(&context, &arguments).await,
+        Command::Online(command) => online::run(&context, &command).await,
         Command::Parity(arguments) => parity::run(&context, &arguments).await,
         Command::Plugin(command) => plugin::run(&context, &command),
         Command::Schema(arguments) => schema::run(&arguments),

@@ -259,11 +259,24 @@ fn refuse_unknown_columns(source: &Source, known: &[(Field, bool)], rows: &Recor
     }
 }
 
+/// The type that a column of rows for `views` must have; none for a column that has no place in them.
+pub fn column_type<'a>(name: &str, source: &Source, views: impl IntoIterator<Item = &'a FeatureView>) -> Option<DType> {
+    let mut fields = views.into_iter().flat_map(|view| view.join_keys.iter().chain(&view.features));
+    let is_time = name == source.event_time
+        || Some(name) == source.created_time.as_deref()
+        || [FEAST_EVENT_TIME, FEAST_CREATED_TIME].contains(&name);
+    fields.find(|field| field.name == name).map(|field| field.dtype).or(is_time.then_some(DType::TIMESTAMP))
+}
+
+pub(super) fn event_time_column<'a>(source: &Source, rows: &'a RecordBatch) -> Option<&'a ArrayRef> {
+    rows.column_by_name(&source.event_time).or_else(|| rows.column_by_name(FEAST_EVENT_TIME))
+}
+
 fn event_times(gateway: &Gateway, source: &Source, rows: &RecordBatch) -> Result<TimestampMicrosecondArray, Error> {
-    let column =
-        rows.column_by_name(&source.event_time).or_else(|| rows.column_by_name(FEAST_EVENT_TIME)).ok_or_else(|| {
-            Error::MissingColumn { column: source.event_time.clone(), what: "the time at which each row became true" }
-        })?;
+    let column = event_time_column(source, rows).ok_or_else(|| Error::MissingColumn {
+        column: source.event_time.clone(),
+        what: "the time at which each row became true",
+    })?;
     let times = cast::to_times(column).map_err(|error| Error::wrong_type(&source.event_time, error))?;
     let latest = gateway.clock.now().saturating_add(micros(EVENT_TIME_AHEAD_MAX));
     for row in 0..times.len() {

@@ -7,13 +7,14 @@ pub mod ingest;
 pub mod parity;
 pub mod serve;
 pub mod labels;
+pub mod online;
 mod store;
 pub mod sync;
 pub mod train;
 
 use crate::cast::CastError;
 use crate::error::ErrorKind;
-use crate::{offline, online, pit, plan, registry, transform};
+use crate::{offline, pit, plan, registry, transform};
 
 pub use derive::Working;
 
@@ -26,6 +27,8 @@ pub enum Error {
     Plan(#[from] plan::Error),
     #[error("{rows} rows asked for, at most {max} are answered in one request")]
     TooManyRows { rows: usize, max: usize },
+    #[error("column {column}: it has more than {max} values")]
+    ColumnTooLong { column: String, max: usize },
     #[error("row {row} has no value for join key {join_key}; every row needs one")]
     NullJoinKey { join_key: String, row: usize },
     #[error("column {column} is missing; it holds {what}")]
@@ -45,7 +48,7 @@ pub enum Error {
     #[error("the deadline passed while {0}")]
     Late(&'static str),
     #[error(transparent)]
-    Online(#[from] online::Error),
+    Online(#[from] crate::online::Error),
     #[error(transparent)]
     Offline(#[from] offline::Error),
     #[error(transparent)]
@@ -71,7 +74,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Plan(source) => source.kind(),
-            Self::TooManyRows { .. } => ErrorKind::TooLarge,
+            Self::TooManyRows { .. } | Self::ColumnTooLong { .. } => ErrorKind::TooLarge,
             Self::NullJoinKey { .. }
             | Self::MissingColumn { .. }
             | Self::WrongType { .. }

@@ -1,16 +1,17 @@
-//! The common end of sync and ingest: rows of a feature view go online, and with them the derived views placed at sync.
+//! The common end of sync, ingest and changes by hand: rows of a feature view go online or away, and with them the
+//! derived views placed at sync.
 
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef, new_null_array};
 use arrow::buffer::BooleanBuffer;
 
 use super::Error;
 use super::derive::{Working, derive};
-use crate::batch::{FeatureRows, StoredRows};
-use crate::clock::Deadline;
+use crate::batch::{FeatureRows, StoredRows, timestamps};
+use crate::clock::{Deadline, Micros};
 use crate::gateway::Gateway;
-use crate::online::Written;
+use crate::online::{OnlineView, Written};
 use crate::plan::StorePlan;
 
 /// Computes and writes. The derived views go first: whoever sees the new row of the feature view finds them there.
@@ -26,6 +27,27 @@ pub(super) async fn store(
         gateway.online.write(view, &rows, deadline).await?;
     }
     Ok(gateway.online.write(&plan.online, &rows, deadline).await?)
+}
+
+/// Writes tombstones of the event time and created time in `at`; those of the derived views first, as rows are.
+pub(super) async fn remove(
+    gateway: &Gateway,
+    plan: &StorePlan,
+    keys: &[ArrayRef],
+    at: (Micros, Micros),
+    deadline: Deadline,
+) -> Result<Written, Error> {
+    let rows = keys.first().map_or(1, |key| key.len());
+    let times = |time| timestamps(vec![Some(time); rows]);
+    let tombstones = |view: &OnlineView| {
+        let nulls = view.features.iter().map(|feature| new_null_array(&feature.dtype.arrow(), rows)).collect();
+        let deleted = Some(BooleanBuffer::new_set(rows));
+        FeatureRows { deleted, ..FeatureRows::new(keys.to_vec(), nulls, times(at.0), times(at.1)) }
+    };
+    for view in &plan.derived {
+        gateway.online.write(view, &tombstones(view), deadline).await?;
+    }
+    Ok(gateway.online.write(&plan.online, &tombstones(&plan.online), deadline).await?)
 }
 
 async fn compute_derived(

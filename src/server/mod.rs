@@ -19,6 +19,7 @@ mod accept;
 mod columns;
 mod guard;
 mod reply;
+mod rows;
 
 pub use running::{Error, Listeners, Running, start};
 

@@ -43,6 +43,7 @@ def main() -> None:
     make_training_sets(client)
     push_and_read_back(client)
     act(client)
+    set_and_delete_by_hand(client)
     refuse_what_is_wrong(client)
     measure(client)
     print("All Flight checks passed.")
@@ -243,7 +244,7 @@ def push_and_read_back(client: flight.FlightClient) -> None:
 
 def act(client: flight.FlightClient) -> None:
     actions = [action.type for action in client.list_actions()]
-    assert actions == ["health", "version", "sync"], actions
+    assert actions == ["health", "version", "sync", "online_set", "online_delete", "online_health", "online_stats"], actions
     do = lambda name, body=b"": json.loads(next(iter(client.do_action(flight.Action(name, body)))).body.to_pybytes())
     assert do("health") == {"status": "ok"}
     assert do("version")["project"] == "chicago_taxi"
@@ -251,6 +252,68 @@ def act(client: flight.FlightClient) -> None:
     assert synced["view"] == "area_stats", synced
     expect_error(lambda: do("restart"), "restart")
     passed("do_action: health, version, sync")
+
+
+def set_and_delete_by_hand(client: flight.FlightClient) -> None:
+    company = f"set {uuid.uuid4()}"
+    do = lambda name, body: json.loads(next(iter(client.do_action(flight.Action(name, json.dumps(body).encode())))).body.to_pybytes())
+
+    def ride() -> list:
+        refs = ["company_last_ride:last_ride_fare", "company_last_ride:last_ride_miles"]
+        return list(get(client, {"features": refs, "entities": {"company": [company]}}).to_pylist()[0].values())[1:]
+
+    columns = {"company": [company], "last_ride_fare": [11.25], "last_ride_miles": [2.5]}
+    done = do("online_set", {"view": "company_last_ride", "columns": columns})
+    assert done == {"views": ["company_last_ride"], "rows": 1, "rows_written": 1, "rows_older": 0}, done
+    assert ride() == [11.25, 2.5], ride()
+    older = do("online_set", {"view": "company_last_ride", "columns": columns, "event_time": "2016-12-31T00:00:00Z"})
+    assert (older["rows_written"], older["rows_older"]) == (0, 1), older
+
+    rows = pa.table({"company": [company, f"{company} too"], "last_ride_fare": pa.array([12.5, 1.0])})
+    descriptors = [
+        (flight.FlightDescriptor.for_path("online", "company_last_ride"), [2, 0]),
+        (flight.FlightDescriptor.for_command(json.dumps({"set": "company_last_ride", "event_time": AS_OF})), [0, 2]),
+    ]
+    for descriptor, counts in descriptors:
+        writer, results = client.do_put(descriptor, rows.schema)
+        with writer:
+            writer.write_table(rows)
+            done = json.loads(results.read().to_pybytes())
+            writer.done_writing()
+        assert [done["rows_written"], done["rows_older"]] == counts, done
+    assert ride() == [12.5, None], "what is not named is null"
+
+    named = {"view": "company_last_ride", "entity": {"company": company}}
+    assert do("online_delete", named | {"feature": "last_ride_fare"})["outcome"] == "deleted"
+    assert ride() == [None, None], ride()
+    assert do("online_delete", named | {"feature": "last_ride_fare"})["outcome"] == "already_null"
+    assert do("online_delete", named)["outcome"] == "deleted"
+    assert do("online_delete", named)["outcome"] == "absent"
+    assert do("online_delete", {"view": "company_last_ride", "entity": {"company": f"{company} too"}, "event_time": AS_OF})["outcome"] == "older"
+
+    stats = do("online_stats", {"views": ["company_stats", "company_identity"]})["views"]
+    assert [view["view"] for view in stats] == ["company_stats", "company_identity"] and stats[0]["keys"] > 10, stats
+    everything = json.loads(next(iter(client.do_action("online_stats"))).body.to_pybytes())["views"]
+    assert len(everything) > 3, everything
+    health = json.loads(next(iter(client.do_action("online_health"))).body.to_pybytes())
+    assert sorted(health) == ["facts", "store", "warnings"], health
+
+    expect_error(lambda: do("online_set", {"view": "nope", "columns": {}}), "nope")
+    expect_error(lambda: do("online_set", {"view": "company_identity", "columns": {}}), "name company_stats")
+    expect_error(lambda: do("online_set", {"view": "company_stats"}), "the body of online_set", "columns")
+    expect_error(lambda: do("online_delete", {"view": "company_stats", "entity": {"compny": "a"}}), "compny", "company")
+    expect_error(lambda: do("online_delete", named | {"feature": "nope"}), "nope", "last_ride_fare")
+    expect_error(lambda: do("online_delete", named | {"event_time": "soon"}), "soon")
+    writer, _ = client.do_put(flight.FlightDescriptor.for_path("online", "company_recency"), rows.schema)
+
+    def write() -> None:
+        with writer:
+            writer.write_table(rows)
+            writer.done_writing()
+            writer.close()
+
+    expect_error(write, "batch 0", "computed when it is asked for")
+    passed("online_set, online_delete, online_stats, online_health, and do_put of rows that are set")
 
 
 def refuse_what_is_wrong(client: flight.FlightClient) -> None:

@@ -2,6 +2,9 @@
 
 mod command;
 mod light;
+#[path = "../servers/redis.rs"]
+#[expect(dead_code, reason = "shared with the tests of the library, which need more of it")]
+mod servers;
 mod shop;
 mod world;
 
@@ -14,6 +17,7 @@ mod serve;
 mod sync;
 mod ingest;
 mod train;
+mod online;
 
 mod bad_input;
 mod clients;

@@ -5,15 +5,16 @@ use serde::Deserialize;
 use serde_json::json;
 use tonic::Status;
 
+use super::online;
 use super::status::{invalid, of_flow, refused};
-use crate::clock::Micros;
+use crate::clock::{Deadline, Micros};
 use crate::error::ErrorKind;
 use crate::flow::sync::{Range, sync};
 use crate::gateway::Gateway;
 use crate::server::http::values::{Times, instant};
 
 /// The actions there are.
-pub(super) fn list() -> [ActionType; 3] {
+pub(super) fn list() -> [ActionType; 7] {
     let action =
         |name: &str, description: &str| ActionType { r#type: name.to_owned(), description: description.to_owned() };
     [
@@ -23,11 +24,28 @@ pub(super) fn list() -> [ActionType; 3] {
             "sync",
             "Brings a feature view to the online store: {\"view\": name}, with \"full\": true for its whole history, or \"from\" and \"until\" for a part of it.",
         ),
+        action(
+            "online_set",
+            "Sets rows of a feature view in the online store: {\"view\": name, \"columns\": {column: [values]}}, with \"event_time\" if they are not true since now.",
+        ),
+        action(
+            "online_delete",
+            "Deletes an entity from the online store: {\"view\": name, \"entity\": {join_key: value}}, with \"feature\" for one of its features only.",
+        ),
+        action("online_health", "How the online store is, and what may lose or refuse data as it is set up."),
+        action(
+            "online_stats",
+            "What the online store holds: {\"views\": [name, …]}, or nothing for all that are stored.",
+        ),
     ]
 }
 
 /// Does one action.
-pub(super) async fn act(gateway: &Gateway, action: &Action) -> Result<arrow_flight::Result, Status> {
+pub(super) async fn act(
+    gateway: &Gateway,
+    action: &Action,
+    deadline: Option<Deadline>,
+) -> Result<arrow_flight::Result, Status> {
     let body = match action.r#type.as_str() {
         "health" => json!({ "status": "ok" }),
         "version" => {
@@ -42,6 +60,10 @@ pub(super) async fn act(gateway: &Gateway, action: &Action) -> Result<arrow_flig
                 sync(gateway, &asked.view, asked.range(gateway.clock.now())?, &|_| {}).await.map_err(of_flow)?;
             json!(synced)
         }
+        "online_set" => online::set(gateway, &action.body, deadline).await?,
+        "online_delete" => online::delete(gateway, &action.body, deadline).await?,
+        "online_health" => online::health(gateway, deadline).await?,
+        "online_stats" => online::stats(gateway, &action.body, deadline).await?,
         other => {
             let names = list().map(|action| action.r#type).join(", ");
             return Err(refused(ErrorKind::NotFound, &format!("there is no action {other:?}; there are {names}")));

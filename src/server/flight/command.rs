@@ -30,6 +30,8 @@ pub(super) enum Command {
     Fetch { upload: String },
     /// Rows for a push source.
     Push { source: String, to: PushTo },
+    /// Rows for the online table of a feature view.
+    Set { view: String, event_time: Option<Micros> },
 }
 
 #[derive(Debug)]
@@ -63,7 +65,8 @@ impl Command {
         written.command()
     }
 
-    /// What a descriptor asks for: `CMD` holds JSON, `PATH` is `services/<name>`, `views/<name>` or `push/<source>`.
+    /// What a descriptor asks for: `CMD` holds JSON, `PATH` is `services/<name>`, `views/<name>`, `push/<source>` or
+    /// `online/<view>`.
     pub(super) fn of_descriptor(
         descriptor: &FlightDescriptor,
         view_features: impl FnOnce(&str) -> Option<Vec<FeatureRef>>,
@@ -82,8 +85,9 @@ impl Command {
                 Ok(Self::Read(Question::all(Selection::Features { refs, full_feature_names: false })))
             }
             ["push", source] => Ok(Self::Push { source: source.to_owned(), to: PushTo::OnlineAndOffline }),
+            ["online", view] => Ok(Self::Set { view: view.to_owned(), event_time: None }),
             _ => Err(Error::Invalid(format!(
-                "the path {path:?} leads nowhere; it is [\"services\", name], [\"views\", name] or [\"push\", source]"
+                "the path {path:?} leads nowhere; it is [\"services\", name], [\"views\", name], [\"push\", source] or [\"online\", view]"
             ))),
         }
     }
@@ -152,6 +156,8 @@ struct Written {
     training: Option<String>,
     push: Option<String>,
     to: Option<WrittenTo>,
+    set: Option<String>,
+    event_time: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -176,11 +182,11 @@ enum WrittenTo {
 
 impl Written {
     fn command(self) -> Result<Command, Error> {
-        let asks = [self.train.is_some(), self.training.is_some(), self.push.is_some()];
+        let asks = [self.train.is_some(), self.training.is_some(), self.push.is_some(), self.set.is_some()];
         let reads = self.service.is_some() || self.features.is_some();
         if asks.iter().filter(|asked| **asked).count() + usize::from(reads) > 1 {
             return Err(Error::Invalid(
-                "one ticket asks for one thing: a service or features, train, training, or push".to_owned(),
+                "one ticket asks for one thing: a service or features, train, training, push, or set".to_owned(),
             ));
         }
         if let Some(training) = self.train {
@@ -197,14 +203,13 @@ impl Written {
             };
             return Ok(Command::Push { source, to });
         }
-        let as_of = self.as_of.map(|written| {
-            let not_a_time = || Error::Invalid(format!("as_of {written} is not a time such as 2016-12-31T00:00:00Z"));
-            json_instant(written.get(), Times::Micros).ok_or_else(not_a_time)
-        });
+        if let Some(view) = self.set {
+            return Ok(Command::Set { view, event_time: time("event_time", self.event_time.as_deref())? });
+        }
         Ok(Command::Read(Question {
             selection: selection(self.service, self.features, self.full_feature_names)?,
             entities: self.entities.unwrap_or_default(),
-            as_of: as_of.transpose()?,
+            as_of: time("as_of", self.as_of.as_deref())?,
             statuses: self.statuses.unwrap_or(false),
             unreachable: match self.partial {
                 Some(true) => WhenUnreachable::AnswerRest,
@@ -212,6 +217,15 @@ impl Written {
             },
         }))
     }
+}
+
+/// A time as it is written under `name`.
+pub(super) fn time(name: &str, written: Option<&RawValue>) -> Result<Option<Micros>, Error> {
+    let time = |written: &RawValue| {
+        let not_a_time = || Error::Invalid(format!("{name} {written} is not a time such as 2016-12-31T00:00:00Z"));
+        json_instant(written.get(), Times::Micros).ok_or_else(not_a_time)
+    };
+    written.map(time).transpose()
 }
 
 impl WrittenTraining {

@@ -10,6 +10,7 @@
 //! | | `{"train": {"service": "tips", "time_column": "at", "digest_column": true}}`, then labels | the training set |
 //! | `DoPut` | `{"train": …}`, then labels | the ticket `{"training": "<id>"}` |
 //! | | `{"push": "rides", "to": "online"}` or the path `push/rides`, then rows | counts, for each batch |
+//! | | `{"set": "company_stats"}` or the path `online/company_stats`, then rows | counts, for each batch |
 //! | `GetFlightInfo`, `GetSchema` | the path `services/tips` or `views/rides`, or a question as JSON | columns, needed inputs, a ticket to fill in |
 //!
 //! The wire decides nothing: it decodes, calls one of the flows, and encodes. What strangers send passes the
@@ -24,6 +25,7 @@ mod command;
 mod frames;
 mod incoming;
 mod info;
+mod online;
 mod push;
 mod read;
 mod status;
@@ -109,6 +111,7 @@ impl FlightService for Flight {
             }
             Command::Train(training) => training::of_source(&self.gateway, training, whole_deadline(metadata)).await?,
             Command::Push { .. } => return Err(invalid("rows come with a push; use DoPut")),
+            Command::Set { .. } => return Err(invalid("rows come with a set; use DoPut")),
         };
         Ok(Response::new(messages))
     }
@@ -126,6 +129,7 @@ impl FlightService for Flight {
             }
             Command::Fetch { .. } => Err(invalid("an upload is fetched with DoGet")),
             Command::Push { .. } => Err(invalid("rows are pushed with DoPut")),
+            Command::Set { .. } => Err(invalid("rows are set with DoPut")),
         }
     }
 
@@ -137,12 +141,16 @@ impl FlightService for Flight {
                 let gateway = Arc::clone(&self.gateway);
                 Ok(Response::new(push::push(gateway, source, to, incoming, deadline)))
             }
+            Command::Set { view, event_time } => {
+                let gateway = Arc::clone(&self.gateway);
+                Ok(Response::new(online::put(gateway, view, event_time, incoming, deadline)))
+            }
             Command::Train(training) => {
                 let ticket = training::upload(Arc::clone(&self.uploads), training, incoming);
                 Ok(Response::new(stream::once(ticket).boxed()))
             }
             Command::Read(_) | Command::Fetch { .. } => {
-                Err(invalid("DoPut takes {\"push\": source} or {\"train\": {\"service\": name}}"))
+                Err(invalid("DoPut takes {\"push\": source}, {\"set\": view} or {\"train\": {\"service\": name}}"))
             }
         }
     }
@@ -164,7 +172,8 @@ impl FlightService for Flight {
     }
 
     async fn do_action(&self, request: Request<Action>) -> Outgoing<arrow_flight::Result> {
-        let done = actions::act(&self.gateway, request.get_ref()).await?;
+        let deadline = whole_deadline(request.metadata());
+        let done = actions::act(&self.gateway, request.get_ref(), deadline).await?;
         Ok(Response::new(stream::once(async { Ok(done) }).boxed()))
     }
 

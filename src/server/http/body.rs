@@ -1,5 +1,10 @@
 //! Reading a request: the name in its path, its deadline, its body within bounds, and the JSON in it.
 
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::datatypes::Schema;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, Request};
 use axum::http::request::Parts;
@@ -9,6 +14,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 
+use super::super::guard;
 use super::super::reply::{self, Failure};
 use crate::clock::Deadline;
 use crate::error::ErrorKind;
@@ -70,6 +76,14 @@ pub async fn json(request: Request, deadline: Deadline) -> Result<Bytes, Failure
 pub async fn json_or_arrow(request: Request, deadline: Deadline) -> Result<(Format, Bytes), Failure> {
     let format = format(request.headers())?;
     Ok((format, read(request.into_body(), deadline).await?))
+}
+
+/// The rows of all batches of an Arrow stream; of a stream without batches no rows and no columns.
+pub fn arrow_rows(body: &[u8]) -> Result<RecordBatch, Failure> {
+    let batches = guard::read_stream(body)?;
+    let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
+    concat_batches(&schema, &batches)
+        .map_err(|error| Failure::invalid(format!("the batches of the stream do not fit together: {error}")))
 }
 
 /// Reads JSON text as `T`, which may borrow from it.

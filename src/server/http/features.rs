@@ -3,14 +3,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::concat_batches;
+use arrow::array::ArrayRef;
 use axum::extract::{Query, Request, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
 
-use super::super::{guard, observe_answer, reply};
+use super::super::{observe_answer, reply};
 use super::answer::{Shape, respond};
 use super::body::{self, Format, Name};
 use super::question::{self, Given, Question, Wishes, ask};
@@ -187,10 +186,8 @@ fn posted_question(
 
 /// The columns of all batches of an Arrow stream.
 fn arrow_columns(body: &[u8]) -> Result<Vec<(String, ArrayRef)>, Failure> {
-    let batches = guard::read_stream(body)?;
-    let Some(schema) = batches.first().map(RecordBatch::schema) else { return Ok(Vec::new()) };
-    let rows = concat_batches(&schema, &batches)
-        .map_err(|error| Failure::invalid(format!("the batches of the stream do not fit together: {error}")))?;
+    let rows = body::arrow_rows(body)?;
+    let schema = rows.schema();
     let names = schema.fields().iter().map(|field| field.name().clone());
     Ok(names.zip(rows.columns().iter().cloned()).collect())
 }

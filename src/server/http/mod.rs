@@ -11,6 +11,7 @@ mod routes;
 
 mod features;
 mod write;
+mod online;
 
 mod materialize;
 
@@ -36,6 +37,7 @@ use axum::response::Response;
 use futures::FutureExt;
 
 use self::materialize::Claims;
+pub use self::wire::Columns;
 use super::reply::{self, Failure};
 use crate::error::ErrorKind;
 use crate::gateway::Gateway;

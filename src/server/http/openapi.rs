@@ -16,7 +16,8 @@ use super::super::reply::json_response;
 use super::routes::{Answer, Body, Method, ROUTES, Route};
 use super::wire::{
     EntityList, EntityShown, FeaturesRequest, MaterializeRequest, OnlineAnswer, PushRequest, ReadableAnswer,
-    ServiceList, ServiceShown, ViewList, ViewShown, WriteRequest,
+    RowDeleted, RowsSet, ServiceList, ServiceShown, SetRequest, StoreHealth, StoreStatistics, ViewList, ViewShown,
+    WriteRequest,
 };
 
 const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
@@ -41,6 +42,8 @@ pub fn openapi() -> Value {
         let method = match route.method {
             Method::Get => "get",
             Method::Post => "post",
+            Method::Put => "put",
+            Method::Delete => "delete",
         };
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[method] = operation(route);
@@ -133,6 +136,20 @@ fn parameter(name: &str) -> Value {
             let names = json!({"type": "array", "items": {"type": "string"}});
             ("query", names, "A feature as view:feature; repeat it for more.")
         }
+        "event_time" => (
+            "query",
+            json!({"type": "string"}),
+            "When it became true: RFC 3339, or epoch microseconds. Now, if left out.",
+        ),
+        "view" => {
+            let names = json!({"type": "array", "items": {"type": "string"}});
+            ("query", names, "A view; repeat it for more. All that are stored, if left out.")
+        }
+        // The look-ups' `feature` names many, and by their views.
+        "delete_feature" => {
+            let description = "The feature that is deleted, at its row's own event time; the whole row, if left out.";
+            return json!({"name": "feature", "in": "query", "schema": {"type": "string"}, "description": description});
+        }
         "async" => ("query", boolean(), "Answers at once, with 202, and goes on."),
         "force" => ("query", boolean(), "Runs although a sync of the same view is running."),
         _ => {
@@ -156,6 +173,11 @@ fn schemas() -> Value {
     add::<FeaturesRequest<'static>>(&mut generator);
     add::<PushRequest<'static>>(&mut generator);
     add::<WriteRequest<'static>>(&mut generator);
+    add::<SetRequest<'static>>(&mut generator);
+    add::<RowsSet>(&mut generator);
+    add::<RowDeleted>(&mut generator);
+    add::<StoreHealth>(&mut generator);
+    add::<StoreStatistics>(&mut generator);
     add::<MaterializeRequest>(&mut generator);
     add::<OnlineAnswer>(&mut generator);
     add::<ReadableAnswer>(&mut generator);

@@ -3,11 +3,11 @@
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use serde_json::json;
 
 use super::super::reply::json_response;
-use super::{Context, catalog, features, materialize, openapi, write};
+use super::{Context, catalog, features, materialize, online, openapi, write};
 
 /// Routes that an answer to an unknown path names.
 const NEARBY_MAX: usize = 5;
@@ -28,6 +28,8 @@ pub struct Route {
 pub enum Method {
     Get,
     Post,
+    Put,
+    Delete,
 }
 
 /// What a request brings along, by the name of its schema.
@@ -57,6 +59,9 @@ const ADHOC_LOOKUP: &[&str] =
 const POSTED_LOOKUP: &[&str] = &["as_of", "full_feature_names", "partial", "x-request-deadline-ms"];
 const FEAST_LOOKUP: &[&str] = &["partial", "x-request-deadline-ms"];
 const DEADLINE: &[&str] = &["x-request-deadline-ms"];
+const SET: &[&str] = &["event_time", "x-request-deadline-ms"];
+const DELETE: &[&str] = &["columns", "delete_feature", "event_time", "x-request-deadline-ms"];
+const STATS: &[&str] = &["view", "x-request-deadline-ms"];
 const SYNC: &[&str] = &["async", "force"];
 
 /// All routes, those of Feast first.
@@ -141,6 +146,51 @@ pub const ROUTES: &[Route] = &[
         body: Body::Nothing,
         answer: Answer::JsonOrArrow("ReadableAnswer"),
         handler: || get(features::get_features),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/online/health",
+        summary: "How the online store is, and what may lose or refuse data as it is set up",
+        parameters: DEADLINE,
+        body: Body::Nothing,
+        answer: Answer::Json("StoreHealth"),
+        handler: || get(online::health),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/online/stats",
+        summary: "What the online store holds of its views",
+        parameters: STATS,
+        body: Body::Nothing,
+        answer: Answer::Json("StoreStatistics"),
+        handler: || get(online::stats),
+    },
+    Route {
+        method: Method::Put,
+        path: "/v1/online/{view}",
+        summary: "Rows for one feature view's online table, as JSON columns or an Arrow stream; each replaces its row",
+        parameters: SET,
+        body: Body::JsonOrArrow("SetRequest"),
+        answer: Answer::Json("RowsSet"),
+        handler: || put(online::set),
+    },
+    Route {
+        method: Method::Post,
+        path: "/v1/online/{view}",
+        summary: "The same as PUT",
+        parameters: SET,
+        body: Body::JsonOrArrow("SetRequest"),
+        answer: Answer::Json("RowsSet"),
+        handler: || post(online::set),
+    },
+    Route {
+        method: Method::Delete,
+        path: "/v1/online/{view}",
+        summary: "One entity, or one of its features, out of a feature view's online table",
+        parameters: DELETE,
+        body: Body::Nothing,
+        answer: Answer::Json("RowDeleted"),
+        handler: || delete(online::delete),
     },
     Route {
         method: Method::Get,

@@ -219,10 +219,12 @@ async fn requests_that_no_handler_should_see_are_refused_at_the_door() {
 async fn every_route_of_the_table_is_reached_and_counted_under_its_own_name() {
     let world = World::start().await;
     for route in ROUTES {
-        let path = route.path.replace("{service}", "svc").replace("{name}", "svc");
+        let path = route.path.replace("{service}", "svc").replace("{name}", "svc").replace("{view}", "svc");
         let answered = match route.method {
             Method::Get => world.get(&path).await,
             Method::Post => world.post(&path, "{}").await,
+            Method::Put => world.send(Request::put(&path).body(Body::empty()).unwrap()).await,
+            Method::Delete => world.send(Request::delete(&path).body(Body::empty()).unwrap()).await,
         };
         assert_ne!(answered.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
         assert!(!String::from_utf8_lossy(&answered.body).contains("nearby"), "{path}");

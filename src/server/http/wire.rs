@@ -80,6 +80,92 @@ pub struct WriteRequest<'a> {
     pub df: Option<Columns<'a>>,
 }
 
+/// Rows for one feature view's online table, by hand.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct SetRequest<'a> {
+    /// Join keys, features and, if they differ from row to row, the times of the source, by name; one value per row. A
+    /// feature that is left out is null.
+    #[serde(borrow)]
+    #[schemars(with = "BTreeMap<String, Vec<serde_json::Value>>")]
+    pub columns: Option<Columns<'a>>,
+}
+
+/// What a set did, as `flow::online::Set` is written.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(test), expect(dead_code, reason = "describes what `flow::online` writes"))]
+pub struct RowsSet {
+    /// The views that got the rows, derived ones included.
+    pub views: Vec<String>,
+    pub rows: u64,
+    pub rows_written: u64,
+    /// Rows of which the store has a newer version; they are not written.
+    pub rows_older: u64,
+}
+
+/// What a delete did, as `flow::online::Deleted` is written.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(test), expect(dead_code, reason = "describes what `flow::online` writes"))]
+pub struct RowDeleted {
+    /// `deleted`; `absent`, there was no row; `already_null`, the feature had no value; `older`, the row is newer and
+    /// stays.
+    pub outcome: String,
+    /// The views concerned, derived ones included.
+    pub views: Vec<String>,
+    /// Event time of the row that was found.
+    pub event_time: Option<String>,
+}
+
+/// How the online store is, as `flow::online::StoreHealth` is written.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(test), expect(dead_code, reason = "describes what `flow::online` writes"))]
+pub struct StoreHealth {
+    /// What the store is and where.
+    pub store: String,
+    pub facts: BTreeMap<String, String>,
+    /// What may lose or refuse data as the store is set up, with the setting that would change it.
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(test), expect(dead_code, reason = "describes what `flow::online` writes"))]
+pub struct StoreStatistics {
+    pub views: Vec<StoredView>,
+}
+
+/// What the online store holds of one view, as `flow::online::StoredView` is written.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(test), expect(dead_code, reason = "describes what `flow::online` writes"))]
+pub struct StoredView {
+    pub view: String,
+    pub keys: u64,
+    /// Keys whose rows were looked at; everything below is of these.
+    pub sampled: u64,
+    /// Bytes that the store keeps of a row, its key included.
+    pub bytes_per_key: Option<f64>,
+    /// The same bytes, over the values that are not null.
+    pub bytes_per_value: Option<f64>,
+    pub oldest_event_time: Option<String>,
+    pub newest_event_time: Option<String>,
+    /// By feature, in the view's order.
+    pub coverage: Vec<Coverage>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(test), expect(dead_code, reason = "describes what `flow::online` writes"))]
+pub struct Coverage {
+    pub feature: String,
+    /// Rows that have a value.
+    pub values: u64,
+    /// The same as a part of the sampled rows.
+    pub share: Option<f64>,
+}
+
 /// What to bring from the offline to the online store.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct MaterializeRequest {

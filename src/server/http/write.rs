@@ -1,32 +1,24 @@
 //! Writing rows: Feast's `POST /push` and `POST /write-to-online-store`.
-//!
-//! A column takes the type that the views say it has. What is no column of the source goes on as a column of nulls, so
-//! that one place, the flow, says what is wrong with it, for every wire.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::datatypes::{DataType, Field as ArrowField, Schema};
+use arrow::array::RecordBatch;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::super::reply::{self, Failure, json_response};
-use super::question::refuse;
-use super::values::{self, Times};
+use super::super::rows::json_rows;
+use super::values::Times;
 use super::wire::{Columns, PushDestination, PushRequest, WriteRequest};
 use super::{Context, body, compute};
-use crate::catalog::{DType, FeatureView, Source, View};
-use crate::error::ErrorKind;
+use crate::catalog::{FeatureView, Source, View};
 use crate::flow;
-use crate::flow::ingest::{PushTo, ingest, write_online};
+use crate::flow::ingest::{PushTo, column_type, ingest, write_online};
 use crate::gateway::Gateway;
-use crate::limits::{JSON_INLINE_BYTES_MAX, PUSH_ROWS_MAX, WRITE_DEADLINE};
+use crate::limits::{JSON_INLINE_BYTES_MAX, WRITE_DEADLINE};
 use crate::metrics::Flow;
 use crate::plan;
-
-/// The names that Feast's clients give to the times of a row, whatever the source calls them.
-const FEAST_TIMES: [&str; 2] = ["event_timestamp", "created"];
 
 /// `POST /push`
 pub async fn push(State(context): State<Context>, request: Request) -> Response {
@@ -67,7 +59,7 @@ fn read_push(gateway: &Gateway, body: &[u8]) -> Result<(String, RecordBatch, Pus
             _ => None,
         })
         .collect();
-    Ok((name, batch(columns, source, &views)?, to))
+    Ok((name, batch(&columns, source, &views)?, to))
 }
 
 /// `POST /write-to-online-store`
@@ -103,44 +95,12 @@ fn read_write(gateway: &Gateway, body: &[u8]) -> Result<(String, RecordBatch), F
             return Err(flow::Error::from(plan::Error::UnknownView { view: name, project }).into());
         }
     };
-    let rows = batch(columns, &applied.catalog.sources[&view.source], &[view])?;
+    let rows = batch(&columns, &applied.catalog.sources[&view.source], &[view])?;
     Ok((name, rows))
 }
 
 /// The columns of a `df`, as a batch.
-fn batch(columns: Columns<'_>, source: &Source, views: &[&FeatureView]) -> Result<RecordBatch, Failure> {
-    let mut fields: Vec<ArrowField> = Vec::new();
-    let mut arrays: Vec<ArrayRef> = Vec::new();
-    for (name, json) in &columns.0 {
-        if fields.iter().any(|field| field.name() == name) {
-            return Err(Failure::invalid(format!("column {name} came twice")));
-        }
-        let column = match dtype(name, source, views) {
-            Some(dtype) => values::json_column(json.get(), dtype, Times::Seconds, PUSH_ROWS_MAX),
-            None => values::json_length(json.get()).map(|rows| new_null_array(&DataType::Null, rows)),
-        };
-        let column = column.map_err(|refused| refuse(name, &refused))?;
-        if let (Some(first), Some(field)) = (arrays.first(), fields.first())
-            && first.len() != column.len()
-        {
-            let (one, rows, length) = (field.name(), first.len(), column.len());
-            return Err(Failure::invalid(format!(
-                "column {one} has {rows} values and column {name} has {length}; all must have as many"
-            )));
-        }
-        fields.push(ArrowField::new(name.as_ref(), column.data_type().clone(), true));
-        arrays.push(column);
-    }
-    let options = RecordBatchOptions::new().with_row_count(Some(arrays.first().map_or(0, |column| column.len())));
-    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)
-        .map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))
-}
-
-/// The type of a column: of the views' field of that name, or a time.
-fn dtype(name: &str, source: &Source, views: &[&FeatureView]) -> Option<DType> {
-    let field =
-        views.iter().flat_map(|view| view.join_keys.iter().chain(&view.features)).find(|field| field.name == name);
-    let time =
-        || name == source.event_time || Some(name) == source.created_time.as_deref() || FEAST_TIMES.contains(&name);
-    field.map(|field| field.dtype).or_else(|| time().then_some(DType::TIMESTAMP))
+fn batch(columns: &Columns<'_>, source: &Source, views: &[&FeatureView]) -> Result<RecordBatch, Failure> {
+    let dtype = |name: &str| column_type(name, source, views.iter().copied());
+    Ok(json_rows(&columns.0, dtype, Times::Seconds)?)
 }

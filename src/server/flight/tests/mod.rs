@@ -230,7 +230,8 @@ async fn actions_answer_json() {
     let mut world = World::start().await;
     let actions: Vec<_> = world.client.list_actions().await.unwrap().try_collect().await.unwrap();
     let names: Vec<&str> = actions.iter().map(|action| action.r#type.as_str()).collect();
-    assert_eq!(names, ["health", "version", "sync"]);
+    let online = ["online_set", "online_delete", "online_health", "online_stats"];
+    assert_eq!(names, [&["health", "version", "sync"][..], &online[..]].concat());
     let results: Vec<_> =
         world.client.do_action(Action::new("version", "")).await.unwrap().try_collect().await.unwrap();
     let version: serde_json::Value = serde_json::from_slice(&results[0]).unwrap();
