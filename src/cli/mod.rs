@@ -6,6 +6,7 @@ mod get;
 mod history;
 mod init;
 mod lineage;
+mod online;
 mod output;
 mod parity;
 mod plan;
@@ -73,6 +74,9 @@ enum Command {
     Serve,
     /// Look features up
     Get(get::Arguments),
+    /// Look after the online store
+    #[command(subcommand)]
+    Online(online::Command),
     /// Make a training set
     Train(train::Arguments),
     /// Push rows of a Parquet file to a push source
@@ -158,6 +162,7 @@ pub async fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Sync(arguments) => sync::run(&context, &arguments).await,
         Command::Serve => serve::run(&context).await,
         Command::Get(arguments) => get::run(&context, &arguments).await,
+        Command::Online(command) => online::run(&context, &command).await,
         Command::Train(arguments) => train::run(&context, &arguments).await,
         Command::Push(arguments) => push::run(&context, &arguments).await,
         Command::Parity(arguments) => parity::run(&context, &arguments).await,

@@ -380,13 +380,19 @@ fn everything_can_be_said_of_a_redis_store_and_its_passwords_are_not_shown() {
 #[test]
 fn mistakes_in_a_redis_store_are_told_with_their_place() {
     let check = |keys: &str, expected: Expect| expected.assert_eq(&redis(keys).unwrap_err());
-    check("  mode: solo\n  adresses: []\n", expect![[r#"
+    check(
+        "  mode: solo\n  adresses: []\n",
+        expect![[r#"
         lockstep.yaml:3:3: online_store lacks the key addresses
         lockstep.yaml:4:9: mode of online_store must be one of standalone, sentinel, cluster, it is the text "solo"
-        lockstep.yaml:5:3: online_store has the unknown key adresses; did you mean addresses?"#]]);
-    check("  addresses: []\n  password: 123456\n", expect![[r#"
+        lockstep.yaml:5:3: online_store has the unknown key adresses; did you mean addresses?"#]],
+    );
+    check(
+        "  addresses: []\n  password: 123456\n",
+        expect![[r#"
         lockstep.yaml:4:14: addresses of online_store must not be empty
-        lockstep.yaml:5:13: password of online_store must be text, it is something else; put it in quotes"#]]);
+        lockstep.yaml:5:13: password of online_store must be text, it is something else; put it in quotes"#]],
+    );
     check(
         "  addresses: ['redis://:hunter2@redis:6379', 'redis']\n  username: gateway\n  master: features\n  database: -1\n",
         expect!["lockstep.yaml:7:13: database of online_store is not allowed: -1 is less than the minimum of 0"],
@@ -400,9 +406,12 @@ fn mistakes_in_a_redis_store_are_told_with_their_place() {
             lockstep.yaml:5:13: a username needs a password
             lockstep.yaml:6:11: master is for mode: sentinel only"#]],
     );
-    check("  addresses: ['a:1']\n  mode: sentinel\n  sentinel_username: watcher\n", expect![[r#"
+    check(
+        "  addresses: ['a:1']\n  mode: sentinel\n  sentinel_username: watcher\n",
+        expect![[r#"
         lockstep.yaml:5:9: mode: sentinel needs master, the name by which the sentinels know the primary
-        lockstep.yaml:6:22: a sentinel_username needs a sentinel_password"#]]);
+        lockstep.yaml:6:22: a sentinel_username needs a sentinel_password"#]],
+    );
     check(
         "  addresses: ['a:1']\n  mode: cluster\n  database: 1\n  sentinel_password: hunter2\n  feast: {}\n",
         expect![[r#"
@@ -426,8 +435,11 @@ fn mistakes_in_a_redis_store_are_told_with_their_place() {
             lockstep.yaml:7:33: "long" is not a span of time; write a whole number and ms, s, m, h, d or w, such as 30d
             lockstep.yaml:9:24: Feast's keys have version 2 or 3, as entity_key_serialization_version in feature_store.yaml"#]],
     );
-    check("  addresses: ['a:1']\n  password: ''\n  password_file: /no/such/file\n", expect![[r#"
+    check(
+        "  addresses: ['a:1']\n  password: ''\n  password_file: /no/such/file\n",
+        expect![[r#"
         lockstep.yaml:5:13: a password must not be empty; leave it out where the server wants none
         lockstep.yaml:6:18: /no/such/file cannot be read: No such file or directory (os error 2)
-        lockstep.yaml:6:18: there is a password already; leave password or password_file out"#]]);
+        lockstep.yaml:6:18: there is a password already; leave password or password_file out"#]],
+    );
 }

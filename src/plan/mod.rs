@@ -25,6 +25,7 @@ use crate::online::OnlineView;
 
 pub use compare::{Change, ChangeKind, compare};
 pub use lineage::{Lineage, LineageFeature, LineageSource, Origin, TransformInput, lineage};
+pub use placement::stored_views;
 pub use storing::storing;
 
 /// One column of the working set of a plan.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, DerivedView, FeatureView, Placement};
+use crate::catalog::{Catalog, DerivedView, FeatureView, Placement, View};
 use crate::online::OnlineView;
 
 /// Who answers the reads of a plan.
@@ -28,6 +28,15 @@ pub(super) fn synced_with(catalog: &Catalog, view: &DerivedView) -> Option<Arc<F
         Placement::Request => None,
         Placement::Sync => catalog.reach_of(view).feature_views.into_iter().next(),
     }
+}
+
+/// Every view that the online store keeps, by name: feature views that are online, and derived views placed at sync.
+pub fn stored_views(catalog: &Catalog) -> Vec<Arc<OnlineView>> {
+    let stored = |view: &View| match view {
+        View::Feature(view) => view.online.then(|| online_view(view)),
+        View::Derived(view) => synced_with(catalog, view).map(|with| derived_online_view(view, &with)),
+    };
+    catalog.views.values().filter_map(stored).collect()
 }
 
 pub(super) fn online_view(view: &FeatureView) -> Arc<OnlineView> {

@@ -132,6 +132,12 @@ impl Link {
         Ok(known.nodes.iter().map(|node| Primary { node: Arc::clone(node) }).collect())
     }
 
+    /// As `primaries`, after a look whether they are still the same.
+    pub async fn primaries_now(&self, deadline: Deadline) -> Result<Vec<Primary>, Failure> {
+        let known = self.directory.look_up(&self.directory.current(), deadline).await?;
+        Ok(known.nodes.iter().map(|node| Primary { node: Arc::clone(node) }).collect())
+    }
+
     fn group(&self, known: &Arc<Known>, open: Vec<Open>, answers: &mut [Answer]) -> Vec<(Arc<Node>, Vec<Open>)> {
         let mut groups: Vec<(Arc<Node>, Vec<Open>)> = Vec::new();
         // Where in `groups` the commands of a known node are.

@@ -19,6 +19,7 @@ use super::fields::{FieldRows, Format, Found, Schemas, ViewFields};
 use super::glob;
 use super::script::Script;
 use super::settings::Expiry;
+use super::whole::Mark;
 use crate::batch::FeatureRows;
 use crate::online::packed::RowSchema;
 use crate::online::{Error, OnlineView};
@@ -92,6 +93,10 @@ impl Format for Feast {
         }
     }
 
+    fn mark(&self, _fields: &ViewFields, row: Option<&[u8]>) -> Option<Mark> {
+        Some(Mark { event_time: Some(value::read_time(row?)?), ..Mark::default() })
+    }
+
     fn read_value(&self, value: &[u8], column: &mut ColumnBuilder<'_>) -> Result<(), String> {
         value::read(value, column)
     }
@@ -105,6 +110,11 @@ impl Format for Feast {
     }
 
     fn script(&self) -> &Script {
+        &self.script
+    }
+
+    /// The stored row of a tie stays always.
+    fn script_for_newer(&self) -> &Script {
         &self.script
     }
 

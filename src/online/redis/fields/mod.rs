@@ -14,6 +14,7 @@ mod read;
 mod scan;
 mod schemas;
 mod statistics;
+mod take;
 mod write;
 
 #[cfg(test)]
@@ -23,12 +24,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use arrow::array::ArrayRef;
 use async_trait::async_trait;
 
 use super::columns::{ColumnBuilder, SourceColumn};
 use super::link::{Link, Primary};
 use super::script::Script;
 use super::settings::Expiry;
+use super::whole::{Mark, WholeRows};
 use super::{Page, Rows};
 use crate::batch::{FeatureRows, KeyColumns, StoredRows};
 use crate::clock::Deadline;
@@ -36,6 +39,7 @@ use crate::online::packed::RowSchema;
 use crate::online::{Error, OnlineView, Read, ViewStatistics, Written};
 use progress::Progress;
 pub(super) use schemas::Schemas;
+use write::Manner;
 
 /// A layout of hashes.
 #[derive(Debug)]
@@ -104,6 +108,9 @@ pub(super) trait Format: fmt::Debug + Send + Sync {
         schemas: &Schemas,
     ) -> Result<Found, String>;
 
+    /// What a row says of itself, from its row field; none where that is no row's, or one of other join keys.
+    fn mark(&self, fields: &ViewFields, row: Option<&[u8]>) -> Option<Mark>;
+
     /// Reads the value of a field. An error says what is wrong with it, as the end of a sentence about the value.
     fn read_value(&self, value: &[u8], column: &mut ColumnBuilder<'_>) -> Result<(), String>;
 
@@ -119,6 +126,9 @@ pub(super) trait Format: fmt::Debug + Send + Sync {
     /// the seconds until the hash expires (0: never), the number of features and their fields. Then for each row: `w`
     /// or, for a tombstone, `d`; what [`Format::push_row`] says; and the values, which a tombstone does not have.
     fn script(&self) -> &Script;
+
+    /// As `script`; but of rows that tie the stored one stays, as [`Rows::write_newer`] says.
+    fn script_for_newer(&self) -> &Script;
 
     fn shared_arguments(&self, fields: &ViewFields) -> Vec<Vec<u8>>;
 
@@ -199,7 +209,27 @@ impl Rows for FieldRows {
         rows: &FeatureRows,
         deadline: Deadline,
     ) -> Result<Written, Error> {
-        self.keep(link, view, rows, deadline).await
+        self.keep(link, view, rows, Manner::InOrder, deadline).await
+    }
+
+    async fn write_newer(
+        &self,
+        link: &Link,
+        view: &Arc<OnlineView>,
+        rows: &FeatureRows,
+        deadline: Deadline,
+    ) -> Result<Written, Error> {
+        self.keep(link, view, rows, Manner::IfNewer, deadline).await
+    }
+
+    async fn take(
+        &self,
+        link: &Link,
+        view: &Arc<OnlineView>,
+        keys: &[ArrayRef],
+        deadline: Deadline,
+    ) -> Result<WholeRows, Error> {
+        self.take_all(link, view, keys, deadline).await
     }
 
     async fn progress(
