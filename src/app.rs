@@ -30,7 +30,8 @@ use crate::online::cache::{CachedStore, Keeping};
 use crate::online::embedded::EmbeddedStore;
 use crate::online::guarded::{GuardedStore, Parts};
 use crate::online::memory::MemoryStore;
-use crate::online::redis::{Mode, RedisStore};
+use crate::online::redis::{self, Mode, RedisStore};
+pub use crate::online::redis::{Copied, Copying, Layout};
 use crate::online::{self, OnlineStore, OnlineView};
 use crate::plan::{self, Change};
 use crate::registry::{self, NewVersion, Registry, Version};
@@ -68,6 +69,8 @@ pub enum Error {
     Offline(#[from] offline::Error),
     #[error(transparent)]
     Registry(#[from] registry::Error),
+    #[error(transparent)]
+    Plan(#[from] plan::Error),
     #[error("nothing is applied yet; run lockstep apply")]
     NothingApplied,
     #[error("these changes break what is in use:\n{0}\napply them with --allow-incompatible if that is meant")]
@@ -93,6 +96,7 @@ impl Error {
             Self::Online(source) => source.kind(),
             Self::Offline(source) => source.kind(),
             Self::Registry(source) => source.kind(),
+            Self::Plan(source) => source.kind(),
             Self::NothingApplied | Self::Incompatible(_) | Self::Listen { .. } => ErrorKind::Conflict,
             Self::NotOnline { .. } => ErrorKind::NotFound,
             Self::TooMuch { .. } => ErrorKind::TooLarge,
@@ -124,6 +128,7 @@ impl Project {
         let transforms = self.transforms()?;
         let columns = self.source_columns(&definitions).await;
         let (catalog, warnings) = build(&definitions, &plugins, &transforms, &columns)?;
+        self.check_online_views(&catalog)?;
         let before = match self.registry().await?.latest().await? {
             Some(_) => self.applied_catalog().await?.catalog,
             None => Catalog::empty(&self.config.project),
@@ -171,6 +176,7 @@ impl Project {
         let registry = self.registry().await?;
         let transforms = self.transforms()?;
         let applied = self.load_applied(&registry, &transforms).await?;
+        self.check_online_views(&applied.catalog)?;
         let offline = ParquetStore::new(self.config.folder.clone());
         offline.define(applied.catalog.sources.clone());
         let transforms = Arc::new(transforms);
@@ -202,6 +208,52 @@ impl Project {
 
     fn transforms(&self) -> Result<Transforms, Error> {
         Ok(Transforms::start(Settings { cache: Some(self.config.cache.clone()), ..Settings::default() })?)
+    }
+
+    /// Copies the rows of these stored views, of all where none is named, to another layout on the same Redis.
+    pub async fn copy_online(
+        &self,
+        [from, to]: [CopyEnd; 2],
+        views: &[String],
+        tell: &(dyn Fn(Copying) + Sync),
+    ) -> Result<Copied, Error> {
+        let config::OnlineStore::Redis(settings) = &self.config.online_store else {
+            let detail = "only a store in Redis has layouts, and lockstep.yaml names another".to_owned();
+            return Err(online::Error::Setup { detail }.into());
+        };
+        let catalog = self.applied_catalog().await?.catalog;
+        let mut stored = plan::online_views(&catalog);
+        if let Some(unknown) = views.iter().find(|name| !stored.iter().any(|view| view.name == **name)) {
+            return Err(plan::Error::UnknownView { view: unknown.clone(), project: catalog.project }.into());
+        }
+        stored.retain(|view| views.is_empty() || views.contains(&view.name));
+        let end = |end: CopyEnd| {
+            let prefix = end.prefix.unwrap_or_else(|| settings.prefix.clone());
+            match config::prefix_mistake(&prefix) {
+                Some(detail) => Err(online::Error::Setup { detail }),
+                None => Ok(redis::Settings { layout: end.layout, prefix, ..(**settings).clone() }),
+            }
+        };
+        Ok(redis::copy(&end(from)?, &end(to)?, &stored, tell).await?)
+    }
+
+    /// What Feast calls the project, and the version of its keys, as far as lockstep.yaml says it.
+    pub fn feast(&self) -> (String, u8) {
+        match &self.config.online_store {
+            config::OnlineStore::Redis(settings) => match &settings.layout {
+                Layout::Feast { project, key_version } => (project.clone(), *key_version),
+                Layout::Packed | Layout::Hash => (self.config.project.clone(), 3),
+            },
+            config::OnlineStore::Embedded { .. } | config::OnlineStore::Memory => (self.config.project.clone(), 3),
+        }
+    }
+
+    /// Whether the online store can hold the views of a catalog, as far as that can be said without asking it.
+    fn check_online_views(&self, catalog: &Catalog) -> Result<(), Error> {
+        match &self.config.online_store {
+            config::OnlineStore::Embedded { .. } | config::OnlineStore::Memory => Ok(()),
+            config::OnlineStore::Redis(settings) => Ok(redis::check(settings, &plan::online_views(catalog))?),
+        }
     }
 
     /// A store that cannot keep these views together is refused.
@@ -251,6 +303,14 @@ impl Project {
         }
         columns
     }
+}
+
+/// One end of a copy within the online store: which rows are meant.
+#[derive(Clone, Debug)]
+pub struct CopyEnd {
+    pub layout: Layout,
+    /// Begins the keys; the prefix in lockstep.yaml where none is given.
+    pub prefix: Option<String>,
 }
 
 /// An online store, and the name of the server behind it if there is one.

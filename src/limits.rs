@@ -251,6 +251,20 @@ pub const BREAKER_FAILURES_PERCENT: u64 = 50;
 pub const BREAKER_WINDOW_CALLS_MIN: u64 = 20;
 /// While calls are stopped, one goes through in this time, to see whether the backend is back.
 pub const BREAKER_PROBE_EVERY: Duration = Duration::from_secs(1);
+/// Pages of keys of one server whose rows are copied to another layout at once: while one is written the next ones are
+/// read, and no more than these are in memory.
+pub const REDIS_COPY_PAGES: usize = 3;
+/// Servers of a cluster that are copied from at once.
+pub const REDIS_COPY_SERVERS: usize = 4;
+/// Rows of one view that a copy reads at once; fewer where rows are long, so that they take about so many bytes. The
+/// first time it reads few, because it does not know yet how long they are.
+pub const REDIS_COPY_ROWS_MAX: usize = 4_096;
+pub const REDIS_COPY_ROWS_FIRST: usize = 128;
+pub const REDIS_COPY_BYTES: usize = 8 << 20;
+/// Time for each step of a copy: a page of keys, or the rows of one.
+pub const REDIS_COPY_DEADLINE: Duration = Duration::from_secs(60);
+/// Times that a copy looks again at servers that were restarted, or whose slots moved, since it was there.
+pub const REDIS_COPY_ROUNDS_MAX: usize = 16;
 /// Parts into which the keys of the packed layout are cut, each with watermarks of its own. Enough to spread over the
 /// nodes of a large cluster; few enough that asking all of them for their progress takes one round trip of 20 kB. Keys
 /// are made of it, so it can never change.

@@ -78,7 +78,7 @@ enum Command {
     Train(train::Arguments),
     /// Push rows of a Parquet file to a push source
     Push(push::Arguments),
-    /// Set and delete rows of the online store, and see how it is
+    /// Set, delete and copy rows of the online store, and see how it is
     #[command(subcommand)]
     Online(online::Command),
     /// Prove that serving and training give the same values

@@ -17,6 +17,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub use environment::{LogSettings, log_settings, user};
+pub use redis::prefix_mistake;
 
 use crate::catalog::DefinitionFile;
 use crate::document::{Document, Mistakes, Shape, schema_of};

@@ -252,16 +252,23 @@ impl Checking<'_> {
     }
 
     fn prefix(&mut self, prefix: &str) -> String {
-        let max = limits::REDIS_PREFIX_BYTES_MAX;
-        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || ":_-./".contains(letter);
-        if prefix.len() > max {
-            self.refuse("prefix", format!("a prefix may have {max} letters at most"));
-        } else if !prefix.chars().all(is_plain) {
-            // Braces would decide where a cluster keeps a key, and the others mean something in patterns.
-            self.refuse("prefix", "a prefix is made of letters, digits and : _ - . /, such as taxi:");
+        if let Some(wrong) = prefix_mistake(prefix) {
+            self.refuse("prefix", wrong);
         }
         prefix.to_owned()
     }
+}
+
+/// What is wrong with the prefix of a Redis store.
+pub fn prefix_mistake(prefix: &str) -> Option<String> {
+    let max = limits::REDIS_PREFIX_BYTES_MAX;
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || ":_-./".contains(letter);
+    if prefix.len() > max {
+        return Some(format!("a prefix may have {max} letters at most"));
+    }
+    // Braces would decide where a cluster keeps a key, and the others mean something in patterns.
+    let is_wrong = !prefix.chars().all(is_plain);
+    is_wrong.then(|| "a prefix is made of letters, digits and : _ - . /, such as taxi:".to_owned())
 }
 
 /// `host:port`, or `[::1]:6379`.

@@ -216,7 +216,7 @@ pub async fn health(gateway: &Gateway, deadline: Deadline) -> Result<StoreHealth
 /// What the store holds of the named views, in that order, or of all views that are stored. Reads much of the store.
 pub async fn statistics(gateway: &Gateway, views: &[String], deadline: Deadline) -> Result<Vec<StoredView>, Error> {
     let applied = gateway.applied.load_full();
-    let stored = stored_views(&applied.catalog)?;
+    let stored = online_views(&applied.catalog)?;
     let asked: Vec<Arc<OnlineView>> = match views {
         [] => stored,
         names => names.iter().map(|name| stored_view(&applied.catalog, &stored, name)).collect::<Result<_, _>>()?,
@@ -243,7 +243,7 @@ pub fn settable(catalog: &Catalog, view: &str) -> Result<StorePlan, Error> {
 }
 
 /// All views that have rows in the online store.
-fn stored_views(catalog: &Catalog) -> Result<Vec<Arc<OnlineView>>, Error> {
+fn online_views(catalog: &Catalog) -> Result<Vec<Arc<OnlineView>>, Error> {
     let mut stored = Vec::new();
     for view in catalog.views.values() {
         if let View::Feature(view) = view

@@ -14,7 +14,7 @@ use hyper::Method;
 use lockstep::app::{Project, Servers};
 use lockstep::backend::Backend;
 use lockstep::clock::Steady;
-use lockstep::online::guarded::GuardedStore;
+use lockstep::online::guarded::{GuardedStore, Parts};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -42,7 +42,7 @@ async fn world() -> World {
     let store = Faulty::new();
     let backend = Arc::new(Backend::new("faulty", Steady::default()));
     Arc::get_mut(&mut gateway).expect("nobody else has it").online =
-        Arc::new(GuardedStore::new(Arc::clone(&store) as _, backend));
+        Arc::new(GuardedStore::new(Arc::clone(&store) as _, Parts::One, backend));
     let servers = Servers::start(&project, gateway).await.expect("free ports");
     seed(servers.http).await;
     World { _folder: folder, store, servers }

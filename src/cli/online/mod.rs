@@ -1,5 +1,6 @@
 //! `lockstep online`: the online store by hand, and how it is.
 
+mod copy;
 mod delete;
 mod health;
 mod set;
@@ -26,6 +27,8 @@ pub(super) enum Command {
     Health,
     /// Show what the online store holds of its views
     Stats(stats::Arguments),
+    /// Move the rows to another layout of Redis, while they are served
+    Copy(copy::Arguments),
 }
 
 pub(super) async fn run(context: &Context, command: &Command) -> Result<Outcome, Failure> {
@@ -34,6 +37,7 @@ pub(super) async fn run(context: &Context, command: &Command) -> Result<Outcome,
         Command::Delete(arguments) => delete::run(context, arguments).await,
         Command::Health => health::run(context).await,
         Command::Stats(arguments) => stats::run(context, arguments).await,
+        Command::Copy(arguments) => copy::run(context, arguments).await,
     }
 }
 

@@ -49,7 +49,7 @@ mod tests;
 
 pub(crate) use decode::RowsDecoder;
 pub(crate) use encode::RowEncoder;
-pub(crate) use newer::{Position, Version};
+pub(crate) use newer::{NO_CREATED_TIME, Position, Version};
 pub(crate) use schema::RowSchema;
 pub(crate) use tally::Tally;
 

@@ -5,7 +5,7 @@
 use std::cmp::Ordering;
 
 /// Stands for "no created time"; sorts before every time, as it should.
-pub(super) const NO_CREATED_TIME: i64 = i64::MIN;
+pub(crate) const NO_CREATED_TIME: i64 = i64::MIN;
 
 /// What decides which row of an entity is the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

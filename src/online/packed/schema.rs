@@ -94,6 +94,11 @@ impl RowSchema {
             && self.join_keys.iter().zip(&view.join_keys).all(|(column, field)| column.is(field))
     }
 
+    /// Whether rows of the schema with this id describe the same entities.
+    pub fn describes_entities_of_id(&self, id: u64) -> bool {
+        self.id.to_le_bytes()[..ENTITY_BYTES] == id.to_le_bytes()[..ENTITY_BYTES]
+    }
+
     /// Whether rows of this schema have this feature, by name and type.
     pub fn has(&self, field: &Field) -> bool {
         self.features.iter().any(|column| column.is(field))

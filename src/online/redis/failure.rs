@@ -60,21 +60,6 @@ impl Failure {
         Self::Unreachable { server: server.clone(), outage, detail: detail.into() }
     }
 
-    /// Whether the part of Redis that was asked cannot answer now, while other parts may.
-    pub fn is_outage(&self) -> bool {
-        matches!(
-            self,
-            Self::Late
-                | Self::Unreachable { .. }
-                | Self::Busy { .. }
-                | Self::Loading { .. }
-                | Self::ClusterDown { .. }
-                | Self::TryAgain { .. }
-                | Self::Moved { .. }
-                | Self::Ask { .. }
-        )
-    }
-
     /// What an error reply of `server` means.
     pub fn of_reply(server: &Address, error: &ServerError) -> Self {
         let detail = error.details().unwrap_or_default().to_owned();

@@ -145,9 +145,10 @@ impl Link {
         Ok(known.nodes.iter().map(|node| Primary { node: Arc::clone(node) }).collect())
     }
 
-    /// Looks up which servers there are, whatever is known.
-    pub async fn look_again(&self, deadline: Deadline) -> Result<(), Failure> {
-        self.directory.look_up(&self.directory.current(), deadline).await.map(|_| ())
+    /// As `primaries`, after a look whether they are still the same.
+    pub async fn primaries_now(&self, deadline: Deadline) -> Result<Vec<Primary>, Failure> {
+        let known = self.directory.look_up(&self.directory.current(), deadline).await?;
+        Ok(known.nodes.iter().map(|node| Primary { node: Arc::clone(node) }).collect())
     }
 
     fn group(&self, known: &Arc<Known>, open: Vec<Open>, answers: &mut [Answer]) -> Vec<(Arc<Node>, Vec<Open>)> {

@@ -3,6 +3,13 @@
 //! The packed layout owns its keys: nobody else may write them, and its buckets may never change. So it leaves a hash
 //! that names project, layout, format and buckets, and refuses a database that says something else, or that is full of
 //! somebody's keys and says nothing. The other layouts share their keys with other programs and leave no mark.
+//!
+//! # What the mark says while a project moves to another layout
+//! That packed rows of the project lie here, not that they are the ones that are served: `lockstep.yaml` alone says that.
+//! So packed rows may stand beside hashes under one prefix; none of their keys are equal. A copy to the packed layout
+//! leaves the mark although the database is full of keys, because its user has named them: they are what it copies. From
+//! then on a gateway with the packed layout starts there, and not before, so nobody serves from a place that no copy has
+//! been to. A project that moves away leaves the mark with its rows, and may come back to them.
 
 use redis::Value;
 
@@ -23,10 +30,7 @@ pub(super) async fn check(link: &Link, settings: &Settings, deadline: Deadline) 
     if settings.layout != Layout::Packed {
         return Ok(());
     }
-    let buckets = limits::REDIS_BUCKETS.to_string();
-    let ours =
-        [("project", settings.project.as_str()), ("layout", "packed"), ("format", FORMAT), ("buckets", &buckets)];
-    let key = format!("{}lockstep:store", settings.prefix);
+    let (key, ours) = (key(settings), ours(settings));
     if read(link, &key, deadline).await?.is_empty() {
         if !settings.shared {
             check_empty(link, deadline).await?;
@@ -38,6 +42,39 @@ pub(super) async fn check(link: &Link, settings: &Settings, deadline: Deadline) 
         }
     }
     let there = read(link, &key, deadline).await?;
+    compare(link, &key, &there, &ours)
+}
+
+/// As [`check`], of a database that a copy takes rows from: it is not made ours, it must be.
+pub(super) async fn check_source(link: &Link, settings: &Settings, deadline: Deadline) -> Result<(), Error> {
+    check_mode(link, deadline).await?;
+    if settings.layout != Layout::Packed {
+        return Ok(());
+    }
+    let key = key(settings);
+    let there = read(link, &key, deadline).await?;
+    if there.is_empty() {
+        let detail = format!("{} has no {key}, so there are no packed rows to copy; correct the prefix", name_of(link));
+        return Err(Error::Setup { detail });
+    }
+    compare(link, &key, &there, &ours(settings))
+}
+
+fn key(settings: &Settings) -> String {
+    format!("{}lockstep:store", settings.prefix)
+}
+
+/// What the marker of these settings says.
+fn ours(settings: &Settings) -> [(&'static str, String); 4] {
+    [
+        ("project", settings.project.clone()),
+        ("layout", "packed".to_owned()),
+        ("format", FORMAT.to_owned()),
+        ("buckets", limits::REDIS_BUCKETS.to_string()),
+    ]
+}
+
+fn compare(link: &Link, key: &str, there: &[(String, String)], ours: &[(&str, String)]) -> Result<(), Error> {
     for (fact, value) in ours {
         let found = there.iter().find(|(name, _)| name == fact).map_or("nothing", |(_, value)| value.as_str());
         if found != value {

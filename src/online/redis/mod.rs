@@ -4,6 +4,7 @@
 //! have and what their bytes mean, and nothing of servers. The store puts the two together.
 
 mod columns;
+mod copy;
 mod failure;
 mod feast;
 mod fields;
@@ -18,6 +19,7 @@ mod schemas;
 mod script;
 mod settings;
 mod tracking;
+mod whole;
 
 #[cfg(test)]
 #[path = "../../../tests/servers/redis.rs"]
@@ -29,12 +31,14 @@ use std::sync::{Arc, Weak};
 use arrow::array::ArrayRef;
 use async_trait::async_trait;
 
+pub use copy::{Copied, CopiedView, Copying, copy};
 pub use settings::{Address, Expiry, Layout, Login, Mode, Secret, Server, Settings, Tls, TlsClient};
 
 use super::{ChangeListener, Error, Health, OnlineStore, OnlineView, Read, ViewStatistics, Written};
 use crate::batch::{FeatureRows, StoredRows};
 use crate::clock::{Clock, Deadline};
 use link::{Link, Primary};
+use whole::WholeRows;
 
 /// The newest rows of one project, in Redis.
 #[derive(Debug)]
@@ -90,6 +94,20 @@ fn rows(settings: &Settings) -> Box<dyn Rows> {
             Box::new(feast::rows(project, version, &settings.prefix, settings.expire.clone()))
         }
     }
+}
+
+/// Whether a store of these settings can hold these views together; asks no server. An error names the view, what is in
+/// the way and what to do.
+pub fn check(settings: &Settings, views: &[Arc<OnlineView>]) -> Result<(), Error> {
+    for named in settings.expire.views.keys() {
+        if !views.iter().any(|view| view.name == *named) {
+            let known: Vec<&str> = views.iter().map(|view| view.name.as_str()).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let detail = format!("online_store.views names {named}, which is no stored view; those are: {known}");
+            return Err(Error::Setup { detail });
+        }
+    }
+    rows(settings).check(views)
 }
 
 #[async_trait]
@@ -155,6 +173,25 @@ trait Rows: fmt::Debug + Send + Sync {
         deadline: Deadline,
     ) -> Result<Written, Error>;
 
+    /// As `write`; but of rows that tie the stored one stays, unless it was written with other features or by another
+    /// transform, and no progress is noted.
+    async fn write_newer(
+        &self,
+        link: &Link,
+        view: &Arc<OnlineView>,
+        rows: &FeatureRows,
+        deadline: Deadline,
+    ) -> Result<Written, Error>;
+
+    /// All that there is of the rows under these join keys, tombstones too, as far as the layout has room for it.
+    async fn take(
+        &self,
+        link: &Link,
+        view: &Arc<OnlineView>,
+        keys: &[ArrayRef],
+        deadline: Deadline,
+    ) -> Result<WholeRows, Error>;
+
     async fn progress(
         &self,
         link: &Link,
@@ -194,6 +231,9 @@ trait Rows: fmt::Debug + Send + Sync {
 pub struct Page {
     /// Positions in the asked views, and join keys in each view's order; no view without keys.
     pub keys: Vec<(usize, Vec<ArrayRef>)>,
+    /// Keys of the server that look like those of rows, and how many of them are of none of the asked views.
+    pub scanned: u64,
+    pub of_no_view: u64,
     /// Where the next page begins; none after the last one.
     pub next: Option<u64>,
 }

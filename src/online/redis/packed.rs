@@ -20,6 +20,7 @@ mod positions;
 mod read;
 mod scan;
 mod statistics;
+mod take;
 mod write;
 
 #[cfg(test)]
@@ -27,6 +28,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
 use async_trait::async_trait;
 
 use super::key;
@@ -34,6 +36,7 @@ use super::link::{Link, Primary};
 use super::schemas::Schemas;
 use super::script::Script;
 use super::settings::Settings;
+use super::whole::WholeRows;
 use super::{Expiry, Page, Rows};
 use crate::batch::{FeatureRows, StoredRows};
 use crate::clock::Deadline;
@@ -46,6 +49,7 @@ pub(super) struct Packed {
     prefix: Arc<str>,
     expire: Expiry,
     write: Script,
+    write_newer: Script,
     advance: Script,
     schemas: Schemas,
     positions: Positions,
@@ -56,7 +60,16 @@ impl Packed {
         Self {
             prefix: settings.prefix.as_str().into(),
             expire: settings.expire.clone(),
-            write: Script::new(concat!(include_str!("packed/watermark.lua"), include_str!("packed/write.lua"))),
+            write: Script::new(concat!(
+                "local keeps_ties = false\n",
+                include_str!("packed/watermark.lua"),
+                include_str!("packed/write.lua")
+            )),
+            write_newer: Script::new(concat!(
+                "local keeps_ties = true\n",
+                include_str!("packed/watermark.lua"),
+                include_str!("packed/write.lua")
+            )),
             advance: Script::new(concat!(include_str!("packed/watermark.lua"), include_str!("packed/advance.lua"))),
             schemas: Schemas::new(&settings.prefix),
             positions: Positions::default(),
@@ -92,6 +105,26 @@ impl Rows for Packed {
         deadline: Deadline,
     ) -> Result<Written, Error> {
         self.write_batch(link, view, rows, deadline).await
+    }
+
+    async fn write_newer(
+        &self,
+        link: &Link,
+        view: &Arc<OnlineView>,
+        rows: &FeatureRows,
+        deadline: Deadline,
+    ) -> Result<Written, Error> {
+        self.write_newer_batch(link, view, rows, deadline).await
+    }
+
+    async fn take(
+        &self,
+        link: &Link,
+        view: &Arc<OnlineView>,
+        keys: &[ArrayRef],
+        deadline: Deadline,
+    ) -> Result<WholeRows, Error> {
+        self.take_all(link, view, keys, deadline).await
     }
 
     async fn progress(

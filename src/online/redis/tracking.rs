@@ -83,8 +83,7 @@ async fn listen(link: &Arc<Link>, prefixes: &[Vec<u8>], ears: &Arc<Ears>) -> Res
     let server = link.server();
     let deadline = Deadline::after(server.connect_timeout + server.response_timeout);
     // Nothing else asks where there is no traffic.
-    link.look_again(deadline).await?;
-    let primaries = link.primaries(deadline).await?;
+    let primaries = link.primaries_now(deadline).await?;
     try_join_all(primaries.iter().map(|primary| listen_to(primary, prefixes, ears, deadline))).await
 }
 
@@ -127,11 +126,7 @@ async fn until_lost(link: &Link, connections: &Connections, ears: &Ears) -> Opti
             return None;
         }
         let deadline = Deadline::after(link.server().response_timeout);
-        let looked = match link.look_again(deadline).await {
-            Ok(()) => link.primaries(deadline).await,
-            Err(failure) => Err(failure),
-        };
-        let primaries = match looked {
+        let primaries = match link.primaries_now(deadline).await {
             Ok(primaries) => primaries,
             Err(failure) => return Some(failure),
         };

@@ -20,6 +20,7 @@ use super::glob;
 use super::schemas::Schemas;
 use super::script::Script;
 use super::settings::Expiry;
+use super::whole::Mark;
 use crate::batch::FeatureRows;
 use crate::online::packed::RowSchema;
 use crate::online::{Error, OnlineView};
@@ -93,6 +94,10 @@ impl Format for Feast {
         }
     }
 
+    fn mark(&self, _fields: &ViewFields, row: Option<&[u8]>) -> Option<Mark> {
+        Some(Mark { event_time: Some(value::read_time(row?)?), ..Mark::default() })
+    }
+
     fn read_value(&self, value: &[u8], column: &mut ColumnBuilder<'_>) -> Result<(), String> {
         value::read(value, column)
     }
@@ -106,6 +111,11 @@ impl Format for Feast {
     }
 
     fn script(&self) -> &Script {
+        &self.script
+    }
+
+    /// The stored row of a tie stays always.
+    fn script_for_newer(&self) -> &Script {
         &self.script
     }
 

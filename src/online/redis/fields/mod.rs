@@ -13,6 +13,7 @@ mod progress;
 mod read;
 mod scan;
 mod statistics;
+mod take;
 mod write;
 
 #[cfg(test)]
@@ -22,6 +23,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use arrow::array::ArrayRef;
 use async_trait::async_trait;
 
 use super::columns::{ColumnBuilder, SourceColumn};
@@ -29,12 +31,14 @@ use super::link::{Link, Primary};
 use super::schemas::Schemas;
 use super::script::Script;
 use super::settings::Expiry;
+use super::whole::{Mark, WholeRows};
 use super::{Page, Rows};
 use crate::batch::{FeatureRows, KeyColumns, StoredRows};
 use crate::clock::Deadline;
 use crate::online::packed::RowSchema;
 use crate::online::{Error, OnlineView, Read, ViewStatistics, Written};
 use progress::Progress;
+use write::Manner;
 
 /// A layout of hashes.
 #[derive(Debug)]
@@ -103,6 +107,9 @@ pub(super) trait Format: fmt::Debug + Send + Sync {
         schemas: &Schemas,
     ) -> Result<Found, String>;
 
+    /// What a row says of itself, from its row field; none where that is no row's, or one of other join keys.
+    fn mark(&self, fields: &ViewFields, row: Option<&[u8]>) -> Option<Mark>;
+
     /// Reads the value of a field. An error says what is wrong with it, as the end of a sentence about the value.
     fn read_value(&self, value: &[u8], column: &mut ColumnBuilder<'_>) -> Result<(), String>;
 
@@ -118,6 +125,9 @@ pub(super) trait Format: fmt::Debug + Send + Sync {
     /// the seconds until the hash expires (0: never), the number of features and their fields. Then for each row: `w`
     /// or, for a tombstone, `d`; what [`Format::push_row`] says; and the values, which a tombstone does not have.
     fn script(&self) -> &Script;
+
+    /// As `script`; but of rows that tie the stored one stays, as [`Rows::write_newer`] says.
+    fn script_for_newer(&self) -> &Script;
 
     fn shared_arguments(&self, fields: &ViewFields) -> Vec<Vec<u8>>;
 
@@ -198,7 +208,27 @@ impl Rows for FieldRows {
         rows: &FeatureRows,
         deadline: Deadline,
     ) -> Result<Written, Error> {
-        self.keep(link, view, rows, deadline).await
+        self.keep(link, view, rows, Manner::InOrder, deadline).await
+    }
+
+    async fn write_newer(
+        &self,
+        link: &Link,
+        view: &Arc<OnlineView>,
+        rows: &FeatureRows,
+        deadline: Deadline,
+    ) -> Result<Written, Error> {
+        self.keep(link, view, rows, Manner::IfNewer, deadline).await
+    }
+
+    async fn take(
+        &self,
+        link: &Link,
+        view: &Arc<OnlineView>,
+        keys: &[ArrayRef],
+        deadline: Deadline,
+    ) -> Result<WholeRows, Error> {
+        self.take_all(link, view, keys, deadline).await
     }
 
     async fn progress(

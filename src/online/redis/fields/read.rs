@@ -24,11 +24,11 @@ pub(super) enum Missing {
 
 /// Questions about the same keys of the same entities: their fields are asked for together.
 #[derive(Debug)]
-struct Group {
+pub(super) struct Group {
     /// Positions among the questions.
     reads: Vec<usize>,
     /// For each key the command that asks for it; none for a key that no hash can have.
-    commands: Vec<Option<usize>>,
+    pub commands: Vec<Option<usize>>,
 }
 
 impl FieldRows {
@@ -65,7 +65,7 @@ impl FieldRows {
     }
 
     /// Rows of a schema that this process has not met are understood after one more question.
-    async fn learn_schemas(
+    pub(super) async fn learn_schemas(
         &self,
         link: &Link,
         reads: &[Read<'_>],
@@ -97,7 +97,7 @@ impl FieldRows {
     }
 
     /// The answer to one question; its fields begin at `at` in every answer of its group.
-    fn rows(
+    pub(super) fn rows(
         &self,
         read: &Read<'_>,
         fields: &ViewFields,
@@ -116,8 +116,9 @@ impl FieldRows {
                 Some(Ok(Value::Array(values))) => values.get(at..at + 1 + read.columns.len()),
                 Some(Ok(_)) => None,
                 Some(Err(failure)) => {
-                    if missing == Missing::Refused || !failure.is_outage() {
-                        return Err(failure.clone().into_error("reading features"));
+                    let error = failure.clone().into_error("reading features");
+                    if missing == Missing::Refused || !is_gone(&error) {
+                        return Err(error);
                     }
                     builder.push_unreachable();
                     continue;
@@ -178,7 +179,7 @@ fn is_gone(error: &Error) -> bool {
 }
 
 /// Brings together what can be asked together, and adds the commands.
-fn group(reads: &[Read<'_>], fields: &[Arc<ViewFields>], commands: &mut Vec<Cmd>) -> Vec<Group> {
+pub(super) fn group(reads: &[Read<'_>], fields: &[Arc<ViewFields>], commands: &mut Vec<Cmd>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (position, read) in reads.iter().enumerate() {
         let is_alike = |group: &&mut Group| {
@@ -220,7 +221,7 @@ fn group(reads: &[Read<'_>], fields: &[Arc<ViewFields>], commands: &mut Vec<Cmd>
     groups
 }
 
-fn text(value: &Value) -> Option<&[u8]> {
+pub(super) fn text(value: &Value) -> Option<&[u8]> {
     match value {
         Value::BulkString(text) => Some(text),
         _ => None,

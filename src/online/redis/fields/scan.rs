@@ -21,16 +21,23 @@ impl FieldRows {
         let scanned = primary.scan(&self.format.pattern(), cursor, deadline).await;
         let (next, redis_keys) = scanned.map_err(|failure| failure.into_error("listing keys"))?;
         let mut keys = Vec::new();
+        let mut is_ours = vec![false; redis_keys.len()];
         for group in by_entity(&fields) {
             let first = &fields[group[0]];
             let mut columns = KeyColumns::new(&first.view.join_keys);
-            let found = redis_keys.iter().filter(|key| first.keys.read(key, &mut columns)).count();
+            let mut found = 0;
+            for (key, is_ours) in redis_keys.iter().zip(&mut is_ours) {
+                let is_key = first.keys.read(key, &mut columns);
+                found += usize::from(is_key);
+                *is_ours |= is_key;
+            }
             if found > 0 {
                 let columns = columns.finish();
                 keys.extend(group.into_iter().map(|view| (view, columns.clone())));
             }
         }
-        Ok(Page { keys, next: (next != 0).then_some(next) })
+        let of_no_view = is_ours.iter().filter(|is_ours| !**is_ours).count() as u64;
+        Ok(Page { keys, scanned: redis_keys.len() as u64, of_no_view, next: (next != 0).then_some(next) })
     }
 }
 

@@ -13,12 +13,22 @@ use crate::clock::Deadline;
 use crate::limits::{REDIS_SCRIPT_BYTES, REDIS_SCRIPT_ROWS, STORED_ROW_BYTES_MAX};
 use crate::online::{Error, OnlineView, Written};
 
+/// Why rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// They are what happened now: the later arrival of a tie wins, and a stream has come so far.
+    InOrder,
+    /// They come from another place of the store: see [`super::Rows::write_newer`].
+    IfNewer,
+}
+
 impl FieldRows {
     pub(super) async fn keep(
         &self,
         link: &Link,
         view: &Arc<OnlineView>,
         rows: &FeatureRows,
+        manner: Manner,
         deadline: Deadline,
     ) -> Result<Written, Error> {
         if deadline.has_passed() {
@@ -33,8 +43,12 @@ impl FieldRows {
             self.schemas.keep(link, view, &fields.schema, deadline).await?;
         }
         let mut done = Written { without_key, ..Written::default() };
+        let script = match manner {
+            Manner::InOrder => self.format.script(),
+            Manner::IfNewer => self.format.script_for_newer(),
+        };
         let asked: Vec<u64> = calls.iter().map(|call| call.keys.len() as u64).collect();
-        for (asked, answer) in asked.into_iter().zip(link.run(self.format.script(), calls, deadline).await) {
+        for (asked, answer) in asked.into_iter().zip(link.run(script, calls, deadline).await) {
             let written = match answer.map_err(|failure| failure.into_error("writing features"))? {
                 Value::Int(written) => u64::try_from(written).unwrap_or(0).min(asked),
                 _ => 0,
@@ -42,7 +56,7 @@ impl FieldRows {
             done.written += written;
             done.older += asked - written;
         }
-        if let Some(origin) = &rows.origin {
+        if let (Some(origin), Manner::InOrder) = (&rows.origin, manner) {
             self.progress.advance(link, view, origin, deadline).await?;
         }
         Ok(done)

@@ -32,6 +32,7 @@ use super::glob;
 use super::schemas::Schemas;
 use super::script::Script;
 use super::settings::Expiry;
+use super::whole::Mark;
 use crate::batch::FeatureRows;
 use crate::clock::Clock;
 use crate::online::packed::RowSchema;
@@ -44,11 +45,17 @@ struct Hash {
     prefix: String,
     clock: Clock,
     script: Script,
+    script_for_newer: Script,
 }
 
 /// Rows as JSON, under keys that begin with `prefix`.
 pub(super) fn rows(prefix: &str, expire: Expiry, clock: Clock) -> FieldRows {
-    let format = Hash { prefix: prefix.to_owned(), clock, script: Script::new(include_str!("write.lua")) };
+    let format = Hash {
+        prefix: prefix.to_owned(),
+        clock,
+        script: Script::new(concat!("local keeps_ties = false\n", include_str!("write.lua"))),
+        script_for_newer: Script::new(concat!("local keeps_ties = true\n", include_str!("write.lua"))),
+    };
     FieldRows::new(Box::new(format), prefix, expire)
 }
 
@@ -105,6 +112,13 @@ impl Format for Hash {
         Ok(Found::Present { event_time: row.event_time_us, schema })
     }
 
+    fn mark(&self, fields: &ViewFields, row: Option<&[u8]>) -> Option<Mark> {
+        match row {
+            Some(row) => Row::parse(row).ok()?.mark(&fields.view),
+            None => Some(Mark::default()),
+        }
+    }
+
     fn read_value(&self, value: &[u8], column: &mut ColumnBuilder<'_>) -> Result<(), String> {
         value::read(value, column)
     }
@@ -119,6 +133,10 @@ impl Format for Hash {
 
     fn script(&self) -> &Script {
         &self.script
+    }
+
+    fn script_for_newer(&self) -> &Script {
+        &self.script_for_newer
     }
 
     fn shared_arguments(&self, fields: &ViewFields) -> Vec<Vec<u8>> {

@@ -7,6 +7,7 @@ use arrow::array::Array;
 use serde::Deserialize;
 
 use super::super::fields::ViewFields;
+use super::super::whole::Mark;
 use crate::batch::FeatureRows;
 use crate::online::OnlineView;
 
@@ -22,6 +23,9 @@ pub(super) struct Row<'a> {
     digest: Option<Cow<'a, str>>,
     #[serde(default)]
     deleted: bool,
+    created_time_us: Option<i64>,
+    partition: Option<u32>,
+    offset: Option<u64>,
 }
 
 impl<'a> Row<'a> {
@@ -46,6 +50,16 @@ impl<'a> Row<'a> {
         !self.deleted
             && self.keys.as_ref().is_none_or(|keys| *keys == keys_of(view))
             && (is_foreign || self.digest.as_deref() == digest.as_deref())
+    }
+
+    /// None where the row describes other entities than the view.
+    pub fn mark(&self, view: &OnlineView) -> Option<Mark> {
+        self.keys.as_ref().is_none_or(|keys| *keys == keys_of(view)).then_some(Mark {
+            event_time: Some(self.event_time_us),
+            created_time: self.created_time_us,
+            position: self.partition.zip(self.offset),
+            deleted: self.deleted,
+        })
     }
 
     /// What the script gets of a row in front of its values.

@@ -17,14 +17,14 @@ use crate::online::{Error, Read};
 const DOING: &str = "reading features";
 
 /// The commands that ask for every key that is not null.
-struct Asked {
+pub(super) struct Asked {
     commands: Vec<Cmd>,
     /// Which command asks for a key, in the order of the questions; empty where there is one command.
     command_of: Vec<u16>,
 }
 
 /// What the commands found: their values in the order of their keys, or why there are none.
-type Found = Vec<Result<Vec<Value>, Failure>>;
+pub(super) type Found = Vec<Result<Vec<Value>, Failure>>;
 
 /// Why rows cannot be decoded.
 enum Stop {
@@ -120,7 +120,7 @@ impl Packed {
         }
     }
 
-    async fn find(&self, link: &Link, reads: &[Read<'_>], deadline: Deadline) -> (Asked, Found) {
+    pub(super) async fn find(&self, link: &Link, reads: &[Read<'_>], deadline: Deadline) -> (Asked, Found) {
         let mut asked = if link.is_cluster() { self.ask_by_bucket(reads) } else { self.ask_at_once(reads) };
         let answers = link.call(std::mem::take(&mut asked.commands), deadline).await;
         (asked, answers.into_iter().map(values).collect())
@@ -173,7 +173,7 @@ impl Packed {
         reads.iter().map(of_read).sum::<usize>() + "MGET".len()
     }
 
-    async fn decode_found(
+    pub(super) async fn decode_found(
         &self,
         link: &Link,
         reads: &[Read<'_>],
@@ -253,6 +253,13 @@ impl Packed {
             rows.push(StoredRows { unreachable, ..decoder.finish()? });
         }
         Ok(rows)
+    }
+}
+
+impl Asked {
+    /// The command that asks for each key that is not null, in order.
+    pub fn commands_of_keys(&self) -> impl Iterator<Item = usize> {
+        self.command_of.iter().map(|command| usize::from(*command)).chain(std::iter::repeat(0))
     }
 }
 

@@ -24,17 +24,25 @@ impl Packed {
         let (next, redis_keys) = scanned.map_err(|failure| failure.into_error("listing keys"))?;
         let mut found: Vec<Option<KeyColumns>> = views.iter().map(|_| None).collect();
         let mut values = Vec::new();
+        let scanned = redis_keys.len() as u64;
+        let mut of_no_view = 0;
         for redis_key in &redis_keys {
-            let Some((name, key)) = row_of(&self.prefix, redis_key) else { continue };
-            let Some(view) = views.iter().position(|view| view.name == name) else { continue };
+            let row = row_of(&self.prefix, redis_key);
+            let of_view = |(name, key)| Some((views.iter().position(|view| view.name == name)?, key));
+            let Some((view, key)) = row.and_then(of_view) else {
+                of_no_view += 1;
+                continue;
+            };
             let join_keys = &views[view].join_keys;
             values.clear();
             // A row of other join keys is not there for anybody.
             if key_values(join_keys, key, &mut values) {
                 found[view].get_or_insert_with(|| KeyColumns::new(join_keys)).push(&values);
+            } else {
+                of_no_view += 1;
             }
         }
         let keys = found.into_iter().enumerate().filter_map(|(view, keys)| Some((view, keys?.finish()))).collect();
-        Ok(Page { keys, next: (next != 0).then_some(next) })
+        Ok(Page { keys, scanned, of_no_view, next: (next != 0).then_some(next) })
     }
 }

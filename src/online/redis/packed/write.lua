@@ -3,6 +3,8 @@
 -- KEYS: with a watermark its hash first; then one key per row.
 -- ARGV: ms that rows stay, ms that tombstones stay ('' is for ever), field of the watermark ('' is none), new
 --   watermark, the watermark that must be there ('' is any); then one row per key.
+-- `keeps_ties` is set by who loads this: then the stored row of a tie stays, and only what other columns or another
+--   transform made is replaced; so a copy of rows never undoes what was written to both places.
 -- Gives {written, older}; and as a third a key that holds something else than a row, at which it stopped.
 local unpack, byte, sub, call = struct.unpack, string.byte, string.sub, redis.call
 local rows_ms, tombstones_ms, field = ARGV[1], ARGV[2], ARGV[3]
@@ -18,12 +20,14 @@ local function stays(key, old, new)
   if old_event ~= new_event then return old_event > new_event end
   if old_created_high ~= new_created_high then return old_created_high > new_created_high end
   if old_created ~= new_created then return old_created > new_created end
-  if bit.band(byte(old, 2), byte(new, 2), 2) == 0 then return false end
+  local ties_stay = keeps_ties and (byte(old, 2) > 3 or sub(old, 3, 18) == sub(new, 3, 18))
+  if bit.band(byte(old, 2), byte(new, 2), 2) == 0 then return ties_stay end
   local old_partition, old_offset, old_offset_high = unpack('<I4I4I4', call('GETRANGE', key, '-12', '-1'))
   local new_partition, new_offset, new_offset_high = unpack('<I4I4I4', new, #new - 11)
   if old_partition ~= new_partition then return old_partition > new_partition end
   if old_offset_high ~= new_offset_high then return old_offset_high > new_offset_high end
-  return old_offset > new_offset
+  if old_offset ~= new_offset then return old_offset > new_offset end
+  return ties_stay
 end
 
 local written, older = 0, 0

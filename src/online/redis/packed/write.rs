@@ -61,7 +61,7 @@ impl Packed {
         rows: &FeatureRows,
         deadline: Deadline,
     ) -> Result<Written, Error> {
-        let batch = self.encode(link, view, rows).await?;
+        let batch = self.encode(view, rows, link.is_cluster() || rows.origin.is_some()).await?;
         if deadline.has_passed() {
             return Err(Error::Late);
         }
@@ -75,7 +75,7 @@ impl Packed {
         let (schema, without_key) = (Arc::clone(&batch.schema), batch.without_key);
         let is_known = self.schemas.known().contains_key(&schema.id);
         let keep_schema = self.schemas.keep(link, view, &schema, deadline);
-        let send = self.send(link, view, batch, progress.as_ref(), deadline);
+        let send = self.send(link, view, batch, &self.write, progress.as_ref(), deadline);
         let written = if is_known {
             // Only a store that has lost its schemas gets rows and schema at the same time.
             let (kept, written) = tokio::join!(keep_schema, send);
@@ -87,6 +87,21 @@ impl Packed {
         if let Some((origin, after)) = origin.zip(after) {
             self.positions.end(&view.name, origin, after);
         }
+        Ok(Written { without_key, ..written })
+    }
+
+    /// Writes what is newer than what is there, and moves no watermark: these rows are no stretch of their stream.
+    pub(super) async fn write_newer_batch(
+        &self,
+        link: &Link,
+        view: &Arc<OnlineView>,
+        rows: &FeatureRows,
+        deadline: Deadline,
+    ) -> Result<Written, Error> {
+        let batch = self.encode(view, rows, link.is_cluster()).await?;
+        let without_key = batch.without_key;
+        self.schemas.keep(link, view, &batch.schema, deadline).await?;
+        let written = self.send(link, view, batch, &self.write_newer, None, deadline).await?;
         Ok(Written { without_key, ..written })
     }
 
@@ -123,8 +138,7 @@ impl Packed {
     }
 
     /// Encodes all rows; a large batch on a thread of its own.
-    async fn encode(&self, link: &Link, view: &Arc<OnlineView>, rows: &FeatureRows) -> Result<Batch, Error> {
-        let by_bucket = link.is_cluster() || rows.origin.is_some();
+    async fn encode(&self, view: &Arc<OnlineView>, rows: &FeatureRows, by_bucket: bool) -> Result<Batch, Error> {
         if rows.rows() <= REDIS_INLINE_ROWS_MAX {
             return Batch::encode(&self.prefix, view, rows, by_bucket);
         }
@@ -140,6 +154,7 @@ impl Packed {
         link: &Link,
         view: &OnlineView,
         batch: Batch,
+        script: &Script,
         progress: Option<&Progress<'_>>,
         deadline: Deadline,
     ) -> Result<Written, Error> {
@@ -151,7 +166,7 @@ impl Packed {
                 .into_iter()
                 .map(|part| self.call(part, &rows_ms, &tombstones_ms, progress))
                 .collect();
-            for reply in self.run(link, &self.write, calls, deadline).await? {
+            for reply in self.run(link, script, calls, deadline).await? {
                 let (in_call, foreign_key) = counts(&reply).ok_or_else(|| unexpected(DOING, &reply))?;
                 if let Some(key) = foreign_key {
                     return Err(Error::ForeignValue { view: view.name.clone(), key: key.escape_ascii().to_string() });
