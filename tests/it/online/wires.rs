@@ -190,7 +190,7 @@ fn wrong_words_are_refused_by_the_command_line() {
         (&["set", "customer_orders", "customer_id=1", "amount=1", "amount=2"], 2, "amount came twice"),
         (&["set", "customer_orders", "customer_id=1", "amount"], 2, "write it as name=value"),
         (&["set", "customer_orders", "amount=1"], 2, "column customer_id is missing"),
-        (&["set", "customer_orders", "--rows", "nope.parquet"], 9, "nope.parquet"),
+        (&["set", "customer_orders", "--rows", "nope.parquet"], 3, "nope.parquet"),
         (&["delete", "customer_orders"], 2, "column customer_id is missing"),
         (&["delete", "customer_orders", "amount=1"], 2, "amount is no join key of customer_orders"),
         (&["delete", "customer_orders", "customer_id=1", "--feature", "amout"], 3, "no feature amout"),
