@@ -129,7 +129,7 @@ fn over_the_command_line(store: Store) {
     };
     assert_eq!(get(), (json!(12.5), json!(2.0)));
     let older = succeed(folder, &[&row[..], &["--event-time", "2016-12-31"]].concat());
-    assert_eq!(older.trim(), "older, not written: last_ride, identity has a newer row");
+    assert_eq!(older.trim(), "older, not written: last_ride has a newer row");
 
     let key = ["online", "delete", "last_ride", "company=Flash Cab"];
     assert_eq!(json_of(folder, &[&key[..], &["--feature", "tip"]].concat())["outcome"], "deleted");
@@ -137,7 +137,7 @@ fn over_the_command_line(store: Store) {
     let null = succeed(folder, &[&key[..], &["--feature", "tip"]].concat());
     assert!(null.starts_with("tip was null already (the row is from "), "{null}");
     let stays = succeed(folder, &[&key[..], &["--event-time", "2016-12-31"]].concat());
-    assert!(stays.starts_with("older, not deleted: the row in last_ride, identity is from "), "{stays}");
+    assert!(stays.starts_with("older, not deleted: the row in last_ride is from "), "{stays}");
 
     let stats = succeed(folder, &["online", "stats"]);
     assert!(stats.lines().any(|line| line.starts_with("last_ride ") && line.contains(" 1 ")), "{stats}");
