@@ -1,6 +1,6 @@
 //! READ FIRST. The four ways of a row through the gateway, one function each, read from top to bottom:
 //! [`serve`], [`sync`], [`ingest`] and [`train`]. All of them compute with [`derive`], so a feature is computed in one
-//! way only.
+//! way only. [`online`] is what people do to stored rows by hand; it writes as `ingest` does.
 
 mod derive;
 pub mod ingest;

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use crate::servers::Redis;
 
-/// Two kinds of source: one without and one with a created time. The second view is derived at sync, the last at
-/// request.
+/// A source without and one with a created time; a derived view that is stored, and one that is computed when it is
+/// asked for.
 pub const DEFINITIONS: &str = "
 entities: [{name: company, join_keys: [{name: company, type: string}]}]
 sources:

@@ -41,16 +41,17 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Outc
 
 fn report(deleted: &Deleted, feature: Option<&str>) -> String {
     let views = deleted.views.join(", ");
+    let view = deleted.views.first().map_or("", String::as_str);
     let row = deleted.event_time.as_deref().unwrap_or_default();
     match (deleted.outcome, feature) {
         (DeleteOutcome::Deleted, None) => format!("deleted from {views} (the row was from {row})"),
         (DeleteOutcome::Deleted, Some(feature)) => format!("{feature} deleted from {views} (the row is from {row})"),
-        (DeleteOutcome::Absent, None) => format!("{views} had no such entity; older rows stay away from now on"),
-        (DeleteOutcome::Absent, Some(_)) => format!("{views} has no such entity; nothing was deleted"),
+        (DeleteOutcome::Absent, None) => format!("{view} had no such entity; older rows stay away from now on"),
+        (DeleteOutcome::Absent, Some(_)) => format!("{view} has no such entity; nothing was deleted"),
         (DeleteOutcome::AlreadyNull, _) => {
             format!("{} was null already (the row is from {row})", feature.unwrap_or_default())
         }
-        (DeleteOutcome::Older, None) => format!("older, not deleted: the row in {views} is from {row}"),
-        (DeleteOutcome::Older, Some(_)) => format!("not deleted: newer rows keep coming to {views}; try again"),
+        (DeleteOutcome::Older, None) => format!("older, not deleted: the row in {view} is from {row}"),
+        (DeleteOutcome::Older, Some(_)) => format!("not deleted: newer rows keep coming to {view}; try again"),
     }
 }

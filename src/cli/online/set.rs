@@ -79,7 +79,9 @@ async fn set_all(
 fn report(done: &Set) -> String {
     let views = done.views.join(", ");
     match (done.rows, done.rows_older) {
-        (1, 1) => format!("older, not written: {views} has a newer row"),
+        (1, 1) => {
+            format!("older, not written: {} has a newer row", done.views.first().map_or("", String::as_str))
+        }
         (rows, 0) => format!("{rows} rows set in {views}"),
         (rows, older) => format!("{} of {rows} rows set in {views}; {older} older, not written", done.rows_written),
     }
