@@ -93,7 +93,7 @@ pub struct SetRequest<'a> {
 /// What a set did, as `flow::online::Set` is written.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(not(test), expect(dead_code, reason = "describes what `flow::online` writes"))]
+#[expect(dead_code, reason = "describes what `flow::online` writes")]
 pub struct RowsSet {
     /// The views that got the rows, derived ones included.
     pub views: Vec<String>,
@@ -106,7 +106,7 @@ pub struct RowsSet {
 /// What a delete did, as `flow::online::Deleted` is written.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(not(test), expect(dead_code, reason = "describes what `flow::online` writes"))]
+#[expect(dead_code, reason = "describes what `flow::online` writes")]
 pub struct RowDeleted {
     /// `deleted`; `absent`, there was no row; `already_null`, the feature had no value; `older`, the row is newer and
     /// stays.
@@ -120,7 +120,7 @@ pub struct RowDeleted {
 /// How the online store is, as `flow::online::StoreHealth` is written.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(not(test), expect(dead_code, reason = "describes what `flow::online` writes"))]
+#[expect(dead_code, reason = "describes what `flow::online` writes")]
 pub struct StoreHealth {
     /// What the store is and where.
     pub store: String,
@@ -131,7 +131,7 @@ pub struct StoreHealth {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(not(test), expect(dead_code, reason = "describes what `flow::online` writes"))]
+#[expect(dead_code, reason = "describes what `flow::online` writes")]
 pub struct StoreStatistics {
     pub views: Vec<StoredView>,
 }
@@ -139,7 +139,7 @@ pub struct StoreStatistics {
 /// What the online store holds of one view, as `flow::online::StoredView` is written.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(not(test), expect(dead_code, reason = "describes what `flow::online` writes"))]
+#[expect(dead_code, reason = "describes what `flow::online` writes")]
 pub struct StoredView {
     pub view: String,
     pub keys: u64,
@@ -157,7 +157,7 @@ pub struct StoredView {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(not(test), expect(dead_code, reason = "describes what `flow::online` writes"))]
+#[expect(dead_code, reason = "describes what `flow::online` writes")]
 pub struct Coverage {
     pub feature: String,
     /// Rows that have a value.

@@ -215,7 +215,7 @@ async fn a_row_of_fewer_features_is_replaced_by_an_equal_one_of_todays() {
         assert_eq!(counts(&copied(&from, &to, &[Arc::clone(&new)]).await), [(1, 1, 0)]);
         let there = read(&store(&to), &new, &ids(&new, &[Some(0)])).await;
         assert_eq!(there.columns, rows.features);
-        assert_eq!(counts(&copied(&from, &to, &[new.clone()]).await), [(1, 0, 1)]);
+        assert_eq!(counts(&copied(&from, &to, std::slice::from_ref(&new)).await), [(1, 0, 1)]);
     }
 }
 
