@@ -12,7 +12,7 @@ use crate::command::{Up, command, json_of, refused, run, succeed};
 use crate::shop::{SHOP, shop, shop_of, synced_shop};
 use crate::world::{built_plugins, repository};
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "quickstart",
     "init",
     "plan",
@@ -24,6 +24,7 @@ const COMMANDS: [&str; 15] = [
     "get",
     "train",
     "push",
+    "online",
     "parity",
     "plugin",
     "schema",
@@ -44,9 +45,20 @@ fn the_help_of_every_command_has_an_example() {
         .collect();
     assert_eq!(named, COMMANDS, "the list of this test and that of the binary");
     for name in COMMANDS {
-        let words = if name == "plugin" { vec!["plugin", "inspect", "--help"] } else { vec![name, "--help"] };
-        let help = succeed(folder.path(), &words);
-        assert!(help.contains("\nExample") && help.contains(&format!("lockstep {}", words[0])), "{name}: {help}");
+        let under: &[&str] = match name {
+            "plugin" => &["inspect"],
+            "online" => &["set", "delete", "health", "stats"],
+            _ => &[],
+        };
+        let of = |words: &[&str]| {
+            let help = succeed(folder.path(), &[words, &["--help"]].concat());
+            let example = format!("lockstep {}", words.join(" "));
+            assert!(help.contains("\nExample") && help.contains(&example), "{words:?}: {help}");
+        };
+        match under {
+            [] => of(&[name]),
+            under => under.iter().for_each(|word| of(&[name, word])),
+        }
     }
 }
 
