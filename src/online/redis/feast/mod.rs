@@ -37,7 +37,7 @@ struct Feast {
 /// The rows of a project of Feast's. `prefix` begins the keys that Feast does not know, such as the progress of streams.
 pub(super) fn rows(project: &str, version: KeyVersion, prefix: &str, expire: Expiry) -> FieldRows {
     let format = Feast { project: project.to_owned(), version, script: Script::new(include_str!("write.lua")) };
-    FieldRows::new(Box::new(format), prefix, expire)
+    FieldRows::new(Box::new(format), "feast", prefix, expire)
 }
 
 impl Format for Feast {

@@ -140,11 +140,11 @@ pub(super) trait Format: fmt::Debug + Send + Sync {
 
 impl FieldRows {
     /// `prefix` begins the keys that are ours and not the layout's.
-    pub fn new(format: Box<dyn Format>, prefix: &str, expire: Expiry) -> Self {
+    pub fn new(format: Box<dyn Format>, layout: &str, prefix: &str, expire: Expiry) -> Self {
         Self {
             format,
             expire,
-            progress: Progress::new(prefix),
+            progress: Progress::new(prefix, layout),
             schemas: Schemas::new(prefix),
             views: RwLock::default(),
         }

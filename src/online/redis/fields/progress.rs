@@ -1,4 +1,4 @@
-//! How far each partition of a stream has come: the hash `<prefix>wm:<view>`, `<stream>/<partition>` → the last offset.
+//! How far each partition of a stream has come: the hash `<prefix>wm:<layout>:<view>`, `<stream>/<partition>` → the last offset.
 
 use redis::Value;
 
@@ -19,13 +19,15 @@ return 1
 
 #[derive(Debug)]
 pub(super) struct Progress {
+    /// Of the keys of the hashes.
     prefix: String,
     advance: Script,
 }
 
 impl Progress {
-    pub fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned(), advance: Script::new(ADVANCE) }
+    /// Layouts count for themselves: what was written to one is not there in another.
+    pub fn new(prefix: &str, layout: &str) -> Self {
+        Self { prefix: format!("{prefix}wm:{layout}:"), advance: Script::new(ADVANCE) }
     }
 
     pub async fn of(
@@ -68,7 +70,7 @@ impl Progress {
     }
 
     fn key(&self, view: &OnlineView) -> Vec<u8> {
-        format!("{}wm:{}", self.prefix, view.name).into_bytes()
+        format!("{}{}", self.prefix, view.name).into_bytes()
     }
 }
 

@@ -170,7 +170,7 @@ async fn a_row_of_the_layout_hash_is_what_its_documentation_shows() {
     });
     assert_eq!(row, expected);
     assert!(redis.ask(&["HGET", "t:lockstep:schemas", schema]).contains("\"clicks\""));
-    assert_eq!(redis.ask(&["HGET", "t:wm:totals", "clicks/1"]), "42");
+    assert_eq!(redis.ask(&["HGET", "t:wm:hash:totals", "clicks/1"]), "42");
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ pub(super) fn rows(prefix: &str, expire: Expiry, clock: Clock) -> FieldRows {
         script: Script::new(concat!("local keeps_ties = false\n", include_str!("write.lua"))),
         script_for_newer: Script::new(concat!("local keeps_ties = true\n", include_str!("write.lua"))),
     };
-    FieldRows::new(Box::new(format), prefix, expire)
+    FieldRows::new(Box::new(format), "hash", prefix, expire)
 }
 
 impl Format for Hash {
