@@ -327,12 +327,12 @@ pub fn bytes(columns: &[ArrayRef]) -> usize {
 }
 
 /// The same column with every row where `keep` is false nulled.
+///
+/// # Panics
+/// If `keep` is not as long as the column.
 pub fn null_where_not(column: &ArrayRef, keep: &BooleanBuffer) -> ArrayRef {
-    let nulls = arrow::buffer::NullBuffer::new(keep.clone());
-    let nulls = arrow::buffer::NullBuffer::union(column.logical_nulls().as_ref(), Some(&nulls));
-    let data = column.to_data().into_builder().nulls(nulls);
-    // The buffers are the column's own and only more rows are null, so the layout stays valid.
-    Arc::new(arrow::array::make_array(data.build().expect("more nulls keep a column valid")))
+    let gone = BooleanArray::new(!keep, None);
+    arrow::compute::nullif(column, &gone).expect("the mask is as long as the column")
 }
 
 #[cfg(test)]
@@ -376,6 +376,20 @@ mod tests {
                 let cut = &key[..cut.index(key.len())];
                 prop_assert!(!key_values(&fields, cut, &mut Vec::new()), "a key that is cut off is not a key");
                 prop_assert!(!key_values(&fields, &[key, &[0]].concat(), &mut Vec::new()));
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_a_column_that_is_part_of_another_can_be_nulled() {
+        let bools = BooleanArray::from((0..40).map(|bit| (bit % 7 != 0).then_some(bit % 3 == 0)).collect::<Vec<_>>());
+        let longer: [ArrayRef; 2] = [Arc::new(bools), Arc::new(Int64Array::from_iter_values(0..40))];
+        for column in longer.map(|column| column.slice(9, 30)) {
+            let keep = BooleanBuffer::collect_bool(30, |row| row % 2 == 0);
+            let kept = null_where_not(&column, &keep);
+            for row in 0..30 {
+                let expected = if row % 2 == 0 { column.slice(row, 1) } else { new_null_array(column.data_type(), 1) };
+                assert_eq!(&kept.slice(row, 1), &expected, "row {row}");
             }
         }
     }

@@ -159,9 +159,12 @@ impl<'a> Columns<'a> {
 
 /// Which of `rows` rows have no value; none where all have one.
 fn nulls(shared: &Buffer, valid_at: usize, rows: usize) -> Option<NullBuffer> {
-    let valid = BooleanBuffer::new(shared.clone(), valid_at * 8, rows);
-    let nulls = NullBuffer::new(valid);
+    let nulls = NullBuffer::new(bits(shared, valid_at, rows));
     (nulls.null_count() > 0).then_some(nulls)
+}
+
+fn bits(shared: &Buffer, at: usize, rows: usize) -> BooleanBuffer {
+    BooleanBuffer::new(shared.slice_with_length(at, rows.div_ceil(8)), 0, rows)
 }
 
 impl Values {
@@ -178,9 +181,7 @@ impl Values {
     fn finish(self, dtype: DType, rows: usize, shared: &Buffer, nulls: Option<NullBuffer>) -> Result<ArrayRef, String> {
         let builder = match self {
             Self::Fixed { at, width } => return Ok(fixed(dtype, shared.slice_with_length(at, rows * width), nulls)),
-            Self::Bool { at } => {
-                return Ok(Arc::new(BooleanArray::new(BooleanBuffer::new(shared.clone(), at * 8, rows), nulls)));
-            }
+            Self::Bool { at } => return Ok(Arc::new(BooleanArray::new(bits(shared, at, rows), nulls))),
             Self::One(values) => values.into_builder(dtype.arrow(), rows),
             Self::List { ends, items } => {
                 let DType::List(item) = dtype else { unreachable!("values follow the field's type") };
