@@ -32,7 +32,7 @@ use crate::online::guarded::{GuardedStore, Parts};
 use crate::online::memory::MemoryStore;
 use crate::online::redis::{self, Mode, RedisStore};
 pub use crate::online::redis::{Copied, Copying, Layout};
-use crate::online::{self, OnlineStore, OnlineView};
+use crate::online::{self, OnlineStore};
 use crate::plan::{self, Change};
 use crate::registry::{self, NewVersion, Registry, Version};
 use crate::server;
@@ -181,7 +181,7 @@ impl Project {
         offline.define(applied.catalog.sources.clone());
         let transforms = Arc::new(transforms);
         let mut metrics = Metrics::of(&transforms);
-        let Opened { store, server } = self.online_store(&plan::online_views(&applied.catalog)).await?;
+        let Opened { store, server } = self.online_store().await?;
         let online = guard(store, server, &mut metrics);
         let online = cache(online, &self.config.hot_cache, &applied.catalog, &mut metrics)?;
         Ok(Arc::new(Gateway {
@@ -256,8 +256,7 @@ impl Project {
         }
     }
 
-    /// A store that cannot keep these views together is refused.
-    async fn online_store(&self, views: &[Arc<OnlineView>]) -> Result<Opened, Error> {
+    async fn online_store(&self) -> Result<Opened, Error> {
         Ok(match &self.config.online_store {
             config::OnlineStore::Embedded { path } => {
                 make_folder_of(path)?;
@@ -266,7 +265,6 @@ impl Project {
             config::OnlineStore::Memory => Opened { store: Arc::new(MemoryStore::default()), server: None },
             config::OnlineStore::Redis(settings) => {
                 let store = RedisStore::connect(settings, Deadline::after(limits::ONLINE_OPEN_DEADLINE)).await?;
-                store.check(views)?;
                 let parts = match settings.server.mode {
                     Mode::Cluster => Parts::Many,
                     Mode::Standalone | Mode::Sentinel { .. } => Parts::One,

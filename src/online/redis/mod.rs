@@ -55,26 +55,6 @@ impl RedisStore {
         Ok(store)
     }
 
-    /// Whether these views can be kept together, as the layout goes; an error names the view and what is in the way.
-    pub fn check(&self, views: &[Arc<OnlineView>]) -> Result<(), Error> {
-        self.rows.check(views)
-    }
-
-    /// One page of the keys under which rows of `views` may lie on one server, counted from 0; none where there is no
-    /// such server. The first page is at cursor 0. A key may come twice, and one that moves meanwhile not at all.
-    pub async fn scan(
-        &self,
-        views: &[Arc<OnlineView>],
-        server: usize,
-        cursor: u64,
-        deadline: Deadline,
-    ) -> Result<Option<Page>, Error> {
-        let primaries = self.link.primaries(deadline).await;
-        let primaries = primaries.map_err(|failure| failure.into_error("listing keys"))?;
-        let Some(primary) = primaries.get(server) else { return Ok(None) };
-        self.rows.scan(primary, views, cursor, deadline).await.map(Some)
-    }
-
     /// Connects to nothing yet.
     fn with(settings: &Settings, rows: Box<dyn Rows>) -> Result<Self, Error> {
         Ok(Self { link: Arc::new(Link::new(settings.server.clone())?), rows: rows.into() })
@@ -150,9 +130,7 @@ impl OnlineStore for RedisStore {
 /// A layout: how the rows of views lie in Redis. The methods keep the contract of [`super::OnlineStore`].
 #[async_trait]
 trait Rows: fmt::Debug + Send + Sync {
-    // This and `scan` are for the commands that operators copy and check stores with.
     /// Whether the layout can hold these views together; an error names the view and what is in the way.
-    #[cfg_attr(not(test), allow(dead_code))]
     fn check(&self, views: &[Arc<OnlineView>]) -> Result<(), Error>;
 
     async fn read(&self, link: &Link, reads: &[Read<'_>], deadline: Deadline) -> Result<Vec<StoredRows>, Error>;
@@ -210,7 +188,6 @@ trait Rows: fmt::Debug + Send + Sync {
 
     /// One page of the keys of one server under which rows of `views` may lie; `read` tells whether there is one. The
     /// first page is at cursor 0. A key may come twice, and one whose slot moves meanwhile not at all.
-    #[cfg_attr(not(test), allow(dead_code))]
     async fn scan(
         &self,
         primary: &Primary,
@@ -228,7 +205,7 @@ trait Rows: fmt::Debug + Send + Sync {
 
 /// A step on the way through all keys of one server.
 #[derive(Debug)]
-pub struct Page {
+struct Page {
     /// Positions in the asked views, and join keys in each view's order; no view without keys.
     pub keys: Vec<(usize, Vec<ArrayRef>)>,
     /// Keys of the server that look like those of rows, and how many of them are of none of the asked views.
