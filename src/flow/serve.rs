@@ -144,9 +144,11 @@ pub async fn serve(
 ) -> Result<Answer, Error> {
     check(&prepared.plan, &inputs, rows)?;
     let plan = Arc::clone(&prepared.plan);
-    let as_of = as_of.unwrap_or_else(|| gateway.clock.now());
 
     let found = read_stored(gateway, &plan, &inputs, rows, unreachable, deadline).await?;
+    // Now is after reading, where the caller names no time: else a row that is written meanwhile would be from the future,
+    // and its entity absent.
+    let as_of = as_of.unwrap_or_else(|| gateway.clock.now());
     let (stored, views): (Vec<_>, Vec<_>) =
         plan.reads.iter().zip(found).map(|(read, rows)| keep_valid(read, rows, as_of)).unzip();
 
