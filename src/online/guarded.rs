@@ -105,12 +105,8 @@ impl OnlineStore for GuardedStore {
             };
             match call.next(attempt, outcome).await {
                 Some(again) => attempt = again,
-                None => {
-                    let is_outage = |error: &Error| {
-                        matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Late | ErrorKind::Exhausted)
-                    };
-                    return if answer.as_ref().is_err_and(is_outage) { Ok(unreachable()) } else { answer };
-                }
+                None if answer.as_ref().is_err_and(Error::is_outage) => return Ok(unreachable()),
+                None => return answer,
             }
         }
     }

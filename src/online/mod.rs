@@ -126,9 +126,7 @@ pub trait OnlineStore: fmt::Debug + Send + Sync {
     /// As `read`; but where a part of the store cannot be reached, its rows are `unreachable` and the others answered.
     async fn read_reachable(&self, reads: &[Read<'_>], deadline: Deadline) -> Result<Vec<StoredRows>, Error> {
         match self.read(reads, deadline).await {
-            Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Late | ErrorKind::Exhausted) => {
-                Ok(reads.iter().map(Read::unreachable).collect())
-            }
+            Err(error) if error.is_outage() => Ok(reads.iter().map(Read::unreachable).collect()),
             answer => answer,
         }
     }
@@ -242,6 +240,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the store cannot answer now and may later, so that partial answers go on without it.
+    pub fn is_outage(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Unavailable | ErrorKind::Late | ErrorKind::Exhausted)
+    }
+
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::InUse { .. }

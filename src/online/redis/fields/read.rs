@@ -10,7 +10,6 @@ use super::super::link::{Answer, Link};
 use super::{FieldRows, Found, ViewFields};
 use crate::batch::StoredRows;
 use crate::clock::Deadline;
-use crate::error::ErrorKind;
 use crate::online::{Error, Read};
 
 /// What becomes of a row whose server does not answer.
@@ -40,7 +39,7 @@ impl FieldRows {
         missing: Missing,
     ) -> Result<Vec<StoredRows>, Error> {
         let nothing_known = |error: Error| match missing {
-            Missing::Unreachable if is_gone(&error) => Ok(reads.iter().map(Read::unreachable).collect()),
+            Missing::Unreachable if error.is_outage() => Ok(reads.iter().map(Read::unreachable).collect()),
             _ => Err(error),
         };
         if deadline.has_passed() {
@@ -117,7 +116,7 @@ impl FieldRows {
                 Some(Ok(_)) => None,
                 Some(Err(failure)) => {
                     let error = failure.clone().into_error("reading features");
-                    if missing == Missing::Refused || !is_gone(&error) {
+                    if missing == Missing::Refused || !error.is_outage() {
                         return Err(error);
                     }
                     builder.push_unreachable();
@@ -171,11 +170,6 @@ impl FieldRows {
         }
         builder.count(bytes)
     }
-}
-
-/// Whether the server is to blame, and not the question.
-fn is_gone(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Late | ErrorKind::Exhausted)
 }
 
 /// Brings together what can be asked together, and adds the commands.

@@ -1,9 +1,9 @@
 //! The fast way to read: `MGET` on a connection of its own, answered with the bytes as they came.
 //!
 //! Serving reads hundreds of rows in a request. The redis crate makes a value of its own of each of them, at 250 to
-//! 350 ns a row; that was more than half of what a request for 100 rows cost. Here a reply stays one run of bytes, with
-//! the places of its values beside it, and rows are decoded straight from there, at about 30 ns a row. Everything else,
-//! and everything that is not answered with values (redirections, refusals), goes through the crate.
+//! 350 ns a row. Here a reply stays one run of bytes, with the places of its values beside it, and rows are decoded
+//! straight from there. Everything else, and everything that is not answered with values (redirections, refusals), goes
+//! through the crate.
 //!
 //! One task owns the socket. It sends whatever has been asked since it last looked in one go, and gives every reply to
 //! whoever asked, in order. It ends when the socket does, or when the last [`Lane`] is dropped; whoever still waits

@@ -9,7 +9,6 @@ use super::super::link::{Answer, Gets, Link};
 use super::Packed;
 use crate::batch::StoredRows;
 use crate::clock::Deadline;
-use crate::error::ErrorKind;
 use crate::limits::REDIS_BUCKETS;
 use crate::online::packed::RowsDecoder;
 use crate::online::{Error, Read};
@@ -109,13 +108,13 @@ impl Packed {
         let (asked, found) = self.find(link, reads, deadline).await;
         for failure in found.iter().filter_map(|found| found.as_ref().err()) {
             let error = failure.clone().into_error(DOING);
-            if !is_outage(&error) {
+            if !error.is_outage() {
                 return Err(error);
             }
         }
         match self.decode_found(link, reads, &asked, &found, deadline).await {
             // The rows are here, but the node that has their schema does not answer.
-            Err(error) if is_outage(&error) => Ok(reads.iter().map(Read::unreachable).collect()),
+            Err(error) if error.is_outage() => Ok(reads.iter().map(Read::unreachable).collect()),
             answer => answer,
         }
     }
@@ -275,8 +274,4 @@ fn cleared(rows: usize) -> BooleanBufferBuilder {
     let mut bits = BooleanBufferBuilder::new(rows);
     bits.append_n(rows, false);
     bits
-}
-
-fn is_outage(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Late | ErrorKind::Exhausted)
 }
