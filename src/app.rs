@@ -24,8 +24,7 @@ use crate::error::ErrorKind;
 use crate::gateway::{Applied, Gateway};
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::offline::parquet::ParquetStore;
-use crate::offline::{self, OfflineStore};
+use crate::offline::{self, OfflineStore, ParquetTables, StoredSources};
 use crate::online::cache::{CachedStore, Keeping};
 use crate::online::embedded::EmbeddedStore;
 use crate::online::guarded::{GuardedStore, Parts};
@@ -177,7 +176,7 @@ impl Project {
         let transforms = self.transforms()?;
         let applied = self.load_applied(&registry, &transforms).await?;
         self.check_online_views(&applied.catalog)?;
-        let offline = ParquetStore::new(self.config.folder.clone());
+        let offline = self.stored_sources();
         offline.define(applied.catalog.sources.clone());
         let transforms = Arc::new(transforms);
         let mut metrics = Metrics::of(&transforms);
@@ -286,11 +285,15 @@ impl Project {
         definitions.plugins().into_iter().map(read).collect()
     }
 
+    fn stored_sources(&self) -> StoredSources {
+        StoredSources::new(vec![Arc::new(ParquetTables::new(self.config.folder.clone()))])
+    }
+
     /// The columns of each source, or why they cannot be read; a push source without rows has none yet.
     async fn source_columns(&self, definitions: &Definitions) -> BTreeMap<String, Result<SchemaRef, String>> {
         let sources: BTreeMap<String, Source> =
             definitions.sources().into_iter().map(|source| (source.name.clone(), source)).collect();
-        let offline = ParquetStore::new(self.config.folder.clone());
+        let offline = self.stored_sources();
         offline.define(sources.clone());
         let mut columns = BTreeMap::new();
         for (name, source) in

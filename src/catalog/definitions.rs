@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::file::{
     DefinitionsFile, DerivedViewFile, EntityFile, FeatureServiceFile, FeatureViewFile, SourceFile, schema,
 };
-use super::{Source, SourceKind};
+use super::{Source, SourceKind, Stored};
 use crate::document::{Document, Mistake, Mistakes, Shape};
 
 /// A definition file as it was written; the registry keeps these.
@@ -117,9 +117,9 @@ pub(super) fn source(file: &SourceFile) -> Source {
     Source {
         name: file.name().to_owned(),
         kind: match file {
-            SourceFile::Parquet { path, .. } => SourceKind::Parquet { path: path.clone() },
+            SourceFile::Parquet { path, .. } => SourceKind::Stored(Stored::parquet(path)),
             SourceFile::Sql { query, .. } => SourceKind::Sql { query: query.clone() },
-            SourceFile::Push { path, .. } => SourceKind::Push { path: path.clone() },
+            SourceFile::Push { path, .. } => SourceKind::Push { into: Stored::parquet(path) },
         },
         event_time: file.event_time().to_owned(),
         created_time: file.created_time().map(str::to_owned),

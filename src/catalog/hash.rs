@@ -2,10 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{Catalog, DerivedView, Digest, FeatureView, Field, InputSource, Placement, Source, SourceKind, View};
+use super::{
+    Catalog, DerivedView, Digest, FeatureView, Field, InputSource, Placement, Source, SourceKind, Stored, View,
+};
 
 /// Changes when the canonical form does, so that an old hash is never taken for a new one.
-const FORM: &str = "lockstep catalog 1";
+const FORM: &str = "lockstep catalog 2";
 
 impl Catalog {
     /// SHA-256 over a canonical form of everything that is defined, transform digests included. The order of files and
@@ -37,12 +39,19 @@ impl Catalog {
 }
 
 fn source(source: &Source) -> Value {
-    let (kind, content) = match &source.kind {
-        SourceKind::Parquet { path } => ("parquet", path),
-        SourceKind::Sql { query } => ("sql", query),
-        SourceKind::Push { path } => ("push", path),
+    let content = match &source.kind {
+        SourceKind::Sql { query } => json!(query),
+        SourceKind::Stored(stored) | SourceKind::Push { into: stored } => stored_table(stored),
     };
-    json!([source.name, kind, content, source.event_time, source.created_time, source.description])
+    json!([source.name, source.kind.name(), content, source.event_time, source.created_time, source.description])
+}
+
+fn stored_table(stored: &Stored) -> Value {
+    match stored {
+        Stored::Parquet { path, partitions } => json!(["parquet", path, fields(partitions)]),
+        Stored::Delta { path, as_of } => json!(["delta", path, as_of.map(|version| version.to_string())]),
+        Stored::Postgres { connection, schema, table } => json!(["postgres", connection, schema, table]),
+    }
 }
 
 fn feature_view(view: &FeatureView) -> Value {

@@ -32,6 +32,8 @@ pub use signature::{Digest, NullPolicy, Parameter, ParameterSpec, Signature, Tim
 
 use arrow::datatypes::{Field as ArrowField, Schema, SchemaRef};
 
+use crate::clock::Micros;
+
 /// A named, typed column: a feature, a join key, a request field or a column of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Field {
@@ -77,12 +79,104 @@ pub struct Source {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum SourceKind {
-    /// A Parquet file, or a directory of them; relative to the project's folder.
-    Parquet { path: String },
+    /// Rows that stand somewhere already.
+    Stored(Stored),
     /// A query over the other sources, which are tables under their names.
     Sql { query: String },
-    /// Rows that callers push; also appended to a Parquet directory, so that training sees them.
-    Push { path: String },
+    /// Rows that callers push; also appended to a table, so that training sees them.
+    Push { into: Stored },
+}
+
+/// A table that some store keeps.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stored {
+    /// A Parquet file, or a folder of them.
+    Parquet {
+        /// Relative to the project's folder, or `s3://bucket/path`.
+        path: String,
+        /// The columns that stand in the names of the folders, `day=2026-01-31/`; typed, in the order of the folders.
+        partitions: Vec<Field>,
+    },
+    /// A Delta table.
+    Delta {
+        /// Relative to the project's folder, or `s3://bucket/path`.
+        path: String,
+        /// Read as it was then; as it is now without it.
+        as_of: Option<TableVersion>,
+    },
+    /// A table of a PostgreSQL database.
+    Postgres {
+        /// The name that `lockstep.yaml` gives the database under `postgres`.
+        connection: String,
+        schema: String,
+        table: String,
+    },
+}
+
+/// A moment in the life of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableVersion {
+    Number(u64),
+    Time(Micros),
+}
+
+impl SourceKind {
+    /// The table itself, of every kind but a query.
+    pub fn stored(&self) -> Option<&Stored> {
+        match self {
+            Self::Stored(stored) | Self::Push { into: stored } => Some(stored),
+            Self::Sql { .. } => None,
+        }
+    }
+
+    /// The kind as definitions name it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Stored(stored) => stored.name(),
+            Self::Sql { .. } => "sql",
+            Self::Push { .. } => "push",
+        }
+    }
+}
+
+impl Stored {
+    /// Parquet files without partitions.
+    pub fn parquet(path: impl Into<String>) -> Self {
+        Self::Parquet { path: path.into(), partitions: Vec::new() }
+    }
+
+    /// The kind as definitions name it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Parquet { .. } => "parquet",
+            Self::Delta { .. } => "delta",
+            Self::Postgres { .. } => "postgres",
+        }
+    }
+}
+
+impl std::fmt::Display for Stored {
+    /// Where the rows are, in words.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Parquet { path, .. } => write!(f, "parquet {path}"),
+            Self::Delta { path, as_of: None } => write!(f, "delta {path}"),
+            Self::Delta { path, as_of: Some(version) } => write!(f, "delta {path} as of {version}"),
+            Self::Postgres { connection, schema, table } => write!(f, "postgres {connection}: {schema}.{table}"),
+        }
+    }
+}
+
+impl std::fmt::Display for TableVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "version {number}"),
+            Self::Time(time) => match chrono::DateTime::from_timestamp_micros(*time) {
+                Some(time) => write!(f, "{}", time.format("%Y-%m-%dT%H:%M:%S%.fZ")),
+                None => write!(f, "{time} µs"),
+            },
+        }
+    }
 }
 
 /// Features of one entity set from one source.

@@ -20,7 +20,7 @@ pub async fn labels_of_source(gateway: &Gateway, source: &str, time_column: Opti
     let schema = gateway.offline.schema(&source).await?;
     let columns = columns(&source.name, &schema)?;
     let time_column = time_column.unwrap_or_else(|| source.event_time.clone());
-    let scan = Scan { columns: columns.clone(), from: None, until: None };
+    let scan = Scan::of(columns.clone());
     let batches = gateway.offline.scan(&source, &scan).await?;
     let rows = off_the_async_threads(async move {
         let mut rows = 0;

@@ -75,7 +75,7 @@ async fn sampled_inputs(gateway: &Gateway, prepared: &Prepared, sample: usize) -
             continue;
         }
         let source = &prepared.applied.catalog.sources[&read.view.source];
-        let scan = Scan { columns: read.view.join_keys.clone(), from: None, until: None };
+        let scan = Scan::of(read.view.join_keys.clone());
         let found = sample_keys(gateway.offline.scan(source, &scan).await?, &read.view.join_keys, sample).await?;
         for (input, column) in read.keys.iter().zip(found) {
             keys.entry(*input).or_insert(column);

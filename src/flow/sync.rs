@@ -193,7 +193,7 @@ async fn read_newest(
     tell: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Newest, Error> {
     let columns = plan.view.join_keys.iter().chain(&plan.view.features).cloned().collect();
-    let scan = Scan { columns, from: window.from, until: window.scan_until };
+    let scan = Scan { from: window.from, until: window.scan_until, ..Scan::of(columns) };
     let batches = gateway.offline.scan(&catalog.sources[&plan.view.source], &scan).await?;
     let mut reading = Reading { batches, newest: Newest::default(), view: Arc::clone(&plan.view), until: window.until };
     loop {

@@ -145,7 +145,7 @@ async fn join(history: History, keys: KeyBatch, times: TimestampMicrosecondArray
         return Ok(StoredRows::absent(&features, 0));
     };
     let columns = join_keys.iter().chain(&features).cloned().collect();
-    let scan = Scan { columns, from: ttl.map(|ttl| first.saturating_sub(micros(ttl))), until: Some(last) };
+    let scan = Scan { from: ttl.map(|ttl| first.saturating_sub(micros(ttl))), until: Some(last), ..Scan::of(columns) };
     let mut batches = offline.scan(&source, &scan).await?;
     let mut join = PointInTime::new(features, &keys, &times, ttl);
     while let Some(batch) = batches.next().await {

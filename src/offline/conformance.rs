@@ -13,7 +13,7 @@ use futures::TryStreamExt;
 
 use super::{Error, OfflineStore, Scan};
 use crate::batch::timestamps;
-use crate::catalog::{DType, Field, Scalar, Source, SourceKind};
+use crate::catalog::{DType, Field, Scalar, Source, SourceKind, Stored};
 use crate::error::ErrorKind;
 
 /// A store, and ways to prepare it that are not part of the port.
@@ -37,7 +37,7 @@ pub(super) async fn run(subject: &Subject) {
     parts_with_different_columns_are_one_source(subject).await;
     a_push_source_without_rows_is_empty(subject).await;
     appending_a_batch_again_changes_nothing(subject).await;
-    only_push_sources_can_be_added_to(subject).await;
+    queries_cannot_be_written(subject).await;
     a_sql_source_reads_sql_sources_in_any_order_of_definition(subject).await;
     a_sql_source_keeps_the_order_of_its_query(subject).await;
     a_window_sees_the_rows_before_the_range_and_none_after(subject).await;
@@ -52,11 +52,11 @@ fn source(name: &str, kind: SourceKind) -> Source {
 }
 
 fn files(name: &str) -> Source {
-    source(name, SourceKind::Parquet { path: name.to_owned() })
+    source(name, SourceKind::Stored(Stored::parquet(name)))
 }
 
 fn pushed(name: &str) -> Source {
-    source(name, SourceKind::Push { path: name.to_owned() })
+    source(name, SourceKind::Push { into: Stored::parquet(name) })
 }
 
 fn query(name: &str, query: &str) -> Source {
@@ -87,7 +87,7 @@ fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
 
 fn scan(columns: &[(&str, Scalar)]) -> Scan {
     let columns = columns.iter().map(|(name, scalar)| Field::new(*name, DType::One(*scalar))).collect();
-    Scan { columns, from: None, until: None }
+    Scan::of(columns)
 }
 
 async fn read(subject: &Subject, source: &Source, scan: &Scan) -> Result<RecordBatch, Error> {
@@ -176,7 +176,7 @@ async fn nanoseconds_are_cut_down_before_they_are_compared(subject: &Subject) {
     let times = TimestampNanosecondArray::from(vec![1_999, 2_000, 2_999, 3_000, -1]);
     (subject.put)(&source, batch(vec![("t", Arc::new(times))]));
     let times = |from, until| async move {
-        let wanted = Scan { columns: Vec::new(), from: Some(from), until: Some(until) };
+        let wanted = Scan { from: Some(from), until: Some(until), ..Scan::default() };
         let rows = read(subject, &Source { created_time: None, ..files("nanoseconds") }, &wanted).await;
         rows.expect("the scan works").column(0).as_primitive::<TimestampMicrosecondType>().values().to_vec()
     };
@@ -242,10 +242,10 @@ async fn appending_a_batch_again_changes_nothing(subject: &Subject) {
     assert_eq!(integers(subject, &source, &scan(&[("x", Scalar::Int64)])).await, [1, 2, 3]);
 }
 
-async fn only_push_sources_can_be_added_to(subject: &Subject) {
-    let error =
-        subject.store.append(&files("fixed"), "a", &rows([(Some(5), 1)])).await.expect_err("it is not for that");
-    assert_eq!(error.to_string(), "rows cannot be added to source fixed: it is not a push source");
+async fn queries_cannot_be_written(subject: &Subject) {
+    let asked = query("asked", "SELECT 1 AS x");
+    let error = subject.store.append(&asked, "a", &rows([(Some(5), 1)])).await.expect_err("it is not for that");
+    assert_eq!(error.to_string(), "rows cannot be added to source asked: it is a query; only tables can be written");
 }
 
 async fn a_sql_source_reads_sql_sources_in_any_order_of_definition(subject: &Subject) {

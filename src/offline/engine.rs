@@ -9,29 +9,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::error::DataFusionError;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::Volatility;
+use datafusion::physical_plan::displayable;
 use datafusion::prelude::{DataFrame, SQLOptions, SessionConfig, SessionContext, ident};
 use futures::{FutureExt, StreamExt, stream};
 
 use self::answer::Answer;
 use super::files::first_damaged;
+use super::tables::Table;
 use super::{Error, Rows, Scan};
 use crate::catalog::{Source, SourceKind};
 use crate::limits::{SCAN_BATCH_ROWS, SCAN_MEMORY_BYTES_MAX};
-
-/// The rows of one stored source.
-#[derive(Debug)]
-pub(super) struct Table {
-    pub provider: Arc<dyn TableProvider>,
-    /// The files it reads, to find the damaged one among them.
-    pub files: Vec<PathBuf>,
-}
 
 /// Stored sources by name; `None` where nothing was pushed yet.
 pub(super) type Tables = BTreeMap<String, Option<Table>>;
@@ -42,8 +35,11 @@ pub(super) struct Opened {
     source: Source,
     frame: DataFrame,
     /// Every file that may be read, with the name of its source.
-    files: Vec<(String, PathBuf)>,
+    files: SourceFilePaths,
 }
+
+/// Files, each with the name of the source that reads it.
+type SourceFilePaths = Vec<(String, PathBuf)>;
 
 /// Opens the last source of `order`, of which every one stands behind those that it reads. `None` is a push source to
 /// which nothing was pushed.
@@ -84,7 +80,16 @@ impl Opened {
         Arc::clone(self.frame.schema().inner())
     }
 
-    pub(super) async fn scan(self, scan: &Scan) -> Result<Rows, Error> {
+    /// How the scan would be done, in DataFusion's words.
+    pub(super) async fn explain(self, scan: &Scan) -> Result<String, Error> {
+        let (source, _, frame, _) = self.asked(scan)?;
+        let wrong = |error| failed(&source, &error);
+        let plan = frame.create_physical_plan().await.map_err(wrong)?;
+        Ok(displayable(plan.as_ref()).indent(true).to_string())
+    }
+
+    /// The columns and rows that the scan needs, as a question to DataFusion.
+    fn asked(self, scan: &Scan) -> Result<(Source, Answer, DataFrame, SourceFilePaths), Error> {
         let Self { source, mut frame, files } = self;
         let answer = Answer::new(&source, frame.schema().as_arrow(), scan)?;
         if let Some(range) = answer.coarse_range() {
@@ -92,6 +97,11 @@ impl Opened {
         }
         let columns: Vec<_> = answer.read().iter().map(ident).collect();
         let frame = frame.select(columns).map_err(|error| failed(&source, &error))?;
+        Ok((source, answer, frame, files))
+    }
+
+    pub(super) async fn scan(self, scan: &Scan) -> Result<Rows, Error> {
+        let (source, answer, frame, files) = self.asked(scan)?;
         let batches = frame.execute_stream().await.map_err(|error| failed(&source, &error))?;
         let reading = Arc::new((source, files));
         // A damaged file can make the decoder panic; the panic ends this scan and nothing else.
@@ -137,7 +147,7 @@ fn session() -> Result<SessionContext, DataFusionError> {
 }
 
 /// What went wrong while rows were read. Where it may be the file's fault, finds the file.
-async fn blame(reading: Arc<(Source, Vec<(String, PathBuf)>)>, error: Option<DataFusionError>) -> Error {
+async fn blame(reading: Arc<(Source, SourceFilePaths)>, error: Option<DataFusionError>) -> Error {
     let may_be_damage = error.as_ref().is_none_or(|error| {
         use DataFusionError::{ArrowError, External, IoError, ObjectStore, ParquetError};
         matches!(error.find_root(), ParquetError(_) | ArrowError(..) | IoError(_) | ObjectStore(_) | External(_))

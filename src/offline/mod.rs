@@ -3,9 +3,9 @@
 //! Sync, training and `stats` scan through it; push and ingest append through it. This folder (with `pit/`) is the only
 //! one that names DataFusion; everybody else sees Arrow batches.
 //!
-//! [`ParquetStore`] and [`MemoryStore`] say what the stored sources are; `engine` makes tables of them, lets the sql
-//! sources run over those, and turns what comes out into [`Rows`]. So a sql source and a Parquet file are scanned the
-//! same way, on every store.
+//! [`StoredSources`] keeps every kind of [`Tables`] there is (Parquet files, Delta, PostgreSQL), [`MemoryStore`] keeps
+//! batches; both say what the stored sources are. `engine` makes tables of them, lets the sql sources run over those, and
+//! turns what comes out into [`Rows`]. So a sql source and a Parquet file are scanned the same way, on every store.
 //!
 //! # Why one partition
 //! Order is part of the answer: of two rows that tie on event time and created time the later one wins, in sync and in
@@ -20,15 +20,19 @@ mod memory;
 mod merge;
 mod panics;
 pub mod parquet;
+mod snapshot;
+mod sources;
 mod sql;
 mod table;
+mod tables;
 
 #[cfg(test)]
 mod conformance;
 
 use std::fmt;
+use std::time::Duration;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -39,10 +43,13 @@ use crate::error::ErrorKind;
 
 pub use file::{ParquetFile, read_parquet, write_parquet};
 pub use memory::MemoryStore;
-pub use parquet::ParquetStore;
+pub use parquet::ParquetTables;
+pub use snapshot::{FilePart, Part, Snapshot};
+pub use sources::StoredSources;
+pub use tables::{Table, Tables};
 
 /// What to read of a source.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scan {
     /// The columns, with the types they are read as; a column of another type is cast exactly or refused
     /// (see [`crate::cast::exactly`]).
@@ -51,6 +58,44 @@ pub struct Scan {
     pub from: Option<Micros>,
     /// Only rows with `event time <= until`.
     pub until: Option<Micros>,
+    /// Only rows that were written by then, `created time <= known_at`; those without a created time always were.
+    pub known_at: Option<Micros>,
+    /// Only rows of these entities.
+    pub keys: Option<KeyFilter>,
+    /// The source as it was then, not as it is now.
+    pub at: Option<Snapshot>,
+}
+
+/// Some entities: column `n` of `values` has the values of join key `n`, one row an entity.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyFilter {
+    pub join_keys: Vec<Field>,
+    pub values: Vec<ArrayRef>,
+}
+
+impl Scan {
+    /// All rows, these columns of them.
+    pub fn of(columns: Vec<Field>) -> Self {
+        Self { columns, ..Self::default() }
+    }
+}
+
+/// What can be done to a stored table that leaves its rows as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maintenance {
+    /// Many small files become few large ones.
+    Compact,
+    /// Files go that no version younger than this needs.
+    Vacuum { keep: Duration },
+}
+
+/// What maintenance did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Maintained {
+    pub files_before: u64,
+    pub files_after: u64,
+    pub bytes_before: u64,
+    pub bytes_after: u64,
 }
 
 /// Batches of a scan: `columns` in order, then `event_time` (timestamp µs UTC, never null), then `created_time`
@@ -70,13 +115,20 @@ pub const CREATED_TIME: &str = "created_time";
 ///   left out. A time range filters what a sql source yields, never what it reads: a window keeps its earlier rows.
 /// - `schema` answers the source's own columns and types.
 /// - A push source to which nothing was pushed has no columns and no rows.
-/// - `append` is whole or not at all, durable when it returns, and idempotent by `batch_id`: the same id again changes
-///   nothing.
+/// - `snapshot` says what a scan would read now; a scan `at` a snapshot reads those very rows, or fails.
+/// - `append` and `upsert` are whole or not at all, durable when they return, and idempotent by `batch_id`: the same id
+///   again changes nothing. They write to stored sources and push sources; `append` makes a table that is not there.
+/// - `upsert` replaces rows of the same `keys` and event time.
+/// - `explain` says in DataFusion's words how a scan would read.
 #[async_trait]
 pub trait OfflineStore: fmt::Debug + Send + Sync {
     async fn schema(&self, source: &Source) -> Result<SchemaRef, Error>;
     async fn scan(&self, source: &Source, scan: &Scan) -> Result<Rows, Error>;
+    async fn snapshot(&self, source: &Source) -> Result<Snapshot, Error>;
+    async fn explain(&self, source: &Source, scan: &Scan) -> Result<String, Error>;
     async fn append(&self, source: &Source, batch_id: &str, rows: &RecordBatch) -> Result<(), Error>;
+    async fn upsert(&self, source: &Source, batch_id: &str, keys: &[String], rows: &RecordBatch) -> Result<(), Error>;
+    async fn maintain(&self, source: &Source, what: Maintenance) -> Result<Maintained, Error>;
 }
 
 /// Why reading or writing offline data failed.
@@ -96,6 +148,12 @@ pub enum Error {
     NotWritable { source_name: String, detail: String },
     #[error("writing to source {source_name} failed: {detail}")]
     Write { source_name: String, detail: String },
+    #[error("source {source_name} is no longer as it was: {detail}")]
+    Changed { source_name: String, detail: String },
+    #[error("source {source_name} cannot be reached: {detail}")]
+    Unreachable { source_name: String, detail: String },
+    #[error("there is not enough room to work on source {source_name}: {detail}")]
+    NoRoom { source_name: String, detail: String },
     #[error("there is no file {path}")]
     NoSuchFile { path: String },
     #[error("file {path} cannot be read: {detail}")]
@@ -105,8 +163,14 @@ pub enum Error {
 }
 
 impl Error {
-    fn not_a_push_source(source: &Source) -> Self {
-        Self::NotWritable { source_name: source.name.clone(), detail: "it is not a push source".to_owned() }
+    fn is_a_query(source: &Source) -> Self {
+        let detail = "it is a query; only tables can be written".to_owned();
+        Self::NotWritable { source_name: source.name.clone(), detail }
+    }
+
+    fn not_kept(source: &Source) -> Self {
+        let detail = format!("no store for {} is set up in this gateway", source.kind.name());
+        Self::Unreachable { source_name: source.name.clone(), detail }
     }
 
     pub fn kind(&self) -> ErrorKind {
@@ -118,7 +182,10 @@ impl Error {
             | Self::NotWritable { .. }
             | Self::Unreadable { .. }
             | Self::UnreadableFile { .. } => ErrorKind::Invalid,
-            Self::Write { .. } | Self::WriteFile { .. } => ErrorKind::Unavailable,
+            Self::Changed { .. } => ErrorKind::Conflict,
+            Self::Write { .. } | Self::WriteFile { .. } | Self::Unreachable { .. } | Self::NoRoom { .. } => {
+                ErrorKind::Unavailable
+            }
         }
     }
 }

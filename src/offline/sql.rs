@@ -76,9 +76,10 @@ fn tables_of(query: &str) -> Result<Vec<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::Stored;
 
     fn sources(queries: &[(&str, &str)]) -> BTreeMap<String, Source> {
-        let parquet = |query: &str| SourceKind::Parquet { path: query.to_owned() };
+        let parquet = |path: &str| SourceKind::Stored(Stored::parquet(path));
         let sql = |query: &str| SourceKind::Sql { query: query.to_owned() };
         let source = |(name, query): &(&str, &str)| Source {
             name: (*name).to_owned(),

@@ -150,8 +150,8 @@ fn source(changes: &mut Changes<'_>, before: &Source, after: &Source) {
 
 fn rows_from(kind: &SourceKind) -> String {
     match kind {
-        SourceKind::Parquet { path } => format!("parquet {path}"),
-        SourceKind::Push { path } => format!("push {path}"),
+        SourceKind::Stored(stored) => stored.to_string(),
+        SourceKind::Push { into } => format!("push {into}"),
         SourceKind::Sql { .. } => "a query".to_owned(),
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::catalog::{Catalog, FeatureRef, InputSource, Parameter, Source, SourceKind, View};
+use crate::catalog::{Catalog, FeatureRef, InputSource, Parameter, Source, SourceKind, Stored, View};
 
 /// One feature, everything under it, and the services above it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -183,12 +183,18 @@ fn one(catalog: &Catalog, named: &FeatureRef) -> Option<LineageFeature> {
 }
 
 fn lineage_source(source: &Source) -> LineageSource {
-    let (kind, path, query) = match &source.kind {
-        SourceKind::Parquet { path } => ("parquet", Some(path.clone()), None),
-        SourceKind::Push { path } => ("push", Some(path.clone()), None),
-        SourceKind::Sql { query } => ("sql", None, Some(query.clone())),
+    let (path, query) = match &source.kind {
+        SourceKind::Stored(stored) | SourceKind::Push { into: stored } => (Some(place(stored)), None),
+        SourceKind::Sql { query } => (None, Some(query.clone())),
     };
-    LineageSource { name: source.name.clone(), kind, path, query }
+    LineageSource { name: source.name.clone(), kind: source.kind.name(), path, query }
+}
+
+fn place(stored: &Stored) -> String {
+    match stored {
+        Stored::Parquet { path, .. } | Stored::Delta { path, .. } => path.clone(),
+        Stored::Postgres { .. } => stored.to_string(),
+    }
 }
 
 fn services(catalog: &Catalog, feature: &FeatureRef) -> Vec<String> {

@@ -1,12 +1,12 @@
-//! An online store that fails, stands still or loses sight of some rows when a test says so.
+//! An online store that fails, stands still, loses sight of some rows or changes under a read when a test says so.
 
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use arrow::buffer::BooleanBuffer;
 use async_trait::async_trait;
 use lockstep::batch::{FeatureRows, StoredRows, null_where_not, timestamps};
-use lockstep::clock::Deadline;
+use lockstep::clock::{Clock, Deadline, Micros};
 use lockstep::online::memory::MemoryStore;
 use lockstep::online::{ChangeListener, Error, Health, OnlineStore, OnlineView, Read, ViewStatistics, Written};
 
@@ -29,16 +29,31 @@ pub struct Faulty {
     rows: MemoryStore,
     fault: AtomicU8,
     calls: AtomicUsize,
+    meanwhile: Mutex<Option<Meanwhile>>,
+}
+
+/// What happens between a question and the look at the rows: time passes, and someone writes.
+#[derive(Debug)]
+pub struct Meanwhile {
+    pub clock: Clock,
+    pub now: Micros,
+    pub view: Arc<OnlineView>,
+    pub rows: FeatureRows,
 }
 
 impl Faulty {
     pub fn new() -> Arc<Self> {
         let fault = AtomicU8::new(Fault::Nothing as u8);
-        Arc::new(Self { rows: MemoryStore::default(), fault, calls: AtomicUsize::new(0) })
+        Arc::new(Self { rows: MemoryStore::default(), fault, calls: AtomicUsize::new(0), meanwhile: Mutex::new(None) })
     }
 
     pub fn set(&self, fault: Fault) {
         self.fault.store(fault as u8, Ordering::SeqCst);
+    }
+
+    /// Happens once, in the next read before it looks at any row.
+    pub fn at_the_next_read(&self, meanwhile: Meanwhile) {
+        *self.meanwhile.lock().expect("no one panics with it") = Some(meanwhile);
     }
 
     pub fn calls(&self) -> usize {
@@ -67,6 +82,11 @@ impl OnlineStore for Faulty {
         self.call().await?;
         if self.has(Fault::LosesEvenAreas) && reads.iter().any(|read| read.view.name == "area_stats") {
             return Err(Error::Store { doing: "reading a row", detail: "node 2 is down".to_owned() });
+        }
+        let meanwhile = self.meanwhile.lock().expect("no one panics with it").take();
+        if let Some(Meanwhile { clock, now, view, rows }) = meanwhile {
+            clock.set(now);
+            self.rows.write(&view, &rows, deadline).await?;
         }
         self.rows.read(reads, deadline).await
     }

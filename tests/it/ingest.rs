@@ -74,7 +74,7 @@ async fn trained(light: &Light, feature: &str, companies: &[&str]) -> Vec<Option
 /// Rows in the history of a source.
 async fn history(light: &Light, source: &str) -> usize {
     let source = light.gateway.applied.load().catalog.sources[source].clone();
-    let scan = Scan { columns: vec![Field::new("company", DType::One(Scalar::String))], from: None, until: None };
+    let scan = Scan::of(vec![Field::new("company", DType::One(Scalar::String))]);
     let batches = light.gateway.offline.scan(&source, &scan).await.expect("a history");
     batches.map(|batch| batch.expect("rows").num_rows()).fold(0, |sum, rows| async move { sum + rows }).await
 }

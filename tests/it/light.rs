@@ -26,7 +26,7 @@ use lockstep::flow::sync::{Range, Synced, sync};
 use lockstep::flow::train::{Labels, Options, train};
 use lockstep::gateway::{Applied, Gateway};
 use lockstep::metrics::Metrics;
-use lockstep::offline::{self, OfflineStore, ParquetStore};
+use lockstep::offline::{self, OfflineStore, StoredSources};
 use lockstep::online::{self, OnlineStore};
 use lockstep::registry::Registry;
 use lockstep::transform::{Settings, Transforms};
@@ -50,7 +50,7 @@ pub struct Light {
 pub enum History {
     Memory(Arc<offline::MemoryStore>),
     /// Sources of the kind `parquet` have a folder each.
-    Files(Arc<ParquetStore>, Arc<tempfile::TempDir>),
+    Files(Arc<StoredSources>, Arc<tempfile::TempDir>),
 }
 
 /// The plugins, compiled once for all tests of the process.
@@ -81,7 +81,7 @@ impl History {
 
     pub fn in_files() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        Self::Files(Arc::new(ParquetStore::new(folder.path().to_owned())), Arc::new(folder))
+        Self::Files(Arc::new(StoredSources::of_files(folder.path().to_owned())), Arc::new(folder))
     }
 
     pub fn store(&self) -> Arc<dyn OfflineStore> {
@@ -161,13 +161,23 @@ impl Light {
 
     /// Asks for `view:feature`s, under their full names. `rows` has the join keys and request fields by name.
     pub async fn serve(&self, features: &[&str], rows: &RecordBatch, as_of: Micros) -> Result<Answer, flow::Error> {
+        self.serve_at(features, rows, Some(as_of)).await
+    }
+
+    /// The same, as of now where no time is given.
+    pub async fn serve_at(
+        &self,
+        features: &[&str],
+        rows: &RecordBatch,
+        as_of: Option<Micros>,
+    ) -> Result<Answer, flow::Error> {
         let prepared = prepare(&self.gateway, &selection(features))?;
         let inputs = prepared.plan.inputs.iter().map(|input| match rows.column_by_name(&input.field.name) {
             Some(column) => cast::exactly(column, input.field.dtype).expect("an input of its type"),
             None => new_null_array(&input.field.dtype.arrow(), rows.num_rows()),
         });
         let inputs = inputs.collect();
-        serve(&self.gateway, prepared, inputs, rows.num_rows(), Some(as_of), WhenUnreachable::Fail, soon()).await
+        serve(&self.gateway, prepared, inputs, rows.num_rows(), as_of, WhenUnreachable::Fail, soon()).await
     }
 
     pub async fn train(&self, features: &[&str], labels: &RecordBatch) -> Result<RecordBatch, flow::Error> {

@@ -132,7 +132,11 @@ fn the_concrete_adapters_are_named_by_the_app_alone() {
     check_only("CachedStore", &["src/app.rs", "src/online/cache", "src/metrics"]);
     check_only("EmbeddedStore", &["src/app.rs", "src/online/embedded"]);
     check_only("RedisStore", &["src/app.rs", "src/online/redis"]);
-    check_only("ParquetStore", &["src/app.rs", "src/offline/"]);
+    check_only("ParquetTables", &["src/app.rs", "src/offline/"]);
+    check_only("StoredSources", &["src/app.rs", "src/offline/"]);
+    check_only("deltalake", &["src/offline/delta"]);
+    check_only("tokio_postgres", &["src/offline/postgres"]);
+    check_only("object_store", &["src/offline/"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::names::Names;
 use super::{Building, Columns, columns};
 use crate::catalog::definitions::{Placed, source};
 use crate::catalog::file::SourceFile;
-use crate::catalog::{Definitions, Source, SourceKind};
+use crate::catalog::{Definitions, Source, SourceKind, Stored};
 use crate::document::Mistake;
 
 pub(super) fn build(definitions: &Definitions, schema_of: &Columns<'_>, building: &mut Building) {
@@ -18,11 +18,13 @@ pub(super) fn build(definitions: &Definitions, schema_of: &Columns<'_>, building
         let before = building.mistakes.len();
         names.claim("source", &source.name, &placed, "/name", &mut building.mistakes);
         check_kind(&placed, &source, &mut building.mistakes);
-        if let SourceKind::Push { path } = &source.kind {
-            let folder = path.trim_end_matches('/').to_owned();
+        if let SourceKind::Push { into } = &source.kind {
+            let folder = into.to_string().trim_end_matches('/').to_owned();
             if let Some(other) = push_folders.insert(folder, source.name.clone()) {
-                let text =
-                    format!("push source {} keeps its rows in the folder of {other}; give it another", source.name);
+                let text = format!(
+                    "push source {} keeps its rows where {other} does; give it a place of its own",
+                    source.name
+                );
                 building.mistakes.push(placed.mistake("/path", text));
             }
         }
@@ -45,11 +47,13 @@ fn check_kind(placed: &Placed<'_, SourceFile>, source: &Source, mistakes: &mut V
     let (path, wrong) = match &source.kind {
         SourceKind::Sql { query } if query.trim().is_empty() => ("/query", Some("has an empty query".to_owned())),
         SourceKind::Sql { .. } => ("/query", None),
-        SourceKind::Parquet { path } => ("/path", path_mistake(path)),
-        SourceKind::Push { path } if path.ends_with(".parquet") => {
+        SourceKind::Push { into: Stored::Parquet { path, .. } } if path.ends_with(".parquet") => {
             ("/path", Some(format!("keeps pushed rows in a folder, {path} is a file; write the folder")))
         }
-        SourceKind::Push { path } => ("/path", path_mistake(path)),
+        SourceKind::Stored(stored) | SourceKind::Push { into: stored } => match stored {
+            Stored::Parquet { path, .. } | Stored::Delta { path, .. } => ("/path", path_mistake(path)),
+            Stored::Postgres { .. } => ("/table", None),
+        },
     };
     if let Some(wrong) = wrong {
         mistakes.push(placed.mistake(path, format!("source {} {wrong}", source.name)));

@@ -27,6 +27,7 @@ pub(super) struct Answer {
     event_time_type: DataType,
     from: Option<Micros>,
     until: Option<Micros>,
+    known_at: Option<Micros>,
     schema: SchemaRef,
 }
 
@@ -66,6 +67,7 @@ impl Answer {
             event_time_type: event_time_type.expect("the column was found above"),
             from: scan.from,
             until: scan.until,
+            known_at: scan.known_at,
             schema: Arc::new(Schema::new(fields)),
         })
     }
@@ -94,7 +96,14 @@ impl Answer {
         let times = event_time.as_primitive::<TimestampMicrosecondType>();
         let in_range =
             |time: Micros| self.from.is_none_or(|from| from <= time) && self.until.is_none_or(|until| time <= until);
-        let keep = BooleanBuffer::collect_bool(times.len(), |row| times.is_valid(row) && in_range(times.value(row)));
+        let mut keep =
+            BooleanBuffer::collect_bool(times.len(), |row| times.is_valid(row) && in_range(times.value(row)));
+        if let (Some(known_at), Some(position)) = (self.known_at, self.created_time) {
+            let created = self.time(batch, position)?;
+            let created = created.as_primitive::<TimestampMicrosecondType>();
+            let known = |row| created.is_null(row) || created.value(row) <= known_at;
+            keep = &keep & &BooleanBuffer::collect_bool(created.len(), known);
+        }
         let kept;
         let (batch, event_time) = if keep.count_set_bits() == times.len() {
             (batch, event_time)

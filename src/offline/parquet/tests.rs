@@ -1,4 +1,6 @@
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ::parquet::arrow::ArrowWriter;
@@ -8,10 +10,11 @@ use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, Field as ArrowField, Int64Type, UnionFields};
 use futures::{StreamExt, TryStreamExt};
 
+use super::super::{OfflineStore, Scan, StoredSources};
 use super::super::{conformance, read_parquet, write_parquet};
 use super::*;
 use crate::batch::timestamps;
-use crate::catalog::{DType, Field, Scalar};
+use crate::catalog::{DType, Field, Scalar, Source, SourceKind, Stored};
 
 fn source(name: &str, kind: SourceKind) -> Source {
     let event_time = "t".to_owned();
@@ -19,7 +22,7 @@ fn source(name: &str, kind: SourceKind) -> Source {
 }
 
 fn push_source() -> Source {
-    source("pushes", SourceKind::Push { path: "pushes".to_owned() })
+    source("pushes", SourceKind::Push { into: Stored::parquet("pushes") })
 }
 
 fn rows(values: &[i64]) -> RecordBatch {
@@ -32,10 +35,10 @@ fn rows(values: &[i64]) -> RecordBatch {
 }
 
 fn wanted() -> Scan {
-    Scan { columns: vec![Field::new("x", DType::One(Scalar::Int64))], from: None, until: None }
+    Scan::of(vec![Field::new("x", DType::One(Scalar::Int64))])
 }
 
-async fn read(store: &ParquetStore, source: &Source) -> Result<Vec<i64>, Error> {
+async fn read(store: &StoredSources, source: &Source) -> Result<Vec<i64>, Error> {
     let batches: Vec<RecordBatch> = store.scan(source, &wanted()).await?.try_collect().await?;
     Ok(batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect())
 }
@@ -48,13 +51,13 @@ fn write(path: &Path, values: &[i64]) {
 #[tokio::test]
 async fn a_parquet_store_keeps_the_contract() {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = Arc::new(ParquetStore::new(folder.path().to_owned()));
+    let store = Arc::new(StoredSources::of_files(folder.path().to_owned()));
     let define = Arc::clone(&store);
     let (root, count) = (folder.path().to_owned(), AtomicUsize::new(0));
     conformance::run(&conformance::Subject {
         store,
         put: Box::new(move |source, rows| {
-            let (SourceKind::Parquet { path } | SourceKind::Push { path }) = &source.kind else {
+            let Some(Stored::Parquet { path, .. }) = source.kind.stored() else {
                 panic!("a query has no files");
             };
             let path = root.join(path).join(format!("{:04}.parquet", count.fetch_add(1, Ordering::SeqCst)));
@@ -69,7 +72,7 @@ async fn a_parquet_store_keeps_the_contract() {
 #[tokio::test]
 async fn a_source_is_one_file_or_the_files_of_a_folder_by_path() {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = ParquetStore::new(folder.path().to_owned());
+    let store = StoredSources::of_files(folder.path().to_owned());
     write(&folder.path().join("data/b.parquet"), &[3]);
     write(&folder.path().join("data/a/year=2024/x*[1]?.parquet"), &[1, 2]);
     write(&folder.path().join("data/c d%20#.parquet"), &[4]);
@@ -77,11 +80,11 @@ async fn a_source_is_one_file_or_the_files_of_a_folder_by_path() {
     write(&folder.path().join("data/.hidden.parquet"), &[6]);
     fs::write(folder.path().join("data/_SUCCESS"), "").expect("a file");
     fs::write(folder.path().join("data/readme.txt"), "no rows").expect("a file");
-    let all = source("all", SourceKind::Parquet { path: "data".to_owned() });
+    let all = source("all", SourceKind::Stored(Stored::parquet("data")));
     assert_eq!(read(&store, &all).await.expect("the scan works"), [1, 2, 3, 4]);
-    let one = source("one", SourceKind::Parquet { path: "data/c d%20#.parquet".to_owned() });
+    let one = source("one", SourceKind::Stored(Stored::parquet("data/c d%20#.parquet")));
     assert_eq!(read(&store, &one).await.expect("the scan works"), [4]);
-    let none = source("none", SourceKind::Parquet { path: "data/nothing.parquet".to_owned() });
+    let none = source("none", SourceKind::Stored(Stored::parquet("data/nothing.parquet")));
     let error = read(&store, &none).await.expect_err("there is no file");
     assert!(matches!(error, Error::NoFile { .. }), "{error}");
     assert!(error.to_string().ends_with("data/nothing.parquet"), "{error}");
@@ -90,13 +93,13 @@ async fn a_source_is_one_file_or_the_files_of_a_folder_by_path() {
 #[tokio::test]
 async fn files_that_disagree_about_a_column_are_named() {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = ParquetStore::new(folder.path().to_owned());
+    let store = StoredSources::of_files(folder.path().to_owned());
     write(&folder.path().join("data/a.parquet"), &[1]);
     let texts: Arc<dyn Array> = Arc::new(arrow::array::StringArray::from(vec!["one"]));
     let other = RecordBatch::try_from_iter([("x", texts)]).expect("one column");
     let path = folder.path().join("data/b.parquet");
     write_parquet(&path, &other.schema(), &[other], &[]).expect("the file can be written");
-    let source = source("mixed", SourceKind::Parquet { path: "data".to_owned() });
+    let source = source("mixed", SourceKind::Stored(Stored::parquet("data")));
     let error = read(&store, &source).await.expect_err("the types have nothing in common").to_string();
     assert!(error.ends_with("data/b.parquet: column x is string, in the files before it int64"), "{error}");
 }
@@ -105,13 +108,13 @@ async fn files_that_disagree_about_a_column_are_named() {
 #[tokio::test]
 async fn a_damaged_file_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = ParquetStore::new(folder.path().to_owned());
+    let store = StoredSources::of_files(folder.path().to_owned());
     let values: Vec<i64> = (0..5_000).map(|value| value * 7_919 % 5_000).collect();
     write(&folder.path().join("data/a.parquet"), &values);
     let path = folder.path().join("data/b.parquet");
     write(&path, &values);
     let whole = fs::read(&path).expect("the file is there");
-    let source = source("damaged", SourceKind::Parquet { path: "data".to_owned() });
+    let source = source("damaged", SourceKind::Stored(Stored::parquet("data")));
     let mut failures = 0;
     let cut = [0, 3, 8, whole.len() / 2, whole.len() - 1].map(|length| whole[..length].to_vec());
     let flipped = (4..whole.len()).step_by(whole.len() / 150).map(|at| {
@@ -137,14 +140,14 @@ async fn a_damaged_file_is_named() {
 #[tokio::test]
 async fn a_damaged_file_under_a_query_is_named_with_its_own_source() {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = ParquetStore::new(folder.path().to_owned());
+    let store = StoredSources::of_files(folder.path().to_owned());
     let path = folder.path().join("data/a.parquet");
     write(&path, &(0..5_000).collect::<Vec<_>>());
     let mut bytes = fs::read(&path).expect("the file is there");
     let zeros = bytes.len() / 2;
     bytes[8..zeros].fill(0);
     fs::write(&path, bytes).expect("the file can be written");
-    let stored = source("stored", SourceKind::Parquet { path: "data".to_owned() });
+    let stored = source("stored", SourceKind::Stored(Stored::parquet("data")));
     let asked = source("asked", SourceKind::Sql { query: "SELECT x + 1 AS x, t FROM stored".to_owned() });
     store.define(BTreeMap::from([(stored.name.clone(), stored), (asked.name.clone(), asked.clone())]));
     let error = read(&store, &asked).await.expect_err("the pages are gone").to_string();
@@ -155,7 +158,7 @@ async fn a_damaged_file_under_a_query_is_named_with_its_own_source() {
 #[tokio::test]
 async fn a_range_skips_the_row_groups_outside_it() {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = ParquetStore::new(folder.path().to_owned());
+    let store = StoredSources::of_files(folder.path().to_owned());
     let path = folder.path().join("a.parquet");
     let properties = WriterProperties::builder().set_max_row_group_row_count(Some(1_000)).build();
     let file = fs::File::create(&path).expect("the file can be written");
@@ -166,7 +169,7 @@ async fn a_range_skips_the_row_groups_outside_it() {
     let mut bytes = fs::read(&path).expect("the file is there");
     bytes[4..first].fill(0xff);
     fs::write(&path, bytes).expect("the file can be written");
-    let source = source("half", SourceKind::Parquet { path: "a.parquet".to_owned() });
+    let source = source("half", SourceKind::Stored(Stored::parquet("a.parquet")));
     let ranged = Scan { from: Some(1_500), until: Some(1_502), ..wanted() };
     let batches = store.scan(&source, &ranged).await.expect("the footer is whole").try_collect::<Vec<_>>().await;
     assert_eq!(batches.expect("the second row group is whole")[0].num_rows(), 3);
@@ -177,17 +180,17 @@ async fn a_range_skips_the_row_groups_outside_it() {
 async fn batches_are_known_after_a_restart_and_stay_in_order() {
     let folder = tempfile::tempdir().expect("a folder");
     for (id, value) in [("monday", 1), ("tuesday", 2), ("monday", 3), ("ash-wednesday", 4)] {
-        let store = ParquetStore::new(folder.path().to_owned());
+        let store = StoredSources::of_files(folder.path().to_owned());
         store.append(&push_source(), id, &rows(&[value])).await.expect("the push is stored");
     }
-    let store = ParquetStore::new(folder.path().to_owned());
+    let store = StoredSources::of_files(folder.path().to_owned());
     assert_eq!(read(&store, &push_source()).await.expect("the scan works"), [1, 2, 4]);
 }
 
 #[tokio::test]
 async fn concurrent_pushes_are_all_stored_once() {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = ParquetStore::new(folder.path().to_owned());
+    let store = StoredSources::of_files(folder.path().to_owned());
     let source = push_source();
     let pushes = (0..40).map(|number: i64| {
         let (store, source) = (&store, &source);
@@ -203,7 +206,7 @@ async fn concurrent_pushes_are_all_stored_once() {
 #[tokio::test]
 async fn a_push_that_fails_leaves_no_file() {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = ParquetStore::new(folder.path().to_owned());
+    let store = StoredSources::of_files(folder.path().to_owned());
     store.append(&push_source(), "good", &rows(&[1])).await.expect("the push is stored");
     let error = store.append(&push_source(), "bad", &unwritable()).await.expect_err("Parquet has no unions");
     assert!(matches!(error, Error::Write { .. }), "{error}");
@@ -228,7 +231,7 @@ fn unwritable() -> RecordBatch {
 #[tokio::test]
 async fn a_pushed_file_says_of_which_batch_it_is() {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = ParquetStore::new(folder.path().to_owned());
+    let store = StoredSources::of_files(folder.path().to_owned());
     store.append(&push_source(), "monday", &rows(&[1])).await.expect("the push is stored");
     let files = files::open("pushes", &folder.path().join("pushes")).expect("the folder is there").expect("a file");
     let file = read_parquet(&files.files[0].path).expect("the file can be read");

@@ -13,8 +13,8 @@ use super::wire::{
     TransformShown, ViewList, ViewShown,
 };
 use crate::catalog::{
-    Catalog, DerivedView, Entity, FeatureService, FeatureView, Field, InputSource, Placement, Selection, SourceKind,
-    Transform, View,
+    Catalog, DerivedView, Entity, FeatureService, FeatureView, Field, InputSource, Placement, Selection, Transform,
+    View,
 };
 use crate::error::ErrorKind;
 use crate::flow::serve::prepare;
@@ -107,11 +107,7 @@ fn show_view(catalog: &Catalog, view: &View) -> ViewShown {
 
 fn show_feature_view(catalog: &Catalog, view: &FeatureView) -> ViewShown {
     let source = &catalog.sources[&view.source];
-    let kind = match source.kind {
-        SourceKind::Parquet { .. } => "parquet",
-        SourceKind::Sql { .. } => "sql",
-        SourceKind::Push { .. } => "push",
-    };
+    let kind = source.kind.name();
     ViewShown::Feature {
         name: view.name.clone(),
         entities: view.entities.clone(),

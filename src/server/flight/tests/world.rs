@@ -23,7 +23,7 @@ use tonic::transport::Channel;
 
 use crate::batch::{FeatureRows, StoredRows, timestamps};
 use crate::catalog::{
-    Catalog, DType, Entity, FeatureRef, FeatureService, FeatureView, Field, Scalar, Source, SourceKind, View,
+    Catalog, DType, Entity, FeatureRef, FeatureService, FeatureView, Field, Scalar, Source, SourceKind, Stored, View,
 };
 use crate::clock::{Clock, Deadline, Micros};
 use crate::gateway::{Applied, Gateway};
@@ -136,7 +136,7 @@ pub(super) fn taxi(service: &[&str]) -> Catalog {
     };
     let source = Source {
         name: "rides".to_owned(),
-        kind: SourceKind::Push { path: "rides".to_owned() },
+        kind: SourceKind::Push { into: Stored::parquet("rides") },
         event_time: "at".to_owned(),
         created_time: None,
         description: text(),

@@ -197,8 +197,8 @@ fn catalog() -> Catalog {
     ];
     for view in views {
         let kind = match view.name.as_str() {
-            "driver_batch" => SourceKind::Parquet { path: "data".into() },
-            _ => SourceKind::Push { path: "data".into() },
+            "driver_batch" => SourceKind::Stored(Stored::parquet("data")),
+            _ => SourceKind::Push { into: Stored::parquet("data") },
         };
         let source = Source {
             name: view.source.clone(),

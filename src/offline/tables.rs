@@ -1,0 +1,55 @@
+//! What one kind of stored table (Parquet files, Delta, PostgreSQL) must be able to do. [`super::StoredSources`] is made
+//! of these: it knows which kind a source is of, lets queries run over all of them, and keeps the port's promises.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use datafusion::catalog::TableProvider;
+
+use super::{Error, Maintained, Maintenance, Part};
+use crate::catalog::Stored;
+
+/// One kind of stored table. `name` is the source's, for errors; `stored` is always of the store's own kind.
+#[async_trait]
+pub trait Tables: fmt::Debug + Send + Sync {
+    /// The kind of [`Stored`] it keeps, as [`Stored::name`] says it.
+    fn kind(&self) -> &'static str;
+
+    /// The table as it is now, or as it was when `part` was taken of it. `None` where there is no table (yet).
+    ///
+    /// The provider filters and projects as much as it can, answers rows in the order of the table where it has one
+    /// (see [`Table::ordered`]), and never answers another version in the middle of a scan.
+    async fn open(&self, name: &str, stored: &Stored, part: Option<&Part>) -> Result<Option<Table>, Error>;
+
+    /// Adds rows, whole or not at all; the same `batch_id` again changes nothing. Makes the table if there is none.
+    async fn append(&self, name: &str, stored: &Stored, batch_id: &str, rows: &RecordBatch) -> Result<(), Error>;
+
+    /// As `append`, but a row with the keys and the event time of one that is there takes its place. `keys` are the
+    /// names of columns, the event time's among them.
+    async fn upsert(
+        &self,
+        name: &str,
+        stored: &Stored,
+        batch_id: &str,
+        keys: &[String],
+        rows: &RecordBatch,
+    ) -> Result<(), Error>;
+
+    /// Makes the table smaller or quicker to read; its rows stay the same.
+    async fn maintain(&self, name: &str, stored: &Stored, what: Maintenance) -> Result<Maintained, Error>;
+}
+
+/// The rows of one stored table.
+#[derive(Debug)]
+pub struct Table {
+    pub provider: Arc<dyn TableProvider>,
+    /// What exactly is read, so that it can be read again.
+    pub part: Part,
+    /// Whether rows come in an order that is part of the table, so that of two rows that tie the later one is known.
+    pub ordered: bool,
+    /// The local files it reads, to find the damaged one among them.
+    pub files: Vec<PathBuf>,
+}
