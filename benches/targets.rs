@@ -38,6 +38,9 @@ fn limit(name: &str, what: &str) -> &'static str {
         ("P1", _) => "two wake-ups of the gateway and one of Redis, about 12 µs each on this virtual machine",
         ("P2", what) if what.contains("p99") => "Redis' 500 rows take 0.4 ms of the CPU that the generator needs too",
         ("P2", _) => "44 % is writing JSON, half of it the digits of floats; Arrow on the same route has none",
+        ("P3", what) if what.contains("bare") => {
+            "CPU 0: beside Redis it has a generator that takes Arrow apart and compares it, which the bare client does not need"
+        }
         ("P3", _) => "500 rows of Redis a question: a bare client that only asks and decodes them makes 25 M itself",
         ("P4", what) if what.starts_with("haversine") || what.starts_with("taxi") => {
             "the guest's own sine and strings against the machine's"
