@@ -291,6 +291,7 @@ fn derived_rows(
 /// What an answer (or a training set) says of how it was made.
 pub(super) fn provenance(plan: &FeaturePlan, version: u64) -> Vec<(String, String)> {
     let mut metadata = vec![("lockstep.version".to_owned(), version.to_string())];
+    metadata.push(("lockstep.schema_fingerprint".to_owned(), plan::fingerprint(plan).to_string()));
     metadata.extend(plan.service.iter().map(|service| ("lockstep.service".to_owned(), service.clone())));
     metadata.extend(digests(plan).into_iter().map(|(view, digest)| (format!("lockstep.digest.{view}"), digest)));
     metadata

@@ -13,17 +13,19 @@ mod steps;
 mod storing;
 
 mod compare;
+mod fingerprint;
 mod lineage;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::catalog::{Catalog, DerivedView, FeatureView, Field, Selection, Transform};
+use crate::catalog::{Catalog, DerivedView, Digest, FeatureView, Field, Selection, Transform};
 use crate::error::ErrorKind;
 use crate::limits;
 use crate::online::OnlineView;
 
 pub use compare::{Change, ChangeKind, compare};
+pub use fingerprint::{Column, columns, fingerprint};
 pub use lineage::{Lineage, LineageFeature, LineageSource, Origin, TransformInput, lineage};
 pub use placement::online_views;
 pub use storing::storing;
@@ -101,6 +103,9 @@ pub struct PlanOutput {
     pub view: String,
     pub feature: String,
     pub column: ColumnRef,
+    /// What computes it, through however many derived views: the digests of their transforms and where their inputs come
+    /// from. The same wherever it is computed; none for a column of a source.
+    pub recipe: Option<Digest>,
 }
 
 /// The steps that answer "these features for these rows".
