@@ -33,7 +33,8 @@ pub(super) fn plan(catalog: &Catalog, asked: Asked, answers: For) -> Result<Feat
         });
     }
     let Steps { inputs, reads, derivations, .. } = steps;
-    Ok(FeaturePlan { service: asked.service, inputs, reads, derivations, outputs })
+    let Asked { service, service_version, .. } = asked;
+    Ok(FeaturePlan { service, service_version, inputs, reads, derivations, outputs })
 }
 
 /// An answer has one column of a name: of two features, or of a feature and what came along.
