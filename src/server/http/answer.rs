@@ -231,10 +231,7 @@ pub fn readable(answer: &Answer) -> Vec<u8> {
     if let Some(number) = plan.service_version {
         out.extend_from_slice(format!("\"service_version\":{number},").as_bytes());
     }
-    let made = (answer.prepared.applied.version, &answer.prepared.fingerprint);
-    out.extend_from_slice(
-        format!("\"version\":{},\"schema_fingerprint\":\"{}\",\"as_of\":", made.0, made.1).as_bytes(),
-    );
+    out.extend_from_slice(format!("\"version\":{},\"as_of\":", answer.prepared.applied.version).as_bytes());
     push_time(&mut out, answer.as_of);
     out.extend_from_slice(b",\"features\":[\n");
     for row in 0..answer.rows {

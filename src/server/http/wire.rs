@@ -236,8 +236,6 @@ pub struct ReadableAnswer {
     pub service_version: Option<u32>,
     /// The applied version of the definitions.
     pub version: u64,
-    /// SHA-256 over the features: names, types, order, and what computes them.
-    pub schema_fingerprint: String,
     /// The time that was asked about.
     pub as_of: String,
     /// One object per row: what came with the question, then the features.
