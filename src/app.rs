@@ -3,6 +3,9 @@
 //! The only file that names concrete adapters. Definitions are built the same way from files (`plan`, `apply`) and from
 //! what the registry recorded (`gateway`), so what was applied is what runs.
 
+mod apply;
+mod services;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -16,7 +19,7 @@ use arrow::datatypes::SchemaRef;
 use tokio::net::TcpListener;
 
 use crate::backend::Backend;
-use crate::catalog::{self, Catalog, DefinitionFile, Definitions, Digest, PluginUse, Source, Transform, Warning};
+use crate::catalog::{self, Catalog, Day, DefinitionFile, Definitions, PluginUse, Source, Transform, Warning};
 use crate::clock::{Clock, Deadline, Steady};
 use crate::config::{self, Config, HotView};
 use crate::document::Mistakes;
@@ -33,7 +36,7 @@ use crate::online::redis::{self, Mode, RedisStore};
 pub use crate::online::redis::{Copied, Copying, Layout};
 use crate::online::{self, OnlineStore};
 use crate::plan::{self, Change};
-use crate::registry::{self, NewVersion, Registry, Version};
+use crate::registry::{self, Recorded, Registry};
 use crate::server;
 use crate::transform::{self, Settings, Transforms};
 
@@ -74,6 +77,8 @@ pub enum Error {
     NothingApplied,
     #[error("these changes break what is in use:\n{0}\napply them with --allow-incompatible if that is meant")]
     Incompatible(String),
+    #[error("these changes break a promise:\n{0}")]
+    Promised(String),
     #[error("hot_cache names {view}, which is not a view of the online store; these are: {known}")]
     NotOnline { view: String, known: String },
     #[error("cannot listen on {address}; is another gateway running?")]
@@ -96,7 +101,9 @@ impl Error {
             Self::Offline(source) => source.kind(),
             Self::Registry(source) => source.kind(),
             Self::Plan(source) => source.kind(),
-            Self::NothingApplied | Self::Incompatible(_) | Self::Listen { .. } => ErrorKind::Conflict,
+            Self::NothingApplied | Self::Incompatible(_) | Self::Promised(_) | Self::Listen { .. } => {
+                ErrorKind::Conflict
+            }
             Self::NotOnline { .. } => ErrorKind::NotFound,
             Self::TooMuch { .. } => ErrorKind::TooLarge,
             Self::Server(_) | Self::Folder { .. } => ErrorKind::Unavailable,
@@ -132,37 +139,9 @@ impl Project {
             Some(_) => self.applied_catalog().await?.catalog,
             None => Catalog::empty(&self.config.project),
         };
-        let changes = plan::compare(&before, &catalog);
+        let changes = plan::compare(&before, &catalog, Day::of(Clock::default().now()));
         let plugins = plugins.into_iter().filter_map(|(name, bytes)| Some((name, bytes.ok()?))).collect();
         Ok(Planned { catalog, changes, warnings, files, plugins })
-    }
-
-    /// Records planned definitions as the next version.
-    pub async fn apply(&self, planned: &Planned, allow_incompatible: bool) -> Result<Version, Error> {
-        let breaking: Vec<String> =
-            planned.changes.iter().filter(|change| change.is_incompatible()).map(ToString::to_string).collect();
-        if !breaking.is_empty() && !allow_incompatible {
-            return Err(Error::Incompatible(breaking.join("\n")));
-        }
-        let plugins = planned.plugins.iter().map(|(name, bytes)| registry::PluginFile {
-            name: name.clone(),
-            digest: Digest::of(bytes),
-            bytes: bytes.clone(),
-        });
-        let version = NewVersion {
-            project: self.config.project.clone(),
-            catalog_hash: planned.catalog.hash(),
-            applied_by: config::user(),
-            applied_at: Clock::default().now(),
-            definitions: planned
-                .files
-                .iter()
-                .map(|file| registry::DefinitionFile { name: file.path.clone(), text: file.text.clone() })
-                .collect(),
-            plugins: plugins.collect(),
-            summary: planned.changes.iter().map(ToString::to_string).collect(),
-        };
-        Ok(self.registry().await?.record(version).await?)
     }
 
     /// The definitions as they were applied last, built of what the registry recorded.
@@ -197,12 +176,19 @@ impl Project {
 
     async fn load_applied(&self, registry: &Registry, transforms: &Transforms) -> Result<Applied, Error> {
         let recorded = registry.latest().await?.ok_or(Error::NothingApplied)?;
+        let number = recorded.number;
+        let mut catalog = self.built(recorded, transforms)?;
+        catalog.service_versions = services::versions(self, registry, transforms).await?;
+        Ok(Applied::new(catalog, number))
+    }
+
+    /// The catalog that recorded definitions describe.
+    fn built(&self, recorded: Recorded, transforms: &Transforms) -> Result<Catalog, Error> {
         let files: Vec<DefinitionFile> =
             recorded.definitions.into_iter().map(|file| DefinitionFile { path: file.name, text: file.text }).collect();
         let definitions = Definitions::parse(&recorded.project, &files)?;
         let plugins = recorded.plugins.into_iter().map(|plugin| (plugin.name, Ok(plugin.bytes))).collect();
-        let (catalog, _) = build(&definitions, &plugins, transforms, &BTreeMap::new())?;
-        Ok(Applied::new(catalog, recorded.number))
+        Ok(build(&definitions, &plugins, transforms, &BTreeMap::new())?.0)
     }
 
     fn transforms(&self) -> Result<Transforms, Error> {

@@ -294,6 +294,10 @@ pub const SYNC_RUNS_KEPT: u32 = 1_000;
 pub const DEFINITION_FILE_BYTES_MAX: usize = 4 << 20;
 /// Bytes of a name of an entity, view, feature or service.
 pub const NAME_BYTES_MAX: usize = 128;
+
+/// Deprecated things that one answer names. At most some 600 bytes each: together they fit the headers that every client
+/// takes.
+pub const NOTICES_MAX: usize = 12;
 /// Nesting of one definition file. Ours need 5; a bound keeps a hostile file from using up the stack.
 pub const DEFINITION_NESTING_MAX: usize = 64;
 /// Values that all anchors and aliases of one definition file may stand for together, so that a few lines cannot

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::file::{
     DefinitionsFile, DerivedViewFile, EntityFile, FeatureServiceFile, FeatureViewFile, SourceFile, schema,
 };
-use super::{Source, SourceKind, Stored};
+use super::{Source, SourceKind, Stored, versioned_name};
 use crate::document::{Document, Mistake, Mistakes, Shape};
 
 /// A definition file as it was written; the registry keeps these.
@@ -45,7 +45,10 @@ impl Definitions {
             let read = Document::parse(&file.path, &file.text)
                 .and_then(|document| document.read(&shape).map(|definitions| (document, definitions)));
             match read {
-                Ok(read) => parsed.push(read),
+                Ok((document, mut definitions)) => {
+                    name_versions(&mut definitions);
+                    parsed.push((document, definitions));
+                }
                 Err(wrong) => mistakes.extend(wrong.into_vec()),
             }
         }
@@ -98,6 +101,15 @@ impl Definitions {
                 item,
             })
         })
+    }
+}
+
+/// From here on a view is called by its whole name. A name that has an `@` of its own is left to be refused.
+fn name_versions(file: &mut DefinitionsFile) {
+    let views = file.feature_views.iter_mut().map(|view| (&mut view.name, view.version));
+    let derived = file.derived_views.iter_mut().map(|view| (&mut view.name, view.version));
+    for (name, version) in views.chain(derived).filter(|(name, _)| !name.contains('@')) {
+        *name = versioned_name(name, version.unwrap_or(1));
     }
 }
 

@@ -108,6 +108,10 @@ pub(super) enum SourceFile {
 pub(super) struct FeatureViewFile {
     /// In snake_case.
     pub name: String,
+    /// Another version beside the others of the same name: 2 is called `name@v2`. The first is called by the name alone.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 9999))]
+    pub version: Option<u32>,
     /// What the features describe; a row is identified by the join keys of all of them.
     pub entities: Vec<String>,
     /// The source with the columns.
@@ -125,6 +129,8 @@ pub(super) struct FeatureViewFile {
     pub features: Vec<FeatureFile>,
     #[serde(default)]
     pub description: String,
+    #[serde(default)]
+    pub deprecated: Option<DeprecatedFile>,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -138,6 +144,22 @@ pub(super) struct FeatureFile {
     pub dtype: String,
     #[serde(default)]
     pub description: String,
+    #[serde(default)]
+    pub deprecated: Option<DeprecatedFile>,
+}
+
+/// Something that is going away.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeprecatedFile {
+    /// The first day on which it is deprecated, such as 2026-11-01.
+    pub since: String,
+    /// The last day on which it is promised to be there, such as 2027-02-01.
+    #[serde(default)]
+    pub remove_after: Option<String>,
+    /// What to use in its place: another view, `view:feature` or service.
+    #[serde(default, rename = "use")]
+    pub instead: Option<String>,
 }
 
 /// Features that a plugin computes.
@@ -146,6 +168,10 @@ pub(super) struct FeatureFile {
 pub(super) struct DerivedViewFile {
     /// In snake_case; feature views and derived views share their names.
     pub name: String,
+    /// Another version beside the others of the same name: 2 is called `name@v2`. The first is called by the name alone.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 9999))]
+    pub version: Option<u32>,
     /// The file in the plugins' folder, without `.wasm`.
     pub plugin: String,
     /// Values of the plugin's parameters.
@@ -171,6 +197,8 @@ pub(super) struct DerivedViewFile {
     pub features: Option<Vec<OutputFile>>,
     #[serde(default)]
     pub description: String,
+    #[serde(default)]
+    pub deprecated: Option<DeprecatedFile>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
@@ -198,6 +226,8 @@ pub(super) struct RenamedFile {
     pub output: String,
     /// The feature, in snake_case.
     pub name: String,
+    #[serde(default)]
+    pub deprecated: Option<DeprecatedFile>,
 }
 
 /// The features that one model reads.
@@ -214,6 +244,8 @@ pub(super) struct FeatureServiceFile {
     pub features: Vec<String>,
     #[serde(default)]
     pub description: String,
+    #[serde(default)]
+    pub deprecated: Option<DeprecatedFile>,
 }
 
 impl SourceFile {
@@ -260,6 +292,13 @@ impl OutputFile {
         match self {
             Self::Same(name) => name,
             Self::Renamed(renamed) => &renamed.name,
+        }
+    }
+
+    pub fn deprecated(&self) -> Option<&DeprecatedFile> {
+        match self {
+            Self::Same(_) => None,
+            Self::Renamed(renamed) => renamed.deprecated.as_ref(),
         }
     }
 }

@@ -24,17 +24,25 @@ impl Catalog {
             json!([service.name, features, service.full_feature_names, service.description])
         });
         let descriptions = self.feature_descriptions.iter().map(|(feature, text)| json!([feature.to_string(), text]));
+        let deprecations = self.deprecations.iter().map(|(thing, deprecation)| {
+            let last = deprecation.remove_after.map(|day| day.to_string());
+            json!([thing.noun(), thing.name(), deprecation.since.to_string(), last, deprecation.instead])
+        });
         // Arrays only: an object's order of keys is a matter of how serde_json is built.
-        let canonical = json!([
-            FORM,
-            self.project,
-            entities.collect::<Vec<_>>(),
-            self.sources.values().map(source).collect::<Vec<_>>(),
-            views.collect::<Vec<_>>(),
-            services.collect::<Vec<_>>(),
-            descriptions.collect::<Vec<_>>(),
-        ]);
-        Digest::of(canonical.to_string().as_bytes())
+        let mut canonical = vec![
+            json!(FORM),
+            json!(self.project),
+            entities.collect(),
+            self.sources.values().map(source).collect(),
+            views.collect(),
+            services.collect(),
+            descriptions.collect(),
+        ];
+        // Left out where there are none, so that definitions from before they could be written keep their hash.
+        if !self.deprecations.is_empty() {
+            canonical.push(deprecations.collect());
+        }
+        Digest::of(Value::Array(canonical).to_string().as_bytes())
     }
 }
 

@@ -10,6 +10,10 @@
 
 mod dtype;
 mod signature;
+mod versioned;
+
+mod deprecation;
+mod recorded;
 
 mod build;
 mod definitions;
@@ -24,11 +28,14 @@ use std::time::Duration;
 
 pub use build::{Bind, Columns, PluginUse, Warning, build};
 pub use definitions::{DefinitionFile, Definitions};
+pub use deprecation::{Day, Defined, Deprecation};
 pub use dtype::{DType, Scalar};
 pub use file::schema;
 pub use names::snake_case_mistake;
 pub use reach::Reach;
+pub use recorded::{RecordedFeature, ServiceRef, ServiceVersion};
 pub use signature::{Digest, NullPolicy, Parameter, ParameterSpec, Signature, TimeUse, Transform};
+pub use versioned::{defined_name, latest_of, split_version, versioned_name};
 
 use arrow::datatypes::{Field as ArrowField, Schema, SchemaRef};
 
@@ -182,6 +189,7 @@ impl std::fmt::Display for TableVersion {
 /// Features of one entity set from one source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeatureView {
+    /// With its version, if it is not the first: `company_stats@v2`.
     pub name: String,
     pub entities: Vec<String>,
     /// The join keys of the entities, in order, without repetition. Empty for a view without entities.
@@ -224,6 +232,7 @@ pub struct Input {
 /// Features that a transform computes from features of other views and from request fields.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DerivedView {
+    /// With its version, if it is not the first: `company_recency@v2`.
     pub name: String,
     pub transform: Arc<Transform>,
     pub inputs: Vec<Input>,
@@ -252,7 +261,8 @@ pub struct FeatureRef {
 /// Which features a caller asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Selection {
-    /// All features of a service. `full_feature_names` overrides what the service says.
+    /// All features of a service, as it is now or as it was: `tip_model_v1@3` (see [`ServiceRef`]).
+    /// `full_feature_names` overrides what the service says.
     Service { name: String, full_feature_names: Option<bool> },
     /// The named features, in this order.
     Features { refs: Vec<FeatureRef>, full_feature_names: bool },
@@ -278,6 +288,10 @@ pub struct Catalog {
     pub services: BTreeMap<String, FeatureService>,
     /// What the authors say of single features; a feature without a description is not here.
     pub feature_descriptions: BTreeMap<FeatureRef, String>,
+    /// What its authors want to be rid of.
+    pub deprecations: BTreeMap<Defined, Deprecation>,
+    /// The lists that services have had, by service, as the registry recorded them; not a part of what is defined.
+    pub service_versions: BTreeMap<String, Vec<ServiceVersion>>,
 }
 
 impl View {
@@ -306,11 +320,20 @@ impl Catalog {
             views: BTreeMap::new(),
             services: BTreeMap::new(),
             feature_descriptions: BTreeMap::new(),
+            deprecations: BTreeMap::new(),
+            service_versions: BTreeMap::new(),
         }
     }
 
+    /// The view that a question names: as it is defined, with `@v1` for the first version, or with `@latest`.
+    pub fn view(&self, name: &str) -> Option<&View> {
+        let Some(plain) = latest_of(name) else { return self.views.get(defined_name(name)) };
+        let versions = self.views.values().filter(|view| split_version(view.name()).0 == plain);
+        versions.max_by_key(|view| split_version(view.name()).1)
+    }
+
     pub fn feature_view(&self, name: &str) -> Option<&Arc<FeatureView>> {
-        match self.views.get(name)? {
+        match self.view(name)? {
             View::Feature(view) => Some(view),
             View::Derived(_) => None,
         }

@@ -2,6 +2,7 @@
 
 mod apply;
 mod completions;
+mod deprecations;
 mod get;
 mod history;
 mod init;
@@ -15,6 +16,7 @@ mod push;
 mod quickstart;
 mod schema;
 mod serve;
+mod services;
 mod sync;
 mod time;
 mod train;
@@ -67,6 +69,11 @@ enum Command {
     History(history::Arguments),
     /// Show where a feature comes from and who uses it
     Lineage(lineage::Arguments),
+    /// Show the feature services and the lists of features that they have had
+    Services(services::Arguments),
+    /// Show what is going away, when, and who uses it still
+    #[command(after_help = "Example: lockstep deprecations")]
+    Deprecations,
     /// Bring offline rows to the online store
     Sync(sync::Arguments),
     /// Answer requests over HTTP and Arrow Flight
@@ -159,6 +166,8 @@ pub async fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Apply(arguments) => apply::run(&context, &arguments).await,
         Command::History(arguments) => history::run(&context, &arguments).await,
         Command::Lineage(arguments) => lineage::run(&context, &arguments).await,
+        Command::Services(arguments) => services::run(&context, &arguments).await,
+        Command::Deprecations => deprecations::run(&context).await,
         Command::Sync(arguments) => sync::run(&context, &arguments).await,
         Command::Serve => serve::run(&context).await,
         Command::Get(arguments) => get::run(&context, &arguments).await,

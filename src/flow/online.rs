@@ -227,7 +227,7 @@ pub async fn statistics(gateway: &Gateway, views: &[String], deadline: Deadline)
 
 /// The plan by which rows of `view` are set and deleted, or why they cannot be.
 pub fn settable(catalog: &Catalog, view: &str) -> Result<StorePlan, Error> {
-    if let Some(View::Derived(derived)) = catalog.views.get(view) {
+    if let Some(View::Derived(derived)) = catalog.view(view) {
         let reads = catalog.reach_of(derived).feature_views;
         let reads = reads.iter().map(|view| view.name.as_str()).collect::<Vec<_>>().join(" or ");
         return Err(Error::Invalid(match derived.placement {
@@ -258,10 +258,11 @@ fn online_views(catalog: &Catalog) -> Result<Vec<Arc<OnlineView>>, Error> {
 }
 
 fn stored_view(catalog: &Catalog, stored: &[Arc<OnlineView>], name: &str) -> Result<Arc<OnlineView>, Error> {
-    if let Some(view) = stored.iter().find(|view| view.name == name) {
+    let defined = catalog.view(name);
+    if let Some(view) = stored.iter().find(|view| defined.is_some_and(|defined| defined.name() == view.name)) {
         return Ok(Arc::clone(view));
     }
-    match catalog.views.get(name) {
+    match defined {
         Some(View::Derived(_)) => {
             Err(Error::Invalid(format!("{name} is computed when it is asked for, and nothing of it is stored")))
         }

@@ -18,6 +18,7 @@ mod sync;
 mod ingest;
 mod train;
 mod online;
+mod versions;
 
 mod bad_input;
 mod clients;

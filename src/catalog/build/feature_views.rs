@@ -14,7 +14,7 @@ pub(super) fn build(definitions: &Definitions, view_names: &mut Names, building:
     for placed in definitions.feature_views() {
         let file = placed.item;
         let before = building.mistakes.len();
-        view_names.claim("feature view", &file.name, &placed, "/name", &mut building.mistakes);
+        view_names.claim_view("feature view", &file.name, file.version, &placed, &mut building.mistakes);
         let join_keys = join_keys(&placed, building);
         let features = features(&placed, &join_keys, building);
         let has_source = check_source(&placed, &join_keys, &features, building);

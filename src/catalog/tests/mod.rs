@@ -6,6 +6,7 @@ mod names;
 mod placement;
 mod services;
 mod sources;
+mod versions;
 
 use expect_test::{Expect, expect, expect_file};
 

@@ -123,6 +123,11 @@ fn parameter(name: &str) -> Value {
             json!({"type": "integer"}),
             "Milliseconds in which the answer is owed; the server's default at most.",
         ),
+        "lockstep-schema-fingerprint" => (
+            "header",
+            json!({"type": "string"}),
+            "The fingerprint that came with a training set: an answer with another schema is refused with 409.",
+        ),
         "as_of" => (
             "query",
             json!({"type": "string"}),

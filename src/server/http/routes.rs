@@ -53,11 +53,20 @@ pub enum Answer {
     Document,
 }
 
-const LOOKUP: &[&str] = &["columns", "as_of", "full_feature_names", "partial", "x-request-deadline-ms"];
-const ADHOC_LOOKUP: &[&str] =
-    &["feature", "columns", "as_of", "full_feature_names", "partial", "x-request-deadline-ms"];
-const POSTED_LOOKUP: &[&str] = &["as_of", "full_feature_names", "partial", "x-request-deadline-ms"];
-const FEAST_LOOKUP: &[&str] = &["partial", "x-request-deadline-ms"];
+const LOOKUP: &[&str] =
+    &["columns", "as_of", "full_feature_names", "partial", "lockstep-schema-fingerprint", "x-request-deadline-ms"];
+const ADHOC_LOOKUP: &[&str] = &[
+    "feature",
+    "columns",
+    "as_of",
+    "full_feature_names",
+    "partial",
+    "lockstep-schema-fingerprint",
+    "x-request-deadline-ms",
+];
+const POSTED_LOOKUP: &[&str] =
+    &["as_of", "full_feature_names", "partial", "lockstep-schema-fingerprint", "x-request-deadline-ms"];
+const FEAST_LOOKUP: &[&str] = &["partial", "lockstep-schema-fingerprint", "x-request-deadline-ms"];
 const DEADLINE: &[&str] = &["x-request-deadline-ms"];
 const SET: &[&str] = &["event_time", "x-request-deadline-ms"];
 const DELETE: &[&str] = &["columns", "delete_feature", "event_time", "x-request-deadline-ms"];

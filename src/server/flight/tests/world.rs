@@ -149,12 +149,11 @@ pub(super) fn taxi(service: &[&str]) -> Catalog {
     };
     let entity = Entity { name: "company".to_owned(), join_keys: vec![company], description: text() };
     Catalog {
-        project: "taxi".to_owned(),
         entities: BTreeMap::from([(entity.name.clone(), entity)]),
         sources: BTreeMap::from([(source.name.clone(), source)]),
         views: BTreeMap::from([(view.name.clone(), View::Feature(Arc::new(view)))]),
         services: BTreeMap::from([(service.name.clone(), service)]),
-        feature_descriptions: BTreeMap::new(),
+        ..Catalog::empty("taxi")
     }
 }
 
