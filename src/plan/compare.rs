@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::catalog::{
-    Catalog, DerivedView, Entity, FeatureService, FeatureView, Field, Placement, Source, SourceKind, View,
+    Catalog, DerivedView, Entity, Expectation, FeatureService, FeatureView, Field, Placement, Source, SourceKind, View,
 };
 use crate::document::duration_text;
 
@@ -140,6 +140,14 @@ fn source(changes: &mut Changes<'_>, before: &Source, after: &Source) {
                 changes.add(ChangeKind::Changed, "query; values may change with the next sync".to_owned());
             }
         }
+        (SourceKind::Long(one), SourceKind::Long(other)) if one.source == other.source => {
+            if one != other {
+                changes.add(
+                    ChangeKind::Changed,
+                    "columns of the long rows; values may change with the next sync".to_owned(),
+                );
+            }
+        }
         (one, other) => changes.changed("rows come from", rows_from(one), rows_from(other)),
     }
     changes.changed("event_time", &before.event_time, &after.event_time);
@@ -153,6 +161,7 @@ fn rows_from(kind: &SourceKind) -> String {
         SourceKind::Stored(stored) => stored.to_string(),
         SourceKind::Push { into } => format!("push {into}"),
         SourceKind::Sql { .. } => "a query".to_owned(),
+        SourceKind::Long(long) => format!("the long rows of {}", long.source),
     }
 }
 
@@ -208,12 +217,34 @@ fn feature_view(changes: &mut Changes<'_>, before: &FeatureView, after: &Feature
     let span = |span: Option<std::time::Duration>| span.map_or_else(|| "none".to_owned(), duration_text);
     changes.changed("ttl", span(before.ttl), span(after.ttl));
     changes.changed("sync_every", span(before.sync_every), span(after.sync_every));
+    expectations(changes, &before.expectations, &after.expectations);
+    let quarantine = |view: &FeatureView| view.quarantine.clone().unwrap_or_else(|| "a folder".to_owned());
+    changes.changed("quarantine", quarantine(before), quarantine(after));
     match (before.online, after.online) {
         (true, false) => changes.add(ChangeKind::Incompatible, "no longer kept online".to_owned()),
         (false, true) => changes.add(ChangeKind::Changed, "now kept online".to_owned()),
         _ => {}
     }
     changes.description(&before.description, &after.description);
+}
+
+fn expectations(changes: &mut Changes<'_>, before: &[Expectation], after: &[Expectation]) {
+    let find = |of: &[Expectation], name: &str| of.iter().find(|other| other.name() == name).cloned();
+    for expectation in before {
+        let name = expectation.name();
+        let detail = match find(after, &name) {
+            None => format!("expectation {name} removed"),
+            Some(now) if now.check != expectation.check => format!("expectation {name}: {}", now.check),
+            Some(now) if now.on_failure != expectation.on_failure => {
+                format!("expectation {name}: {} → {}", expectation.on_failure.name(), now.on_failure.name())
+            }
+            Some(_) => continue,
+        };
+        changes.add(ChangeKind::Changed, detail);
+    }
+    for expectation in after.iter().filter(|expectation| find(before, &expectation.name()).is_none()) {
+        changes.add(ChangeKind::Changed, format!("expectation added: {}", expectation.check));
+    }
 }
 
 fn derived_view(changes: &mut Changes<'_>, before: &DerivedView, after: &DerivedView) {

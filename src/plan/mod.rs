@@ -26,7 +26,7 @@ use crate::online::OnlineView;
 pub use compare::{Change, ChangeKind, compare};
 pub use lineage::{Lineage, LineageFeature, LineageSource, Origin, TransformInput, lineage};
 pub use placement::online_views;
-pub use storing::storing;
+pub use storing::{over_history, storing};
 
 /// One column of the working set of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -144,6 +144,11 @@ pub enum Error {
     Nothing,
     #[error("{features} features asked for, at most {max} are answered in one request")]
     TooManyFeatures { features: usize, max: usize },
+    #[error(
+        "derived view {view} reads {reads}, so it is not made of the history of one feature view; make a training set of it, \
+         and look at that"
+    )]
+    NotOverHistory { view: String, reads: String },
     #[error("feature view {view} is not kept online; it can be used for training only")]
     NotOnline { view: String },
 }
@@ -172,7 +177,9 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::UnknownView { .. } | Self::UnknownService { .. } | Self::UnknownFeature { .. } => ErrorKind::NotFound,
-            Self::NameCollision { .. } | Self::InputOfTwoTypes { .. } | Self::Nothing => ErrorKind::Invalid,
+            Self::NameCollision { .. } | Self::InputOfTwoTypes { .. } | Self::Nothing | Self::NotOverHistory { .. } => {
+                ErrorKind::Invalid
+            }
             Self::TooManyFeatures { .. } => ErrorKind::TooLarge,
             Self::NotOnline { .. } => ErrorKind::Conflict,
         }

@@ -6,6 +6,7 @@
 mod columns;
 mod derived_views;
 mod entities;
+mod expectations;
 mod feature_views;
 mod inputs;
 mod names;

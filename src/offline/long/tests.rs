@@ -1,0 +1,1 @@
+//! Long rows that become wide ones.
