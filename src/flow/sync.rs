@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::offline::{Rows, Scan};
 use crate::pit::Newest;
 use crate::plan::{self, StorePlan};
-use crate::quality::Verdict;
+use crate::quality::{Verdict, quarantines};
 use crate::registry::{self, SyncRun};
 
 /// Which rows of the source to sync.
@@ -122,12 +122,15 @@ async fn synced_until(gateway: &Gateway, plan: &StorePlan) -> Result<Option<Micr
     Ok(gateway.registry.progress(&progress_name(plan)).await?)
 }
 
-/// Progress is that of the view as it is now: with other features, or another transform placed at sync, all rows are
-/// to be written again.
+/// Progress is that of the view as it is now: with other features, another transform placed at sync, or other rows that
+/// are quarantined, all rows are to be written again.
 fn progress_name(plan: &StorePlan) -> String {
     let online = std::iter::once(&plan.online).chain(&plan.derived);
     let made_of: Vec<String> =
         online.map(|view| format!("{:?}{:?}{:?}", view.join_keys, view.features, view.digest)).collect();
+    let taken_away = plan.view.expectations.iter().filter(|expectation| quarantines(expectation));
+    let made_of: Vec<String> =
+        made_of.into_iter().chain(taken_away.map(|expectation| format!("{:?}", expectation.check))).collect();
     format!("{}@{}", plan.view.name, Digest::of(made_of.join("\n").as_bytes()).short())
 }
 

@@ -59,7 +59,9 @@ impl Numbers {
         // Two passes over the batch, then both are put together (Chan, Golub, LeVeque 1979): the sum of squares alone
         // would lose everything where the mean is large.
         let count = values.len() as f64;
-        let mean = values.iter().map(|value| value / count).sum::<f64>();
+        let sum: f64 = values.iter().sum();
+        // A sum may leave the floats where the mean does not.
+        let mean = if sum.is_finite() { sum / count } else { values.iter().map(|value| value / count).sum() };
         let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
         let (before, both) = (self.count as f64, self.count as f64 + count);
         let apart = mean - self.mean;

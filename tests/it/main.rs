@@ -18,6 +18,8 @@ mod sync;
 mod ingest;
 mod train;
 mod online;
+mod expectations;
+mod statistics;
 
 mod bad_input;
 mod clients;

@@ -36,7 +36,7 @@ pub(super) fn expectations(
         let path = format!("/expectations/{index}");
         let read = expectation(file, features).and_then(|expectation| match names.insert(expectation.name()) {
             true => Ok(expectation),
-            false => Err((String::new(), format!("{} is expected twice; write it once", expectation.name()))),
+            false => Err((String::new(), format!("{} is expected twice; make one of the two", expectation.name()))),
         });
         match read {
             Ok(expectation) => expectations.push(expectation),
@@ -169,9 +169,13 @@ fn check(file: &ExpectationFile, kind: &'static str, features: &[Field]) -> Resu
         "not_null" => asked(file.not_null).map(|()| Check::NotNull { feature }),
         "range" | "at_least" | "at_most" => {
             suits(is_number || is_time, "numbers and times")?;
-            let (low, high) = match (&file.range, &file.at_least, &file.at_most) {
+            let (low, high) = match (file.range.as_deref(), &file.at_least, &file.at_most) {
                 (Some([low, high]), ..) => {
                     (Some(literal(low, "/range/0".to_owned())?), Some(literal(high, "/range/1".to_owned())?))
+                }
+                (Some(other), ..) => {
+                    let text = format!("range has {} values; write the least and the largest", other.len());
+                    return Err(at("/range".to_owned(), text));
                 }
                 (None, Some(low), _) => (Some(literal(low, "/at_least".to_owned())?), None),
                 (None, None, high) => {
