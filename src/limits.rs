@@ -288,6 +288,37 @@ pub const REGISTRY_CONNECTIONS_MAX: u32 = 4;
 /// Runs of sync that the registry remembers of each view.
 pub const SYNC_RUNS_KEPT: u32 = 1_000;
 
+// Statistics and expectations.
+
+/// Numbers of a column of which statistics keep every one, 512 KiB; beyond, quantiles are estimated.
+pub const STATISTICS_EXACT_VALUES: usize = 65_536;
+/// Numbers on each rung of that estimate above the lowest: ranks are then within 0.5 % after 10⁹ rows, and mostly ten
+/// times nearer.
+pub const STATISTICS_RUNG_VALUES: usize = 4_096;
+/// Values of a column that are counted by themselves; of more, the frequent ones are found.
+pub const STATISTICS_COUNTED_VALUES: usize = 1_024;
+/// Frequent values, bins of a histogram, and characters of a long value that are shown.
+pub const STATISTICS_TOP_VALUES: usize = 10;
+pub const STATISTICS_BINS: usize = 20;
+pub const STATISTICS_TEXT_CHARACTERS: usize = 128;
+/// Columns of one question for statistics; each takes up to 2 MiB.
+pub const STATISTICS_COLUMNS_MAX: usize = 1_000;
+/// Questions for statistics of a history that one gateway answers at once: each keeps a processor busy for as long as
+/// it takes to read the history.
+pub const STATISTICS_AT_ONCE: usize = 2;
+/// Time for one such question over HTTP or Flight.
+pub const HISTORY_STATISTICS_DEADLINE: Duration = Duration::from_secs(600);
+/// Expectations of one feature view.
+pub const EXPECTATIONS_MAX: usize = 1_000;
+/// Values of one `in_set`.
+pub const EXPECTATION_SET_MAX: usize = 10_000;
+/// Rows that an expectation shows as examples of what it found.
+pub const EXPECTATION_EXAMPLES: usize = 3;
+/// Values that `unique` can tell apart in one run, 64 MiB of hashes; of more, it says that it cannot know.
+pub const UNIQUE_VALUES_MAX: usize = 4_000_000;
+/// Rows of one file of quarantined rows.
+pub const QUARANTINE_BATCH_ROWS: usize = 65_536;
+
 // Definitions.
 
 /// Bytes of one definition file.

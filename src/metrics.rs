@@ -45,6 +45,8 @@ pub struct Metrics {
     rows: Family<FlowLabel, Counter>,
     view_rows: Family<ViewStatusLabels, Counter>,
     sync_rows: Family<SyncLabels, Counter>,
+    expectation_failures: Family<ExpectationLabels, Counter>,
+    quarantined_rows: Family<ViewLabel, Counter>,
     connections: Family<ListenerLabel, Gauge>,
 }
 
@@ -76,6 +78,18 @@ struct SyncLabels {
     outcome: &'static str,
 }
 
+/// Expectations are those of the catalog.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ExpectationLabels {
+    view: String,
+    expectation: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ViewLabel {
+    view: String,
+}
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
@@ -95,6 +109,8 @@ impl Default for Metrics {
             rows: Family::default(),
             view_rows: Family::default(),
             sync_rows: Family::default(),
+            expectation_failures: Family::default(),
+            quarantined_rows: Family::default(),
             connections: Family::default(),
         };
         metrics.register();
@@ -167,6 +183,9 @@ impl Metrics {
         registry.register("rows", "Rows that went through a flow", self.rows.clone());
         registry.register("feature_status", "Rows looked up, by view and status", self.view_rows.clone());
         registry.register("sync_rows", "Rows meant for the online store, by view and outcome", self.sync_rows.clone());
+        let help = "Rows that were not as expected, or 1 for what is expected of all rows of a run together";
+        registry.register("expectation_failures", help, self.expectation_failures.clone());
+        registry.register("quarantined_rows", "Rows that went to a side table", self.quarantined_rows.clone());
         registry.register("connections", "Open connections, by listener", self.connections.clone());
     }
 
@@ -197,6 +216,19 @@ impl Metrics {
             self.sync_rows.get_or_create(&SyncLabels { view: view.to_owned(), outcome }).inc_by(*rows);
         }
         self.rows(Flow::Sync, read);
+    }
+
+    /// Something that a view expects did not hold, for so many rows.
+    pub fn expectation_failures(&self, view: &str, expectation: &str, failed: u64) {
+        let labels = ExpectationLabels { view: view.to_owned(), expectation: expectation.to_owned() };
+        self.expectation_failures.get_or_create(&labels).inc_by(failed);
+    }
+
+    /// Rows of a view went to its side table.
+    pub fn quarantined_rows(&self, view: &str, rows: u64) {
+        if rows > 0 {
+            self.quarantined_rows.get_or_create(&ViewLabel { view: view.to_owned() }).inc_by(rows);
+        }
     }
 
     /// The gauge of one listener's open connections.
@@ -268,6 +300,8 @@ mod tests {
         metrics.view_rows("rides", "not_found", 2);
         metrics.sync_rows("rides", 9, &[("older", 4)]);
         metrics.connections("http").inc();
+        metrics.expectation_failures("rides", "fare.range", 3);
+        metrics.quarantined_rows("rides", 2);
         let text = metrics.encode();
         for line in [
             "lockstep_requests_total{route=\"/get-online-features\",status=\"200\"} 1",
@@ -277,6 +311,8 @@ mod tests {
             "lockstep_rows_total{flow=\"sync\"} 9",
             "lockstep_feature_status_total{view=\"rides\",status=\"not_found\"} 2",
             "lockstep_sync_rows_total{view=\"rides\",outcome=\"older\"} 4",
+            "lockstep_expectation_failures_total{view=\"rides\",expectation=\"fare.range\"} 3",
+            "lockstep_quarantined_rows_total{view=\"rides\"} 2",
             "lockstep_connections{listener=\"http\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::file::{
     DefinitionsFile, DerivedViewFile, EntityFile, FeatureServiceFile, FeatureViewFile, SourceFile, schema,
 };
-use super::{Source, SourceKind, Stored, versioned_name};
+use super::{Long, Source, SourceKind, Stored, Warning, versioned_name};
 use crate::document::{Document, Mistake, Mistakes, Shape};
 
 /// A definition file as it was written; the registry keeps these.
@@ -67,6 +67,12 @@ impl Definitions {
     /// The sources as they are written, unchecked: for asking a store about their columns before the catalog is built.
     pub fn sources(&self) -> Vec<Source> {
         self.source_files().map(|source| self::source(source.item)).collect()
+    }
+
+    /// A warning about the query of a source.
+    pub fn query_warning(&self, source: &str, text: &str) -> Option<Warning> {
+        let placed = self.source_files().find(|placed| placed.item.name() == source)?;
+        Some(Warning(placed.mistake("/query", format!("the query of source {source} looks into the future: {text}"))))
     }
 
     pub(super) fn entities(&self) -> impl Iterator<Item = Placed<'_, EntityFile>> {
@@ -131,6 +137,19 @@ pub(super) fn source(file: &SourceFile) -> Source {
         kind: match file {
             SourceFile::Parquet { path, .. } => SourceKind::Stored(Stored::parquet(path)),
             SourceFile::Sql { query, .. } => SourceKind::Sql { query: query.clone() },
+            SourceFile::Long { source, entity_type, entity, name_column, value_column, value_columns, .. } => {
+                // A type that is none is told by `build`.
+                let typed = |(of, column): (&String, &String)| Some((of.parse().ok()?, column.clone()));
+                SourceKind::Long(Box::new(Long {
+                    source: source.clone(),
+                    entity_type: entity_type.as_ref().map(|of| (of.column.clone(), of.value.clone())),
+                    entity: entity.column.clone(),
+                    join_key: entity.join_key.clone(),
+                    name_column: name_column.clone(),
+                    value_column: value_column.clone(),
+                    value_columns: value_columns.iter().filter_map(typed).collect(),
+                }))
+            }
             SourceFile::Push { path, .. } => SourceKind::Push { into: Stored::parquet(path) },
         },
         event_time: file.event_time().to_owned(),

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    Catalog, DerivedView, Digest, FeatureView, Field, InputSource, Placement, Source, SourceKind, Stored, View,
+    Catalog, DerivedView, Digest, Expectation, FeatureView, Field, InputSource, Placement, Source, SourceKind, Stored,
+    View,
 };
 
 /// Changes when the canonical form does, so that an old hash is never taken for a new one.
@@ -49,6 +50,19 @@ impl Catalog {
 fn source(source: &Source) -> Value {
     let content = match &source.kind {
         SourceKind::Sql { query } => json!(query),
+        SourceKind::Long(long) => {
+            let values: Vec<_> =
+                long.value_columns.iter().map(|(of, column)| json!([of.to_string(), column])).collect();
+            json!([
+                long.source,
+                long.entity_type,
+                long.entity,
+                long.join_key,
+                long.name_column,
+                long.value_column,
+                values
+            ])
+        }
         SourceKind::Stored(stored) | SourceKind::Push { into: stored } => stored_table(stored),
     };
     json!([source.name, source.kind.name(), content, source.event_time, source.created_time, source.description])
@@ -63,7 +77,7 @@ fn stored_table(stored: &Stored) -> Value {
 }
 
 fn feature_view(view: &FeatureView) -> Value {
-    json!([
+    let mut form = json!([
         "feature view",
         view.name,
         view.entities,
@@ -74,7 +88,17 @@ fn feature_view(view: &FeatureView) -> Value {
         view.online,
         view.sync_every.map(|every| every.as_millis().to_string()),
         view.description,
-    ])
+    ]);
+    if let Value::Array(form) = &mut form
+        && !view.expectations.is_empty()
+    {
+        let expectation = |expectation: &Expectation| {
+            json!([expectation.name(), format!("{:?}", expectation.check), expectation.on_failure.name()])
+        };
+        form.push(view.expectations.iter().map(expectation).collect());
+        form.push(json!(view.quarantine));
+    }
+    form
 }
 
 fn derived_view(view: &DerivedView) -> Value {

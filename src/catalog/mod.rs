@@ -9,6 +9,7 @@
 //! every time.
 
 mod dtype;
+mod expectation;
 mod signature;
 mod versioned;
 
@@ -30,6 +31,7 @@ pub use build::{Bind, Columns, PluginUse, Warning, build};
 pub use definitions::{DefinitionFile, Definitions};
 pub use deprecation::{Day, Defined, Deprecation};
 pub use dtype::{DType, Scalar};
+pub use expectation::{Check, Expectation, Literal, OnFailure};
 pub use file::schema;
 pub use names::snake_case_mistake;
 pub use reach::Reach;
@@ -90,8 +92,44 @@ pub enum SourceKind {
     Stored(Stored),
     /// A query over the other sources, which are tables under their names.
     Sql { query: String },
+    /// One row for each value, in another source; made into one row for each entity and event time.
+    Long(Box<Long>),
     /// Rows that callers push; also appended to a table, so that training sees them.
     Push { into: Stored },
+}
+
+/// How a source in the long format says whose value it is, of what, and where the value stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Long {
+    /// The source with the values.
+    pub source: String,
+    /// A column, and what stands in it in the rows that count; all rows without it.
+    pub entity_type: Option<(String, String)>,
+    /// The column that says whose value it is.
+    pub entity: String,
+    /// What that column is called here.
+    pub join_key: String,
+    /// The column with the name of the feature.
+    pub name_column: String,
+    /// The column with the values of all types that `value_columns` does not name.
+    pub value_column: Option<String>,
+    /// The columns with the values of certain types.
+    pub value_columns: Vec<(DType, String)>,
+}
+
+impl Long {
+    /// The column with the values of features of a type.
+    pub fn value_column_of(&self, dtype: DType) -> Option<&str> {
+        let own = self.value_columns.iter().find(|(of, _)| *of == dtype).map(|(_, column)| column);
+        own.or(self.value_column.as_ref()).map(String::as_str)
+    }
+
+    /// Every column that is read besides the times.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        let entity_type = self.entity_type.iter().map(|(column, _)| column);
+        let values = self.value_column.iter().chain(self.value_columns.iter().map(|(_, column)| column));
+        [&self.entity, &self.name_column].into_iter().chain(entity_type).chain(values).map(String::as_str)
+    }
 }
 
 /// A table that some store keeps.
@@ -132,7 +170,7 @@ impl SourceKind {
     pub fn stored(&self) -> Option<&Stored> {
         match self {
             Self::Stored(stored) | Self::Push { into: stored } => Some(stored),
-            Self::Sql { .. } => None,
+            Self::Sql { .. } | Self::Long(_) => None,
         }
     }
 
@@ -141,6 +179,7 @@ impl SourceKind {
         match self {
             Self::Stored(stored) => stored.name(),
             Self::Sql { .. } => "sql",
+            Self::Long(_) => "long",
             Self::Push { .. } => "push",
         }
     }
@@ -202,6 +241,10 @@ pub struct FeatureView {
     pub online: bool,
     /// How often the view is meant to be synced; only compared with `ttl` so far.
     pub sync_every: Option<Duration>,
+    /// What its rows are expected to be.
+    pub expectations: Vec<Expectation>,
+    /// The source that takes the rows that are quarantined; a folder of the gateway's own without it.
+    pub quarantine: Option<String>,
     pub description: String,
 }
 

@@ -1,6 +1,7 @@
 //! The command line: one file per command. A command parses, calls the app or a flow, and prints; it decides nothing.
 
 mod apply;
+mod check;
 mod completions;
 mod deprecations;
 mod get;
@@ -17,6 +18,7 @@ mod quickstart;
 mod schema;
 mod serve;
 mod services;
+mod stats;
 mod sync;
 mod time;
 mod train;
@@ -34,7 +36,7 @@ const GLOBAL: &str = "Options of every command";
 #[derive(Debug, Parser)]
 #[command(name = "lockstep", version, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 done · 1 a check found something (parity, plan) · 2 invalid input · 3 not found · \
+    after_help = "Exit codes: 0 done · 1 a check found something (parity, plan, check) · 2 invalid input · 3 not found · \
 4 conflict · 5 too large · 6 a plugin failed · 7 exhausted · 8 too late · 9 unavailable · 10 internal"
 )]
 pub struct Cli {
@@ -61,8 +63,7 @@ enum Command {
     /// Write a new project
     Init(init::Arguments),
     /// Show what `apply` would change, and everything that is wrong
-    #[command(after_help = "Example: lockstep plan\n\nExits with 1 when a change breaks something that is in use.")]
-    Plan,
+    Plan(plan::Arguments),
     /// Record the definitions in the registry
     Apply(apply::Arguments),
     /// Show what was applied, when and by whom
@@ -85,6 +86,10 @@ enum Command {
     Train(train::Arguments),
     /// Push rows of a Parquet file to a push source
     Push(push::Arguments),
+    /// Show what values the columns of a view, a source or a Parquet file have
+    Stats(stats::Arguments),
+    /// Look whether the rows of feature views are as they are expected to be
+    Check(check::Arguments),
     /// Set, delete and copy rows of the online store, and see how it is
     #[command(subcommand)]
     Online(online::Command),
@@ -162,7 +167,7 @@ pub async fn run(cli: Cli) -> Result<Outcome, Failure> {
     match cli.command {
         Command::Quickstart(arguments) => quickstart::run(&context, arguments).await,
         Command::Init(arguments) => init::run(&context, &arguments),
-        Command::Plan => plan::run(&context).await,
+        Command::Plan(arguments) => plan::run(&context, &arguments).await,
         Command::Apply(arguments) => apply::run(&context, &arguments).await,
         Command::History(arguments) => history::run(&context, &arguments).await,
         Command::Lineage(arguments) => lineage::run(&context, &arguments).await,
@@ -173,6 +178,8 @@ pub async fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Get(arguments) => get::run(&context, &arguments).await,
         Command::Train(arguments) => train::run(&context, &arguments).await,
         Command::Push(arguments) => push::run(&context, &arguments).await,
+        Command::Stats(arguments) => stats::run(&context, &arguments).await,
+        Command::Check(arguments) => check::run(&context, &arguments).await,
         Command::Online(command) => online::run(&context, &command).await,
         Command::Parity(arguments) => parity::run(&context, &arguments).await,
         Command::Plugin(command) => plugin::run(&context, &command),

@@ -56,6 +56,12 @@ pub(super) async fn sync_views(gateway: &Gateway, views: &[String], range: Range
                 synced.rows_in_future
             ));
         }
+        for verdict in synced.expectations.iter().filter(|verdict| !verdict.holds) {
+            output::note(format!("warning: {view}: {verdict}"));
+        }
+        if synced.rows_quarantined > 0 {
+            output::note(format!("warning: {} rows of {view} are quarantined", synced.rows_quarantined));
+        }
         all.push(synced);
     }
     Ok(all)

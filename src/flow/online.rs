@@ -38,6 +38,9 @@ pub struct Set {
     pub rows_written: u64,
     /// Rows of which the store has a newer version; they are not written.
     pub rows_older: u64,
+    /// Rows that went to a side table because they are not as expected; they are not written.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rows_quarantined: u64,
 }
 
 /// What a delete did.
@@ -126,8 +129,9 @@ pub async fn set(
     Ok(Set {
         views: ingested.views,
         rows: ingested.rows,
-        rows_written: ingested.rows.saturating_sub(ingested.rows_older),
+        rows_written: ingested.rows.saturating_sub(ingested.rows_older + ingested.rows_quarantined),
         rows_older: ingested.rows_older,
+        rows_quarantined: ingested.rows_quarantined,
     })
 }
 
@@ -339,6 +343,10 @@ fn deleted(plan: &StorePlan, outcome: DeleteOutcome, row: Option<&Row>) -> Delet
     let derived = plan.derived.iter().map(|view| view.name.clone());
     let views = [plan.view.name.clone()].into_iter().chain(derived).collect();
     Deleted { outcome, views, event_time: row.map(|row| shown(row.event_time)) }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// RFC 3339.

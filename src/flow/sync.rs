@@ -7,10 +7,11 @@ use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use futures::StreamExt;
 
-use super::Error;
 use super::derive::off_the_async_threads;
+use super::expectations::{Looked, before_sync};
 use super::serve::micros;
 use super::store::store;
+use super::{Error, history};
 use crate::batch::{FeatureRows, KeyBatch};
 use crate::catalog::{Catalog, Digest, FeatureView, View};
 use crate::clock::{Deadline, Micros};
@@ -21,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::offline::{Rows, Scan};
 use crate::pit::Newest;
 use crate::plan::{self, StorePlan};
+use crate::quality::{Verdict, quarantines};
 use crate::registry::{self, SyncRun};
 
 /// Which rows of the source to sync.
@@ -59,6 +61,11 @@ pub struct Synced {
     pub rows_without_key: u64,
     /// Rows from after this machine's clock. They are left for a later sync: stored now, they would hide the present.
     pub rows_in_future: u64,
+    /// Rows that went to a side table because they are not as the view expects.
+    pub rows_quarantined: u64,
+    /// What came of each expectation of the view.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expectations: Vec<Verdict>,
     pub derived_views: Vec<String>,
     pub seconds: f64,
 }
@@ -115,12 +122,15 @@ async fn synced_until(gateway: &Gateway, plan: &StorePlan) -> Result<Option<Micr
     Ok(gateway.registry.progress(&progress_name(plan)).await?)
 }
 
-/// Progress is that of the view as it is now: with other features, or another transform placed at sync, all rows are
-/// to be written again.
+/// Progress is that of the view as it is now: with other features, another transform placed at sync, or other rows that
+/// are quarantined, all rows are to be written again.
 fn progress_name(plan: &StorePlan) -> String {
     let online = std::iter::once(&plan.online).chain(&plan.derived);
     let made_of: Vec<String> =
         online.map(|view| format!("{:?}{:?}{:?}", view.join_keys, view.features, view.digest)).collect();
+    let taken_away = plan.view.expectations.iter().filter(|expectation| quarantines(expectation));
+    let made_of: Vec<String> =
+        made_of.into_iter().chain(taken_away.map(|expectation| format!("{:?}", expectation.check))).collect();
     format!("{}@{}", plan.view.name, Digest::of(made_of.join("\n").as_bytes()).short())
 }
 
@@ -170,6 +180,9 @@ async fn run(
     synced: &mut Synced,
     tell: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<(), Error> {
+    let looked = Looked { from: window.from, until: window.until, reaches_now: window.scan_until.is_none() };
+    let examined = before_sync(gateway, catalog, &plan.view, looked).await?;
+    (synced.expectations, synced.rows_quarantined) = (examined.verdicts, examined.rows_quarantined);
     let newest = read_newest(gateway, catalog, plan, window, synced, tell).await?;
     synced.rows_latest = newest.len() as u64;
     for from in (0..newest.len()).step_by(SYNC_BATCH_ROWS) {
@@ -194,7 +207,8 @@ async fn read_newest(
 ) -> Result<Newest, Error> {
     let columns = plan.view.join_keys.iter().chain(&plan.view.features).cloned().collect();
     let scan = Scan { from: window.from, until: window.scan_until, ..Scan::of(columns) };
-    let batches = gateway.offline.scan(&catalog.sources[&plan.view.source], &scan).await?;
+    let source = &catalog.sources[&plan.view.source];
+    let batches = history::scan(gateway.offline.as_ref(), source, &plan.view, &scan).await?;
     let mut reading = Reading { batches, newest: Newest::default(), view: Arc::clone(&plan.view), until: window.until };
     loop {
         let (read, then) = off_the_async_threads(reading.next()).await?;

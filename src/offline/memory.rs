@@ -68,7 +68,7 @@ impl MemoryStore {
         let Some(Batches { batches, .. }) = stored.get(&source.name) else {
             return match source.kind {
                 SourceKind::Push { .. } => Ok(None),
-                SourceKind::Stored(_) | SourceKind::Sql { .. } => {
+                SourceKind::Stored(_) | SourceKind::Sql { .. } | SourceKind::Long(_) => {
                     Err(Error::NoFile { source_name: source.name.clone(), path: "(in memory)".to_owned() })
                 }
             };
@@ -104,7 +104,7 @@ fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Arrow
 impl OfflineStore for MemoryStore {
     async fn schema(&self, source: &Source) -> Result<SchemaRef, Error> {
         let opened = self.open(source, None).await?;
-        Ok(opened.map_or_else(|| Arc::new(Schema::empty()), |opened| opened.schema()))
+        opened.map_or_else(|| Ok(Arc::new(Schema::empty())), |opened| opened.schema())
     }
 
     async fn scan(&self, source: &Source, scan: &Scan) -> Result<Rows, Error> {
@@ -119,6 +119,7 @@ impl OfflineStore for MemoryStore {
         for read in reading_order(source, &self.sources.load())? {
             match &read.kind {
                 SourceKind::Sql { query } => snapshot.queries.push((read.name.clone(), query.clone())),
+                SourceKind::Long(long) => snapshot.queries.push((read.name.clone(), format!("{long:?}"))),
                 SourceKind::Stored(_) | SourceKind::Push { .. } => {
                     let part = self.table(&read, None)?.map_or(Part::Nothing, |table| table.part);
                     snapshot.parts.push((read.name.clone(), part));

@@ -16,6 +16,8 @@ mod append;
 mod engine;
 mod file;
 mod files;
+mod long;
+mod look_ahead;
 mod memory;
 mod merge;
 mod panics;
@@ -41,7 +43,7 @@ use crate::catalog::{Field, Source};
 use crate::clock::Micros;
 use crate::error::ErrorKind;
 
-pub use file::{ParquetFile, read_parquet, write_parquet};
+pub use file::{ParquetBatches, ParquetFile, read_parquet, write_parquet};
 pub use memory::MemoryStore;
 pub use parquet::ParquetTables;
 pub use snapshot::{FilePart, Part, Snapshot};

@@ -41,6 +41,15 @@ impl StoredSources {
         self.sources.store(Arc::new(sources));
     }
 
+    /// What in the query of a source looks into the future of its own rows, each as a sentence; of another source
+    /// nothing does.
+    pub async fn look_ahead(&self, source: &Source) -> Result<Vec<String>, Error> {
+        match self.open(source, None).await? {
+            Some(opened) => opened.look_ahead(),
+            None => Ok(Vec::new()),
+        }
+    }
+
     async fn open(&self, source: &Source, at: Option<&Snapshot>) -> Result<Option<Opened>, Error> {
         let order = reading_order(source, &self.sources.load())?;
         let mut tables = OpenedTables::new();
@@ -85,7 +94,7 @@ impl StoredSources {
 impl OfflineStore for StoredSources {
     async fn schema(&self, source: &Source) -> Result<SchemaRef, Error> {
         let opened = self.open(source, None).await?;
-        Ok(opened.map_or_else(|| Arc::new(Schema::empty()), |opened| opened.schema()))
+        opened.map_or_else(|| Ok(Arc::new(Schema::empty())), |opened| opened.schema())
     }
 
     async fn scan(&self, source: &Source, scan: &Scan) -> Result<Rows, Error> {
@@ -100,6 +109,7 @@ impl OfflineStore for StoredSources {
         for read in reading_order(source, &self.sources.load())? {
             match &read.kind {
                 SourceKind::Sql { query } => snapshot.queries.push((read.name.clone(), query.clone())),
+                SourceKind::Long(long) => snapshot.queries.push((read.name.clone(), format!("{long:?}"))),
                 SourceKind::Stored(stored) | SourceKind::Push { into: stored } => {
                     let table = self.table(&read, stored, None).await?;
                     snapshot.parts.push((read.name.clone(), table.map_or(Part::Nothing, |table| table.part)));

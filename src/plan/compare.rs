@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use super::users::users;
 use crate::catalog::{
-    Catalog, Day, Defined, Deprecation, DerivedView, Entity, FeatureRef, FeatureService, FeatureView, Field, Placement,
-    Source, SourceKind, View, split_version, versioned_name,
+    Catalog, Day, Defined, Deprecation, DerivedView, Entity, Expectation, FeatureRef, FeatureService, FeatureView,
+    Field, Placement, Source, SourceKind, View, split_version, versioned_name,
 };
 use crate::document::duration_text;
 
@@ -275,6 +275,11 @@ fn source(changes: &mut Changes<'_>, before: &Source, after: &Source) {
                 changes.add_of_source("query, with the next sync".to_owned());
             }
         }
+        (SourceKind::Long(one), SourceKind::Long(other)) if one.source == other.source => {
+            if one != other {
+                changes.add_of_source("columns of the long rows; values may change with the next sync".to_owned());
+            }
+        }
         (one, other) if rows_from(one) != rows_from(other) => {
             changes.add_of_source(format!("rows come from {} → {}", rows_from(one), rows_from(other)));
         }
@@ -295,6 +300,7 @@ fn rows_from(kind: &SourceKind) -> String {
         SourceKind::Stored(stored) => stored.to_string(),
         SourceKind::Push { into } => format!("push {into}"),
         SourceKind::Sql { .. } => "a query".to_owned(),
+        SourceKind::Long(long) => format!("the long rows of {}", long.source),
     }
 }
 
@@ -355,12 +361,34 @@ fn feature_view(changes: &mut Changes<'_>, before: &FeatureView, after: &Feature
     let span = |span: Option<std::time::Duration>| span.map_or_else(|| "none".to_owned(), duration_text);
     changes.values_may_change("ttl", span(before.ttl), span(after.ttl));
     changes.changed("sync_every", span(before.sync_every), span(after.sync_every));
+    expectations(changes, &before.expectations, &after.expectations);
+    let quarantine = |view: &FeatureView| view.quarantine.clone().unwrap_or_else(|| "a folder".to_owned());
+    changes.changed("quarantine", quarantine(before), quarantine(after));
     match (before.online, after.online) {
         (true, false) => changes.add_of_view(ChangeKind::Incompatible, "no longer kept online".to_owned()),
         (false, true) => changes.add(ChangeKind::Changed, "now kept online".to_owned()),
         _ => {}
     }
     changes.description(&before.description, &after.description);
+}
+
+fn expectations(changes: &mut Changes<'_>, before: &[Expectation], after: &[Expectation]) {
+    let find = |of: &[Expectation], name: &str| of.iter().find(|other| other.name() == name).cloned();
+    for expectation in before {
+        let name = expectation.name();
+        let detail = match find(after, &name) {
+            None => format!("expectation {name} removed"),
+            Some(now) if now.check != expectation.check => format!("expectation {name}: {}", now.check),
+            Some(now) if now.on_failure != expectation.on_failure => {
+                format!("expectation {name}: {} → {}", expectation.on_failure.name(), now.on_failure.name())
+            }
+            Some(_) => continue,
+        };
+        changes.add(ChangeKind::Changed, detail);
+    }
+    for expectation in after.iter().filter(|expectation| find(before, &expectation.name()).is_none()) {
+        changes.add(ChangeKind::Changed, format!("expectation added: {}", expectation.check));
+    }
 }
 
 fn derived_view(changes: &mut Changes<'_>, before: &DerivedView, after: &DerivedView) {

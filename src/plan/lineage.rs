@@ -203,6 +203,7 @@ fn lineage_source(source: &Source) -> LineageSource {
     let (path, query) = match &source.kind {
         SourceKind::Stored(stored) | SourceKind::Push { into: stored } => (Some(place(stored)), None),
         SourceKind::Sql { query } => (None, Some(query.clone())),
+        SourceKind::Long(long) => (Some(long.source.clone()), None),
     };
     LineageSource { name: source.name.clone(), kind: source.kind.name(), path, query }
 }

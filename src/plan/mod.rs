@@ -33,7 +33,7 @@ pub use fingerprint::{Column, columns, fingerprint};
 pub use lineage::{Lineage, LineageFeature, LineageSource, Origin, TransformInput, lineage};
 pub use placement::online_views;
 pub use schemas::{check_fingerprint, recorded, service_versions, shapes};
-pub use storing::storing;
+pub use storing::{over_history, storing};
 
 /// One column of the working set of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -166,6 +166,11 @@ pub enum Error {
     Nothing,
     #[error("{features} features asked for, at most {max} are answered in one request")]
     TooManyFeatures { features: usize, max: usize },
+    #[error(
+        "derived view {view} reads {reads}, so it is not made of the history of one feature view; make a training set of it, \
+         and look at that"
+    )]
+    NotOverHistory { view: String, reads: String },
     #[error("feature view {view} is not kept online; it can be used for training only")]
     NotOnline { view: String },
 }
@@ -200,6 +205,7 @@ impl Error {
             Self::NameCollision { .. }
             | Self::InputOfTwoTypes { .. }
             | Self::Nothing
+            | Self::NotOverHistory { .. }
             | Self::NoServiceVersion { .. }
             | Self::NoFingerprint { .. } => ErrorKind::Invalid,
             Self::TooManyFeatures { .. } => ErrorKind::TooLarge,

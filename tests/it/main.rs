@@ -19,6 +19,8 @@ mod ingest;
 mod train;
 mod online;
 mod versions;
+mod expectations;
+mod statistics;
 
 mod bad_input;
 mod clients;

@@ -7,6 +7,7 @@ mod columns;
 mod deprecations;
 mod derived_views;
 mod entities;
+mod expectations;
 mod feature_views;
 mod inputs;
 mod names;

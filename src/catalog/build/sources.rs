@@ -7,8 +7,8 @@ use super::names::Names;
 use super::{Building, Columns, columns};
 use crate::catalog::definitions::{Placed, source};
 use crate::catalog::file::SourceFile;
-use crate::catalog::{Definitions, Source, SourceKind, Stored};
-use crate::document::Mistake;
+use crate::catalog::{DType, Definitions, Long, Source, SourceKind, Stored};
+use crate::document::{Mistake, did_you_mean};
 
 pub(super) fn build(definitions: &Definitions, schema_of: &Columns<'_>, building: &mut Building) {
     let mut names = Names::default();
@@ -18,6 +18,9 @@ pub(super) fn build(definitions: &Definitions, schema_of: &Columns<'_>, building
         let before = building.mistakes.len();
         names.claim("source", &source.name, &placed, "/name", &mut building.mistakes);
         check_kind(&placed, &source, &mut building.mistakes);
+        if let SourceKind::Long(long) = &source.kind {
+            check_long(definitions, &placed, long, &mut building.mistakes);
+        }
         if let SourceKind::Push { into } = &source.kind {
             let folder = into.to_string().trim_end_matches('/').to_owned();
             if let Some(other) = push_folders.insert(folder, source.name.clone()) {
@@ -47,6 +50,7 @@ fn check_kind(placed: &Placed<'_, SourceFile>, source: &Source, mistakes: &mut V
     let (path, wrong) = match &source.kind {
         SourceKind::Sql { query } if query.trim().is_empty() => ("/query", Some("has an empty query".to_owned())),
         SourceKind::Sql { .. } => ("/query", None),
+        SourceKind::Long(_) => ("/source", None),
         SourceKind::Push { into: Stored::Parquet { path, .. } } if path.ends_with(".parquet") => {
             ("/path", Some(format!("keeps pushed rows in a folder, {path} is a file; write the folder")))
         }
@@ -62,6 +66,33 @@ fn check_kind(placed: &Placed<'_, SourceFile>, source: &Source, mistakes: &mut V
         let text =
             format!("source {} has an empty event_time; name the column that says when a row became true", source.name);
         mistakes.push(placed.mistake("/event_time", text));
+    }
+}
+
+fn check_long(definitions: &Definitions, placed: &Placed<'_, SourceFile>, long: &Long, mistakes: &mut Vec<Mistake>) {
+    let name = placed.item.name();
+    match definitions.source_files().find(|other| other.item.name() == long.source) {
+        Some(other) if matches!(other.item, SourceFile::Long { .. }) => {
+            let text = format!("source {name} reads {}, which is long too; read what that one reads", long.source);
+            mistakes.push(placed.mistake("/source", text));
+        }
+        Some(_) => {}
+        None => {
+            let meant = did_you_mean(&long.source, definitions.source_files().map(|other| other.item.name()));
+            let text = format!("source {name} reads source {}, which is not defined{meant}", long.source);
+            mistakes.push(placed.mistake("/source", text));
+        }
+    }
+    let SourceFile::Long { value_column, value_columns, .. } = placed.item else { return };
+    for of in value_columns.keys() {
+        if let Err(wrong) = of.parse::<DType>() {
+            let text = format!("value_columns of source {name}: {wrong}");
+            mistakes.push(placed.key_mistake(&format!("/value_columns/{of}"), text));
+        }
+    }
+    if value_column.is_none() && value_columns.is_empty() {
+        let text = format!("source {name} does not say where values stand; name the column with value_column");
+        mistakes.push(placed.mistake("", text));
     }
 }
 

@@ -1,6 +1,7 @@
 //! What definitions may say, and how each mistake in them is told.
 
 mod derived_views;
+mod expectations;
 mod feature_views;
 mod names;
 mod placement;

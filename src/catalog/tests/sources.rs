@@ -41,7 +41,7 @@ fn sources_need_the_keys_of_their_type() {
             2:5: source a lacks the key path
             3:5: source b lacks the key event_time
             4:26: source c has the unknown key path; it may have created_time, description, event_time, name, query, type
-            5:21: type of source d must be one of parquet, sql, push, it is the text "postgres"
+            5:21: type of source d must be one of parquet, sql, long, push, it is the text "postgres"
             6:5: source e lacks the key type"#]],
     );
     check(
@@ -83,4 +83,68 @@ fn the_times_of_a_source_must_be_columns_of_it() {
         "{name: gone, type: parquet, path: data/gone.parquet, event_time: t}",
         expect!["2:5: source gone has no file at data/gone.parquet"],
     );
+}
+
+const READINGS: &str = "sources: [{name: readings, type: parquet, path: r.parquet, event_time: t}]\n";
+
+#[test]
+fn a_long_source_reads_another_and_says_where_values_stand() {
+    let check = |source: &str, expected: Expect| {
+        let files = [file("base", READINGS), file("test", &format!("sources:\n  - {source}\n"))];
+        expected.assert_eq(&answer(&files));
+    };
+    let long = |rest: &str| {
+        format!(
+            "{{name: wide, type: long, entity: {{column: id, join_key: company}}, name_column: n, event_time: t, {rest}}}"
+        )
+    };
+    check(&long("source: readings, value_column: v"), expect!["fine"]);
+    check(
+        &long("source: reading, value_column: v"),
+        expect!["2:110: source wide reads source reading, which is not defined; did you mean readings?"],
+    );
+    check(
+        &long("source: wide, value_column: v"),
+        expect!["2:110: source wide reads wide, which is long too; read what that one reads"],
+    );
+    check(
+        &long("source: readings"),
+        expect!["2:5: source wide does not say where values stand; name the column with value_column"],
+    );
+    check(
+        &long("source: readings, value_columns: {float46: v}"),
+        expect![[
+            r#"2:136: value_columns of source wide: "float46" is not a type; write bool, int32, int64, float32, float64, string, bytes, timestamp, date, list<…> of one of them, or list<float32, 384>"#
+        ]],
+    );
+    check(
+        "{name: wide, type: long, source: readings, name_column: n, value_column: v, event_time: t}",
+        expect!["2:5: source wide lacks the key entity"],
+    );
+}
+
+#[test]
+fn features_of_a_long_source_have_types_that_its_values_can_have() {
+    let definitions = "entities: [{name: company, join_keys: [{name: company, type: string}]}]
+sources:
+  - {name: readings, type: parquet, path: r.parquet, event_time: t}
+  - name: wide
+    type: long
+    source: readings
+    entity: {column: id, join_key: company}
+    name_column: n
+    value_columns: {float64: number}
+    event_time: t
+feature_views:
+  - name: v
+    entities: [company]
+    source: wide
+    features: [{name: fare, type: float64}, {name: kind, type: string}]
+";
+    expect!["15:52: feature kind of feature view v: source wide has no column for values of type string"]
+        .assert_eq(&answer(&[file("test", definitions)]));
+    let parsed = definitions.replace("value_columns: {float64: number}", "value_column: value");
+    expect!["fine"].assert_eq(&answer(&[file("test", &parsed)]));
+    let lists = parsed.replace("type: string}]\n", "type: list<int64>}]\n");
+    expect!["15:52: feature kind of feature view v: it is list<int64>; name the column with such values under value_columns of source wide"].assert_eq(&answer(&[file("test", &lists)]));
 }

@@ -64,6 +64,8 @@ fn feature_view(index: usize, entities: usize, types: &[usize]) -> FeatureView {
         ttl: None,
         online: true,
         sync_every: None,
+        expectations: Vec::new(),
+        quarantine: None,
         description: String::new(),
     }
 }

@@ -313,6 +313,8 @@ fn catalog_of((types, list, full_feature_names): &Version) -> Catalog {
         online: true,
         sync_every: None,
         description: String::new(),
+        expectations: Vec::new(),
+        quarantine: None,
     };
     catalog.views.insert(name(), View::Feature(Arc::new(view)));
     let service = FeatureService {

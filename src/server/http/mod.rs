@@ -12,6 +12,7 @@ mod routes;
 mod features;
 mod write;
 mod online;
+mod statistics;
 
 mod materialize;
 

@@ -105,6 +105,9 @@ pub struct RowsSet {
     pub rows_written: u64,
     /// Rows of which the store has a newer version; they are not written.
     pub rows_older: u64,
+    /// Rows that are not as the view expects and went to a side table; left out where there are none.
+    #[serde(default)]
+    pub rows_quarantined: u64,
 }
 
 /// What a delete did, as `flow::online::Deleted` is written.

@@ -132,6 +132,8 @@ pub(super) fn taxi(service: &[&str]) -> Catalog {
         ttl: None,
         online: true,
         sync_every: None,
+        expectations: Vec::new(),
+        quarantine: None,
         description: text(),
     };
     let source = Source {
