@@ -3,10 +3,12 @@
 
 mod backends;
 mod cache;
+mod views;
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -19,6 +21,8 @@ use prometheus_client::registry::Registry;
 
 use self::backends::Backends;
 use self::cache::HotCache;
+pub use self::views::ViewState;
+use self::views::{ViewStates, Views};
 use crate::backend::Backend;
 use crate::online::cache::CachedStore;
 use crate::transform::{FaultKind, Transforms};
@@ -45,6 +49,9 @@ pub struct Metrics {
     rows: Family<FlowLabel, Counter>,
     view_rows: Family<ViewStatusLabels, Counter>,
     sync_rows: Family<SyncLabels, Counter>,
+    sync_runs: Family<SyncLabels, Counter>,
+    sync_seconds: Family<ViewLabel, Counter<f64, AtomicU64>>,
+    views: Arc<ViewStates>,
     connections: Family<ListenerLabel, Gauge>,
 }
 
@@ -77,6 +84,11 @@ struct SyncLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ViewLabel {
+    view: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
 }
@@ -95,6 +107,9 @@ impl Default for Metrics {
             rows: Family::default(),
             view_rows: Family::default(),
             sync_rows: Family::default(),
+            sync_runs: Family::default(),
+            sync_seconds: Family::default(),
+            views: Arc::default(),
             connections: Family::default(),
         };
         metrics.register();
@@ -167,6 +182,9 @@ impl Metrics {
         registry.register("rows", "Rows that went through a flow", self.rows.clone());
         registry.register("feature_status", "Rows looked up, by view and status", self.view_rows.clone());
         registry.register("sync_rows", "Rows meant for the online store, by view and outcome", self.sync_rows.clone());
+        registry.register("sync_runs", "Runs of sync, by view and outcome", self.sync_runs.clone());
+        registry.register("sync_seconds", "Time that runs of sync took, by view", self.sync_seconds.clone());
+        registry.register_collector(Box::new(Views(Arc::clone(&self.views))));
         registry.register("connections", "Open connections, by listener", self.connections.clone());
     }
 
@@ -199,6 +217,17 @@ impl Metrics {
         self.rows(Flow::Sync, read);
     }
 
+    /// A run of sync of one view ended.
+    pub fn sync_run(&self, view: &str, outcome: &'static str, seconds: f64) {
+        self.sync_runs.get_or_create(&SyncLabels { view: view.to_owned(), outcome }).inc();
+        self.sync_seconds.get_or_create(&ViewLabel { view: view.to_owned() }).inc_by(seconds);
+    }
+
+    /// What is known of the online rows of each view; a view that is not among them is not printed any more.
+    pub fn views(&self, states: BTreeMap<String, ViewState>) {
+        *self.views.states.lock().unwrap_or_else(PoisonError::into_inner) = states;
+    }
+
     /// The gauge of one listener's open connections.
     pub fn connections(&self, listener: &'static str) -> Gauge {
         self.connections.get_or_create_owned(&ListenerLabel { listener })
@@ -215,7 +244,7 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Steady;
+    use crate::clock::{Clock, Steady};
     use crate::online::cache::Keeping;
     use crate::online::conformance::{plain_view, values};
     use crate::online::memory::MemoryStore;
@@ -267,6 +296,11 @@ mod tests {
         metrics.rows(Flow::Serve, 7);
         metrics.view_rows("rides", "not_found", 2);
         metrics.sync_rows("rides", 9, &[("older", 4)]);
+        metrics.sync_run("rides", "failed", 0.5);
+        let hour_ago = Clock::default().now() - 3_600_000_000;
+        let known =
+            ViewState { synced_until: Some(2_500_000), newest_event_time: Some(hour_ago), coverage: Some(0.25) };
+        metrics.views(BTreeMap::from([("rides".to_owned(), known), ("areas".to_owned(), ViewState::default())]));
         metrics.connections("http").inc();
         let text = metrics.encode();
         for line in [
@@ -277,9 +311,15 @@ mod tests {
             "lockstep_rows_total{flow=\"sync\"} 9",
             "lockstep_feature_status_total{view=\"rides\",status=\"not_found\"} 2",
             "lockstep_sync_rows_total{view=\"rides\",outcome=\"older\"} 4",
+            "lockstep_sync_runs_total{view=\"rides\",outcome=\"failed\"} 1",
+            "lockstep_sync_seconds_total{view=\"rides\"} 0.5",
+            "lockstep_view_synced_until{view=\"rides\"} 2.5",
+            "lockstep_view_coverage_ratio{view=\"rides\"} 0.25",
             "lockstep_connections{listener=\"http\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
         }
+        assert!(text.contains("lockstep_view_freshness_seconds{view=\"rides\"} 360"), "{text}");
+        assert!(!text.contains("areas"), "of a view of which nothing is known nothing is said: {text}");
     }
 }

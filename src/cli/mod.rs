@@ -16,6 +16,7 @@ mod quickstart;
 mod schema;
 mod serve;
 mod sync;
+mod syncs;
 mod time;
 mod train;
 
@@ -69,6 +70,8 @@ enum Command {
     Lineage(lineage::Arguments),
     /// Bring offline rows to the online store
     Sync(sync::Arguments),
+    /// Show the runs of sync, and what runs next
+    Syncs(syncs::Arguments),
     /// Answer requests over HTTP and Arrow Flight
     #[command(after_help = "Example: lockstep -C my_project serve")]
     Serve,
@@ -160,6 +163,7 @@ pub async fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::History(arguments) => history::run(&context, &arguments).await,
         Command::Lineage(arguments) => lineage::run(&context, &arguments).await,
         Command::Sync(arguments) => sync::run(&context, &arguments).await,
+        Command::Syncs(arguments) => syncs::run(&context, &arguments).await,
         Command::Serve => serve::run(&context).await,
         Command::Get(arguments) => get::run(&context, &arguments).await,
         Command::Train(arguments) => train::run(&context, &arguments).await,

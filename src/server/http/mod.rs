@@ -14,6 +14,7 @@ mod write;
 mod online;
 
 mod materialize;
+mod syncs;
 
 mod catalog;
 mod openapi;

@@ -7,7 +7,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use serde_json::json;
 
 use super::super::reply::json_response;
-use super::{Context, catalog, features, materialize, online, openapi, write};
+use super::{Context, catalog, features, materialize, online, openapi, syncs, write};
 
 /// Routes that an answer to an unknown path names.
 const NEARBY_MAX: usize = 5;
@@ -63,6 +63,7 @@ const SET: &[&str] = &["event_time", "x-request-deadline-ms"];
 const DELETE: &[&str] = &["columns", "delete_feature", "event_time", "x-request-deadline-ms"];
 const STATS: &[&str] = &["view", "x-request-deadline-ms"];
 const SYNC: &[&str] = &["async", "force"];
+const SYNCS: &[&str] = &["synced_view", "limit"];
 
 /// All routes, those of Feast first.
 pub const ROUTES: &[Route] = &[
@@ -191,6 +192,15 @@ pub const ROUTES: &[Route] = &[
         body: Body::Nothing,
         answer: Answer::Json("RowDeleted"),
         handler: || delete(online::delete),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/syncs",
+        summary: "The runs of sync, and what is synced next",
+        parameters: SYNCS,
+        body: Body::Nothing,
+        answer: Answer::Json("SyncList"),
+        handler: || get(syncs::syncs),
     },
     Route {
         method: Method::Get,
