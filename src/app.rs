@@ -5,6 +5,7 @@
 
 mod apply;
 mod services;
+mod servers;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,7 +17,6 @@ use arc_swap::ArcSwap;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
-use tokio::net::TcpListener;
 
 use crate::backend::Backend;
 use crate::catalog::{self, Catalog, Day, DefinitionFile, Definitions, PluginUse, Source, Transform, Warning};
@@ -26,7 +26,7 @@ use crate::document::Mistakes;
 use crate::error::ErrorKind;
 use crate::flow;
 use crate::flow::statistics::{Asked, Statistics, of_file};
-use crate::gateway::{Applied, Gateway};
+use crate::gateway::{Applied, Gateway, Syncing};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::offline::{self, OfflineStore, ParquetTables, Scan, StoredSources};
@@ -39,8 +39,9 @@ pub use crate::online::redis::{Copied, Copying, Layout};
 use crate::online::{self, OnlineStore};
 use crate::plan::{self, Change};
 use crate::registry::{self, Recorded, Registry};
-use crate::server;
 use crate::transform::{self, Settings, Transforms};
+
+pub use servers::Servers;
 
 /// A project on this machine: its folder and what `lockstep.yaml` says.
 #[derive(Debug)]
@@ -224,6 +225,11 @@ impl Project {
             registry,
             clock: Clock::default(),
             serve_deadline: self.config.serve_deadline,
+            syncing: Syncing {
+                memory_bytes: self.config.sync.memory_bytes,
+                checkpoint_every: self.config.sync.checkpoint_every,
+                ..Syncing::in_folder(self.config.sync.spool.clone())
+            },
         }))
     }
 
@@ -442,46 +448,6 @@ pub fn write_training_set(path: &Path, set: &RecordBatch) -> Result<(), Error> {
     let metadata: Vec<(String, String)> =
         set.schema_ref().metadata().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     Ok(offline::write_parquet(path, set.schema_ref(), std::slice::from_ref(set), &metadata)?)
-}
-
-/// The listeners of a running gateway.
-#[derive(Debug)]
-pub struct Servers {
-    pub http: SocketAddr,
-    pub flight: SocketAddr,
-    pub admin: SocketAddr,
-    running: server::Running,
-}
-
-impl Servers {
-    /// Binds all three listeners first, so that a gateway serves on all of them or not at all.
-    pub async fn start(project: &Project, gateway: Arc<Gateway>) -> Result<Self, Error> {
-        let listen = &project.config.listen;
-        let http = bind(listen.http).await?;
-        let flight = bind(listen.flight).await?;
-        let admin = bind(listen.admin).await?;
-        let addresses = (address(&http)?, address(&flight)?, address(&admin)?);
-        let running = server::start(gateway, server::Listeners { http, flight, admin });
-        Ok(Self { http: addresses.0, flight: addresses.1, admin: addresses.2, running })
-    }
-
-    /// Waits for SIGTERM or Ctrl-C, then drains.
-    pub async fn until_stopped(self) -> Result<(), Error> {
-        self.running.until_stopped().await.map_err(|error| Error::Server(error.to_string()))
-    }
-
-    /// Drains now.
-    pub async fn stop(self) -> Result<(), Error> {
-        self.running.stop().await.map_err(|error| Error::Server(error.to_string()))
-    }
-}
-
-async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
-}
-
-fn address(listener: &TcpListener) -> Result<SocketAddr, Error> {
-    listener.local_addr().map_err(|error| Error::Server(error.to_string()))
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What a flow may use: the applied definitions, the stores, the transforms and the clock.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::catalog::{Catalog, Selection};
 use crate::clock::Clock;
+use crate::limits;
 use crate::metrics::Metrics;
 use crate::offline::OfflineStore;
 use crate::online::OnlineStore;
@@ -29,7 +32,27 @@ pub struct Gateway {
     pub metrics: Metrics,
     /// Time one serving request may take when its caller names no deadline.
     pub serve_deadline: Duration,
+    pub syncing: Syncing,
 }
+
+/// How syncs run in this process.
+#[derive(Clone, Debug)]
+pub struct Syncing {
+    /// The folder in which each run puts aside what it has read. Made when it is needed.
+    pub spool: PathBuf,
+    /// Memory for the rows of one run; beyond it they are put aside.
+    pub memory_bytes: usize,
+    /// How much work an interruption may cost: after this time what is done is made durable.
+    pub checkpoint_every: Duration,
+    /// Files of a source that are read as one, so that going on after an interruption begins with a file.
+    pub slice_bytes: u64,
+    /// Asks every run to stop.
+    pub stop: Stop,
+}
+
+/// Asks something that takes long to end early, in good order. Cloning shares it.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
 
 /// One applied version of the definitions, and the plans made of it so far.
 #[derive(Debug)]
@@ -57,5 +80,28 @@ pub struct Planned {
 impl Applied {
     pub fn new(catalog: Catalog, version: u64) -> Self {
         Self { catalog, version, plans: Mutex::default() }
+    }
+}
+
+impl Syncing {
+    /// With the usual bounds.
+    pub fn in_folder(spool: PathBuf) -> Self {
+        Self {
+            spool,
+            memory_bytes: limits::SYNC_MEMORY_BYTES,
+            checkpoint_every: limits::SYNC_CHECKPOINT_EVERY,
+            slice_bytes: limits::SYNC_SLICE_BYTES,
+            stop: Stop::default(),
+        }
+    }
+}
+
+impl Stop {
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Acquire)
     }
 }

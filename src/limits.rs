@@ -47,6 +47,50 @@ pub const PUSH_ROWS_MAX: usize = 65_536;
 pub const TRAIN_ROWS_MAX: usize = 10_000_000;
 /// Rows that sync writes to the online store in one call: large enough that one durable commit is shared by many rows.
 pub const SYNC_BATCH_ROWS: usize = 65_536;
+/// Bytes of the rows of one such call; rows that are long come in fewer.
+pub const SYNC_BATCH_BYTES: usize = 32 << 20;
+/// Such calls at once: while the store writes one, the derived views of the next are computed and its rows encoded.
+pub const SYNC_WRITES_AT_ONCE: usize = 3;
+/// Batches of a scan that are decoded ahead of the one that is looked at.
+pub const SYNC_BATCHES_AHEAD: usize = 4;
+/// Memory for the rows that one run of sync keeps, one for each key; beyond it they are put aside on disk.
+pub const SYNC_MEMORY_BYTES: usize = 1 << 30;
+/// The least that a project may configure: a few batches of a scan, below which files become many and small.
+pub const SYNC_MEMORY_BYTES_MIN: usize = 16 << 20;
+/// Time after which a run of sync makes durable what it has done. A shorter run writes nothing down, and what is lost of
+/// a longer one when it is killed is done again in about this time.
+pub const SYNC_CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
+/// Parts into which keys are cut when they are put aside. Each is written from memory, a few at once, so that the rows of
+/// all keys may be this many times the memory of a run.
+pub const SYNC_PARTITIONS: usize = 128;
+/// Files of a source that sync reads as one: a run that goes on after an interruption looks again at half of it on
+/// average, and a source of many small files is not opened once for each.
+pub const SYNC_SLICE_BYTES: u64 = 256 << 20;
+/// Runs that are listed at once.
+pub const SYNC_RUNS_SHOWN_MAX: u32 = 1_000;
+/// Between two looks for views whose schedule says that they should be synced.
+pub const SCHEDULE_TICK: Duration = Duration::from_secs(1);
+/// Schedules that one gateway runs at once. Each takes [`SYNC_MEMORY_BYTES`].
+pub const SCHEDULED_SYNCS_AT_ONCE: usize = 2;
+/// How long a gateway has the schedule of a view unless it says that it still does, which it does three times as often.
+/// Longer than honest clocks differ.
+pub const SCHEDULE_LEASE: Duration = Duration::from_secs(60);
+/// Pause before a scheduled sync that failed is tried again: the first, and what it doubles to. It is never longer than
+/// the schedule itself.
+pub const SCHEDULE_RETRY_PAUSE: Duration = Duration::from_secs(5);
+pub const SCHEDULE_RETRY_PAUSE_MAX: Duration = Duration::from_secs(600);
+/// One part in so many of its span by which a view's schedule is shifted, so that views of one span do not all begin at
+/// once; and the most that it is shifted.
+pub const SCHEDULE_JITTER_SHARE: u64 = 10;
+pub const SCHEDULE_JITTER_MAX: Duration = Duration::from_secs(300);
+/// Between two looks at the registry for how far views are synced, by whomever, for the metrics.
+pub const FRESHNESS_LOOK_EVERY: Duration = Duration::from_secs(15);
+/// Rows of one batch of a copy of online rows into an offline table, about.
+pub const SNAPSHOT_GROUP_ROWS: u64 = 500_000;
+/// Rows of one page of a scan of the online store.
+pub const ONLINE_SCAN_ROWS: usize = 4_096;
+/// Time for one such page.
+pub const ONLINE_SCAN_DEADLINE: Duration = Duration::from_secs(60);
 
 // Offline data.
 

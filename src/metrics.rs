@@ -3,10 +3,12 @@
 
 mod backends;
 mod cache;
+mod views;
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -19,6 +21,8 @@ use prometheus_client::registry::Registry;
 
 use self::backends::Backends;
 use self::cache::HotCache;
+pub use self::views::ViewState;
+use self::views::{ViewStates, Views};
 use crate::backend::Backend;
 use crate::online::cache::CachedStore;
 use crate::transform::{FaultKind, Transforms};
@@ -47,6 +51,9 @@ pub struct Metrics {
     sync_rows: Family<SyncLabels, Counter>,
     expectation_failures: Family<ExpectationLabels, Counter>,
     quarantined_rows: Family<ViewLabel, Counter>,
+    sync_runs: Family<SyncLabels, Counter>,
+    sync_seconds: Family<ViewLabel, Counter<f64, AtomicU64>>,
+    views: Arc<ViewStates>,
     connections: Family<ListenerLabel, Gauge>,
 }
 
@@ -111,6 +118,9 @@ impl Default for Metrics {
             sync_rows: Family::default(),
             expectation_failures: Family::default(),
             quarantined_rows: Family::default(),
+            sync_runs: Family::default(),
+            sync_seconds: Family::default(),
+            views: Arc::default(),
             connections: Family::default(),
         };
         metrics.register();
@@ -186,6 +196,9 @@ impl Metrics {
         let help = "Rows that were not as expected, or 1 for what is expected of all rows of a run together";
         registry.register("expectation_failures", help, self.expectation_failures.clone());
         registry.register("quarantined_rows", "Rows that went to a side table", self.quarantined_rows.clone());
+        registry.register("sync_runs", "Runs of sync, by view and outcome", self.sync_runs.clone());
+        registry.register("sync_seconds", "Time that runs of sync took, by view", self.sync_seconds.clone());
+        registry.register_collector(Box::new(Views(Arc::clone(&self.views))));
         registry.register("connections", "Open connections, by listener", self.connections.clone());
     }
 
@@ -231,6 +244,17 @@ impl Metrics {
         }
     }
 
+    /// A run of sync of one view ended.
+    pub fn sync_run(&self, view: &str, outcome: &'static str, seconds: f64) {
+        self.sync_runs.get_or_create(&SyncLabels { view: view.to_owned(), outcome }).inc();
+        self.sync_seconds.get_or_create(&ViewLabel { view: view.to_owned() }).inc_by(seconds);
+    }
+
+    /// What is known of the online rows of each view; a view that is not among them is not printed any more.
+    pub fn views(&self, states: BTreeMap<String, ViewState>) {
+        *self.views.states.lock().unwrap_or_else(PoisonError::into_inner) = states;
+    }
+
     /// The gauge of one listener's open connections.
     pub fn connections(&self, listener: &'static str) -> Gauge {
         self.connections.get_or_create_owned(&ListenerLabel { listener })
@@ -247,7 +271,7 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Steady;
+    use crate::clock::{Clock, Steady};
     use crate::online::cache::Keeping;
     use crate::online::conformance::{plain_view, values};
     use crate::online::memory::MemoryStore;
@@ -299,6 +323,11 @@ mod tests {
         metrics.rows(Flow::Serve, 7);
         metrics.view_rows("rides", "not_found", 2);
         metrics.sync_rows("rides", 9, &[("older", 4)]);
+        metrics.sync_run("rides", "failed", 0.5);
+        let hour_ago = Clock::default().now() - 3_600_000_000;
+        let known =
+            ViewState { synced_until: Some(2_500_000), newest_event_time: Some(hour_ago), coverage: Some(0.25) };
+        metrics.views(BTreeMap::from([("rides".to_owned(), known), ("areas".to_owned(), ViewState::default())]));
         metrics.connections("http").inc();
         metrics.expectation_failures("rides", "fare.range", 3);
         metrics.quarantined_rows("rides", 2);
@@ -313,9 +342,15 @@ mod tests {
             "lockstep_sync_rows_total{view=\"rides\",outcome=\"older\"} 4",
             "lockstep_expectation_failures_total{view=\"rides\",expectation=\"fare.range\"} 3",
             "lockstep_quarantined_rows_total{view=\"rides\"} 2",
+            "lockstep_sync_runs_total{view=\"rides\",outcome=\"failed\"} 1",
+            "lockstep_sync_seconds_total{view=\"rides\"} 0.5",
+            "lockstep_view_synced_until{view=\"rides\"} 2.5",
+            "lockstep_view_coverage_ratio{view=\"rides\"} 0.25",
             "lockstep_connections{listener=\"http\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
         }
+        assert!(text.contains("lockstep_view_freshness_seconds{view=\"rides\"} 360"), "{text}");
+        assert!(!text.contains("areas"), "of a view of which nothing is known nothing is said: {text}");
     }
 }

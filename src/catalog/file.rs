@@ -166,7 +166,7 @@ pub(super) struct FeatureViewFile {
     /// Whether the features are kept online; without that they are for training only.
     #[serde(default = "yes")]
     pub online: bool,
-    /// How often the view is meant to be synced, such as 1h; only compared with `ttl`.
+    /// How often a running gateway syncs the view, such as 1h.
     #[serde(default)]
     pub sync_every: Option<String>,
     #[schemars(length(min = 1))]

@@ -239,7 +239,7 @@ pub struct FeatureView {
     pub ttl: Option<Duration>,
     /// Whether the view is kept in the online store.
     pub online: bool,
-    /// How often the view is meant to be synced; only compared with `ttl` so far.
+    /// How often a running gateway syncs the view.
     pub sync_every: Option<Duration>,
     /// What its rows are expected to be.
     pub expectations: Vec<Expectation>,

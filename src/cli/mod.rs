@@ -20,6 +20,7 @@ mod serve;
 mod services;
 mod stats;
 mod sync;
+mod syncs;
 mod time;
 mod train;
 
@@ -77,6 +78,8 @@ enum Command {
     Deprecations,
     /// Bring offline rows to the online store
     Sync(sync::Arguments),
+    /// Show the runs of sync, and what runs next
+    Syncs(syncs::Arguments),
     /// Answer requests over HTTP and Arrow Flight
     #[command(after_help = "Example: lockstep -C my_project serve")]
     Serve,
@@ -174,6 +177,7 @@ pub async fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Services(arguments) => services::run(&context, &arguments).await,
         Command::Deprecations => deprecations::run(&context).await,
         Command::Sync(arguments) => sync::run(&context, &arguments).await,
+        Command::Syncs(arguments) => syncs::run(&context, &arguments).await,
         Command::Serve => serve::run(&context).await,
         Command::Get(arguments) => get::run(&context, &arguments).await,
         Command::Train(arguments) => train::run(&context, &arguments).await,

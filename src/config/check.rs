@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::file::{ConfigFile, HotCacheFile, OfflineStoreFile, OnlineStoreFile};
+use super::file::{ConfigFile, HotCacheFile, OfflineStoreFile, OnlineStoreFile, SchedulesFile, SyncFile};
 use super::redis;
-use super::{Config, HotCache, HotView, Listen, OfflineStore, OnlineStore};
+use super::{Config, HotCache, HotView, Listen, OfflineStore, OnlineStore, Sync};
 use crate::catalog::snake_case_mistake;
 use crate::document::{Document, Mistake, Mistakes, duration_text, parse_duration};
 use crate::limits;
@@ -26,6 +26,7 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
     let registry = path("/registry/path", &file.registry.path);
     let plugins = path("/plugins", &file.plugins);
     let cache = path("/cache", &file.cache);
+    let spool = path("/sync/spool", &file.sync.spool);
     let online_store = match &file.online_store {
         OnlineStoreFile::Embedded { path: file } => OnlineStore::Embedded { path: path("/online_store/path", file) },
         OnlineStoreFile::Memory {} => OnlineStore::Memory,
@@ -33,6 +34,7 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
     };
     let OfflineStoreFile::Parquet {} = file.offline_store;
     let hot_cache = hot_cache(document, &file.hot_cache, &mut mistakes);
+    let sync = sync(document, &file.sync, spool, &mut mistakes);
     let listen = listen(document, &file, &mut mistakes);
     let deadline = parse_duration(&file.serve.deadline).and_then(|deadline| {
         let max = limits::SERVE_DEADLINE_MAX;
@@ -40,7 +42,7 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
         if deadline <= max { Ok(deadline) } else { Err(too_long()) }
     });
     let deadline = deadline.map_err(|wrong| mistakes.push(document.mistake("/serve/deadline", wrong)));
-    let (Some(listen), Ok(serve_deadline), true) = (listen, deadline, mistakes.is_empty()) else {
+    let (Some(listen), Ok(serve_deadline), Some(sync), true) = (listen, deadline, sync, mistakes.is_empty()) else {
         return Err(Mistakes::from(mistakes));
     };
     Ok(Config {
@@ -54,7 +56,21 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
         cache,
         listen,
         serve_deadline,
+        sync,
     })
+}
+
+fn sync(document: &Document, file: &SyncFile, spool: PathBuf, mistakes: &mut Vec<Mistake>) -> Option<Sync> {
+    let least = limits::SYNC_MEMORY_BYTES_MIN;
+    let memory_bytes = usize::try_from(file.memory_mib).ok().and_then(|mib| mib.checked_mul(1 << 20));
+    if !memory_bytes.is_some_and(|bytes| bytes >= least) {
+        let wrong = format!("a sync needs {} MiB at least", least >> 20);
+        mistakes.push(document.mistake("/sync/memory_mib", wrong));
+    }
+    let refused = |wrong| mistakes.push(document.mistake("/sync/checkpoint_every", wrong));
+    let checkpoint_every = parse_duration(&file.checkpoint_every).map_err(refused).ok()?;
+    let schedules = file.schedules == SchedulesFile::On;
+    Some(Sync { schedules, memory_bytes: memory_bytes?, checkpoint_every, spool })
 }
 
 fn hot_cache(document: &Document, file: &HotCacheFile, mistakes: &mut Vec<Mistake>) -> HotCache {

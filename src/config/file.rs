@@ -36,6 +36,9 @@ pub(super) struct ConfigFile {
     /// How requests are answered.
     #[serde(default)]
     pub serve: ServeFile,
+    /// How offline rows are brought online.
+    #[serde(default)]
+    pub sync: SyncFile,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -205,6 +208,42 @@ pub(super) struct ServeFile {
     pub deadline: String,
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SyncFile {
+    /// Whether a running gateway syncs the views that say `sync_every`.
+    #[serde(default)]
+    pub schedules: SchedulesFile,
+    /// Memory, in MiB, for the rows of one sync; rows beyond it are put aside in the spool.
+    #[serde(default = "sync_memory")]
+    pub memory_mib: u64,
+    /// After how much work a sync makes durable what it has done, such as `10s`.
+    #[serde(default = "checkpoint_every")]
+    pub checkpoint_every: String,
+    /// The folder for rows that are put aside. While no sync runs it can be deleted; then none goes on where it was.
+    #[serde(default = "spool")]
+    pub spool: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SchedulesFile {
+    #[default]
+    On,
+    Off,
+}
+
+impl Default for SyncFile {
+    fn default() -> Self {
+        Self {
+            schedules: SchedulesFile::On,
+            memory_mib: sync_memory(),
+            checkpoint_every: checkpoint_every(),
+            spool: spool(),
+        }
+    }
+}
+
 impl Default for RegistryFile {
     fn default() -> Self {
         Self { path: registry() }
@@ -286,6 +325,18 @@ fn response_timeout() -> String {
 /// What Feast writes since 0.50.
 fn key_version() -> u8 {
     3
+}
+
+fn sync_memory() -> u64 {
+    (crate::limits::SYNC_MEMORY_BYTES >> 20) as u64
+}
+
+fn checkpoint_every() -> String {
+    crate::document::duration_text(crate::limits::SYNC_CHECKPOINT_EVERY)
+}
+
+fn spool() -> String {
+    ".lockstep/sync".to_owned()
 }
 
 fn deadline() -> String {

@@ -48,6 +48,18 @@ pub struct Config {
     pub listen: Listen,
     /// For a request whose caller names no deadline.
     pub serve_deadline: Duration,
+    pub sync: Sync,
+}
+
+/// How offline rows are brought online.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sync {
+    /// Whether a running gateway syncs the views that have a schedule.
+    pub schedules: bool,
+    pub memory_bytes: usize,
+    pub checkpoint_every: Duration,
+    /// The folder for rows that are put aside.
+    pub spool: PathBuf,
 }
 
 #[derive(Clone, Debug, PartialEq)]

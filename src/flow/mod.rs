@@ -11,9 +11,14 @@ pub mod serve;
 pub mod statistics;
 pub mod labels;
 pub mod online;
+pub mod schedule;
+pub mod snapshot;
+mod spool;
 mod store;
 pub mod sync;
 pub mod train;
+
+use std::path::PathBuf;
 
 use crate::cast::CastError;
 use crate::error::ErrorKind;
@@ -68,6 +73,10 @@ pub enum Error {
     StatisticsBusy { most: usize },
     #[error(transparent)]
     Registry(#[from] registry::Error),
+    #[error("{path} cannot be written or read: {detail}; free disk space, or set sync.spool to another folder", path = .path.display())]
+    Spool { path: PathBuf, detail: String },
+    #[error("the sync of {view} was stopped; run the same again and it goes on where it was")]
+    SyncStopped { view: String },
     #[error("a stage of ours stopped: {0}")]
     Stopped(String),
 }
@@ -96,6 +105,7 @@ impl Error {
             Self::PointInTime(source) => source.kind(),
             Self::Transform { source, .. } => source.kind(),
             Self::Registry(source) => source.kind(),
+            Self::Spool { .. } | Self::SyncStopped { .. } => ErrorKind::Unavailable,
             Self::Stopped(_) => ErrorKind::Internal,
         }
     }

@@ -7,7 +7,7 @@ use arrow::buffer::BooleanBuffer;
 use async_trait::async_trait;
 
 use super::memory::MemoryStore;
-use super::{ChangeListener, Error, Health, OnlineStore, OnlineView, Read, ViewStatistics, Written};
+use super::{ChangeListener, Cursor, Error, Health, OnlineStore, OnlineView, Read, RowPage, ViewStatistics, Written};
 use crate::batch::{FeatureRows, StoredRows, null_where_not, timestamps};
 use crate::clock::Deadline;
 
@@ -129,6 +129,15 @@ impl OnlineStore for FaultyStore {
 
     async fn statistics(&self, views: &[Arc<OnlineView>], deadline: Deadline) -> Result<Vec<ViewStatistics>, Error> {
         self.inner.statistics(views, deadline).await
+    }
+
+    async fn scan(
+        &self,
+        view: &Arc<OnlineView>,
+        cursor: Option<&Cursor>,
+        deadline: Deadline,
+    ) -> Result<RowPage, Error> {
+        self.inner.scan(view, cursor, deadline).await
     }
 
     fn watch(&self, views: &[Arc<OnlineView>], listener: Weak<dyn ChangeListener>) {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::timeout_at;
 
-use super::{ChangeListener, Error, Health, OnlineStore, OnlineView, Read, ViewStatistics, Written};
+use super::{ChangeListener, Cursor, Error, Health, OnlineStore, OnlineView, Read, RowPage, ViewStatistics, Written};
 use crate::backend::{Attempt, Backend, Outcome, Refused};
 use crate::batch::{FeatureRows, StoredRows};
 use crate::clock::Deadline;
@@ -150,6 +150,15 @@ impl OnlineStore for GuardedStore {
 
     async fn statistics(&self, views: &[Arc<OnlineView>], deadline: Deadline) -> Result<Vec<ViewStatistics>, Error> {
         self.inner.statistics(views, deadline).await
+    }
+
+    async fn scan(
+        &self,
+        view: &Arc<OnlineView>,
+        cursor: Option<&Cursor>,
+        deadline: Deadline,
+    ) -> Result<RowPage, Error> {
+        self.inner.scan(view, cursor, deadline).await
     }
 
     fn watch(&self, views: &[Arc<OnlineView>], listener: Weak<dyn ChangeListener>) {

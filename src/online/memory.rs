@@ -5,6 +5,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arrow::array::{Array, ArrayRef, new_null_array};
@@ -12,10 +13,12 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::interleave;
 use async_trait::async_trait;
 
-use super::{ChangeListener, Error, Health, OnlineStore, OnlineView, Read, ViewStatistics, Written};
-use crate::batch::{FeatureRows, KeyBatch, StoredRows, timestamps};
+use super::scan::present_rows;
+use super::{ChangeListener, Cursor, Error, Health, OnlineStore, OnlineView, Read, RowPage, ViewStatistics, Written};
+use crate::batch::{FeatureRows, KeyBatch, KeyColumns, StoredRows, key_values, timestamps};
 use crate::catalog::Field;
 use crate::clock::Deadline;
+use crate::limits::ONLINE_SCAN_ROWS;
 
 /// The newest row of each key of each view.
 #[derive(Debug, Default)]
@@ -112,11 +115,43 @@ impl OnlineStore for MemoryStore {
         Ok(views.iter().map(|view| statistics(view, held.views.get(&view.name).unwrap_or(&empty))).collect())
     }
 
+    async fn scan(
+        &self,
+        view: &Arc<OnlineView>,
+        cursor: Option<&Cursor>,
+        deadline: Deadline,
+    ) -> Result<RowPage, Error> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(table) = held.views.get(&view.name) else { return Ok(RowPage::default()) };
+        if deadline.has_passed() {
+            return Err(Error::Late);
+        }
+        page(view, table, cursor)
+    }
+
     fn watch(&self, _views: &[Arc<OnlineView>], listener: Weak<dyn ChangeListener>) {
         if let Some(listener) = listener.upgrade() {
             listener.watching();
         }
     }
+}
+
+fn page(view: &Arc<OnlineView>, table: &Table, cursor: Option<&Cursor>) -> Result<RowPage, Error> {
+    let after = cursor.map_or(Bound::Unbounded, |cursor| Bound::Excluded(cursor.0.clone()));
+    let (mut keys, mut created_time, mut last) = (KeyColumns::new(&view.join_keys), Vec::new(), None);
+    for (key, row) in table.range((after, Bound::Unbounded)).take(ONLINE_SCAN_ROWS) {
+        last = Some(Cursor(key.clone()));
+        let mut values = Vec::new();
+        // A key of other join keys is nobody's.
+        if key_values(&view.join_keys, key, &mut values) && keys.push(&values) {
+            created_time.push(Some(row.moment().1).filter(|created| *created != i64::MIN));
+        }
+    }
+    let (keys, rows) = (keys.finish(), created_time.len());
+    let entities = KeyBatch::encode(&view.join_keys, &keys, rows);
+    let columns: Vec<usize> = (0..view.features.len()).collect();
+    let stored = answer(table, &Read { view, keys: &entities, columns: &columns });
+    Ok(RowPage { rows: vec![present_rows(&view.name, &keys, &stored, created_time)?], next: last })
 }
 
 fn statistics(view: &OnlineView, table: &Table) -> ViewStatistics {

@@ -8,6 +8,7 @@ pub mod embedded;
 pub mod guarded;
 pub mod memory;
 mod packed;
+mod scan;
 
 pub mod redis;
 
@@ -29,6 +30,8 @@ use crate::batch::{FeatureRows, KeyBatch, StoredRows};
 use crate::catalog::{Digest, Field};
 use crate::clock::{Deadline, Micros};
 use crate::error::ErrorKind;
+
+pub use scan::{Cursor, RowPage};
 
 /// A view as the online store sees it: a feature view, or a derived view placed at sync.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,6 +121,9 @@ pub trait ChangeListener: fmt::Debug + Send + Sync {
 /// - A tombstone is a row like any other, only that its key is absent for readers: what is older stays away.
 /// - `progress` is an offset up to which every event of a partition that was written to the view is there, with its
 ///   effects; none where nothing is known of the partition. It never runs ahead of the rows, whatever fails.
+/// - `scan` goes through the rows of a view in an order of the store's own; the first page comes without a cursor. A row
+///   that is there from the first page to the last is among them, in a version that it had meanwhile; a row may come
+///   twice. What readers would not find is left out, and so are rows that say no event time.
 /// - All are bounded by the caller's `deadline`.
 #[async_trait]
 pub trait OnlineStore: fmt::Debug + Send + Sync {
@@ -145,6 +151,10 @@ pub trait OnlineStore: fmt::Debug + Send + Sync {
 
     /// One for each asked view, in order. Reads much of the store: for operators, not for requests.
     async fn statistics(&self, views: &[Arc<OnlineView>], deadline: Deadline) -> Result<Vec<ViewStatistics>, Error>;
+
+    /// One page of the rows of a view, of some thousands. For operators, not for requests.
+    async fn scan(&self, view: &Arc<OnlineView>, cursor: Option<&Cursor>, deadline: Deadline)
+    -> Result<RowPage, Error>;
 
     /// Tells `listener` of every change of the rows of `views` that another process makes, until it is dropped. A store
     /// that belongs to this process alone has nothing to tell, and says `watching` once.

@@ -1,4 +1,5 @@
-//! What was applied: versions with their definitions, plugin bytes by digest, how far each sync has come, and what ran.
+//! What was applied: versions with their definitions, plugin bytes by digest, how far each sync has come, what ran,
+//! what runs next and who may run it.
 //!
 //! A gateway reads it at start and when it reloads, `apply` and `sync` write to it; no request ever waits for it. It
 //! stores definitions as the text they were given in and does not know what they mean.
@@ -9,6 +10,7 @@
 
 mod database;
 mod progress;
+mod schedules;
 mod services;
 mod versions;
 
@@ -99,11 +101,15 @@ pub struct VersionSummary {
 }
 
 /// One run of sync, finished or not.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SyncRun {
     pub view: String,
     /// In words.
     pub range: String,
+    /// The first event time that was asked for; none from the beginning.
+    pub from: Option<Micros>,
+    /// The last one; unknown of a run that an older version recorded.
+    pub until: Option<Micros>,
     pub started_at: Micros,
     pub seconds: f64,
     pub rows_read: u64,
@@ -111,14 +117,55 @@ pub struct SyncRun {
     pub rows_written: u64,
     pub rows_older: u64,
     pub rows_without_key: u64,
+    pub rows_in_future: u64,
+    /// Rows of the write that failed, of a run that did.
+    pub rows_failed: u64,
+    /// Of the rows read, those that an interrupted run had read and this one did not read again.
+    pub rows_reused: u64,
+    /// Rows that were read once more only to find the place at which the interrupted run had stopped.
+    pub rows_read_again: u64,
+    /// Bytes of the rows that were written, as they are in memory.
+    pub bytes_written: u64,
+    /// Bytes that were put aside on disk, for lack of memory or to be able to go on after an interruption.
+    pub bytes_spooled: u64,
+    /// Of the rows that count.
+    pub newest_event_time: Option<Micros>,
+    /// By feature, how many of the rows that count have no value.
+    pub nulls: Vec<(String, u64)>,
+    /// What the source consisted of, as JSON.
+    pub snapshot: Option<String>,
     pub outcome: Outcome,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Outcome {
+    #[default]
     Finished,
+    /// It was asked to stop, and a run of the same goes on where it was.
+    Stopped,
     /// Why, in the words of the error.
     Failed(String),
+}
+
+/// When a view is synced next, and how its last runs went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncSchedule {
+    pub view: String,
+    pub next_at: Micros,
+    /// Runs in a row that failed; none after one that finished.
+    pub failures: u32,
+    /// Why the last one failed.
+    pub failure: Option<String>,
+}
+
+/// A copy of the online rows of a view into an offline table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnlineSnapshot {
+    pub id: String,
+    pub view: String,
+    pub source: String,
+    /// Batches into which its keys are cut.
+    pub groups: u32,
 }
 
 /// Why the registry could not be read or written.

@@ -1,5 +1,7 @@
 //! How far each view is synced, and the runs of sync.
 
+use std::collections::BTreeMap;
+
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -24,6 +26,22 @@ impl Registry {
         done.map(|_| ()).map_err(|error| self.describe("writing sync progress", error))
     }
 
+    /// The progress of all that was ever synced.
+    pub async fn all_progress(&self) -> Result<BTreeMap<String, Micros>, Error> {
+        let all = sqlx::query_as::<_, (String, Micros)>("SELECT view, synced_until FROM sync_progress");
+        let all = all.fetch_all(&self.pool).await.map_err(|error| self.describe("reading sync progress", error))?;
+        Ok(all.into_iter().collect())
+    }
+
+    /// By view, the latest event time that any run brought, and the share of values that are not null of the last run
+    /// that brought some.
+    pub async fn freshness(&self) -> Result<BTreeMap<String, (Micros, f64)>, Error> {
+        let all = sqlx::query_as::<_, (String, Micros, f64)>("SELECT * FROM view_freshness");
+        let all =
+            all.fetch_all(&self.pool).await.map_err(|error| self.describe("reading the freshness of views", error))?;
+        Ok(all.into_iter().map(|(view, newest, coverage)| (view, (newest, coverage))).collect())
+    }
+
     /// Remembers a run; of each view the last [`SYNC_RUNS_KEPT`] are kept.
     pub async fn record_run(&self, run: &SyncRun) -> Result<(), Error> {
         self.insert_run(run).await.map_err(|error| self.describe("recording a run of sync", error))
@@ -39,19 +57,47 @@ impl Registry {
 
     async fn insert_run(&self, run: &SyncRun) -> Result<(), sqlx::Error> {
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let failure = match &run.outcome {
-            Outcome::Finished => None,
-            Outcome::Failed(why) => Some(why),
+        let (stopped, failure) = match &run.outcome {
+            Outcome::Finished => (false, None),
+            Outcome::Stopped => (true, None),
+            Outcome::Failed(why) => (false, Some(why)),
         };
         let insert = sqlx::query(
-            "INSERT INTO sync_runs (view, range, started_at, seconds, rows_read, rows_latest, rows_written, rows_older,
-                                    rows_without_key, failure) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO sync_runs (view, range, range_from, range_until, started_at, seconds, newest_event_time, nulls,
+                                    snapshot, stopped, failure, rows_read, rows_latest, rows_written, rows_older,
+                                    rows_without_key, rows_in_future, rows_failed, rows_reused, rows_read_again,
+                                    bytes_written, bytes_spooled)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         );
-        let mut insert = insert.bind(&run.view).bind(&run.range).bind(run.started_at).bind(run.seconds);
-        for count in [run.rows_read, run.rows_latest, run.rows_written, run.rows_older, run.rows_without_key] {
+        let nulls =
+            serde_json::Value::from_iter(run.nulls.iter().map(|(feature, rows)| serde_json::json!([feature, rows])));
+        let mut insert = insert.bind(&run.view).bind(&run.range).bind(run.from).bind(run.until);
+        insert = insert.bind(run.started_at).bind(run.seconds).bind(run.newest_event_time).bind(nulls.to_string());
+        insert = insert.bind(&run.snapshot).bind(stopped).bind(failure);
+        for count in [
+            run.rows_read,
+            run.rows_latest,
+            run.rows_written,
+            run.rows_older,
+            run.rows_without_key,
+            run.rows_in_future,
+            run.rows_failed,
+            run.rows_reused,
+            run.rows_read_again,
+            run.bytes_written,
+            run.bytes_spooled,
+        ] {
             insert = insert.bind(i64::try_from(count).unwrap_or(i64::MAX));
         }
-        insert.bind(failure).execute(&mut *transaction).await?;
+        insert.execute(&mut *transaction).await?;
+        if let (Some(newest), Some(coverage)) = (run.newest_event_time, run.coverage()) {
+            let keep = sqlx::query(
+                "INSERT INTO view_freshness (view, newest_event_time, coverage) VALUES (?, ?, ?)
+                 ON CONFLICT (view) DO UPDATE SET coverage = excluded.coverage,
+                 newest_event_time = max(newest_event_time, excluded.newest_event_time)",
+            );
+            keep.bind(&run.view).bind(newest).bind(coverage).execute(&mut *transaction).await?;
+        }
         let forget = sqlx::query(
             "DELETE FROM sync_runs WHERE view = ?1 AND id <=
                  (SELECT id FROM sync_runs WHERE view = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
@@ -61,11 +107,29 @@ impl Registry {
     }
 }
 
+impl SyncRun {
+    /// Of the values of the rows that count, the share that is not null; none where there are no values.
+    fn coverage(&self) -> Option<f64> {
+        let values = self.rows_latest * self.nulls.len() as u64;
+        let nulls: u64 = self.nulls.iter().map(|(_, rows)| rows).sum();
+        (values > 0).then(|| 1.0 - nulls as f64 / values as f64)
+    }
+}
+
 fn run_of(row: &SqliteRow) -> Result<SyncRun, sqlx::Error> {
     let count = |column| row.try_get::<i64, &str>(column).map(i64::unsigned_abs);
+    let not_json =
+        |error: serde_json::Error| sqlx::Error::ColumnDecode { index: "nulls".to_owned(), source: error.into() };
+    let outcome = match (row.try_get::<Option<String>, _>("failure")?, row.try_get::<bool, _>("stopped")?) {
+        (Some(why), _) => Outcome::Failed(why),
+        (None, true) => Outcome::Stopped,
+        (None, false) => Outcome::Finished,
+    };
     Ok(SyncRun {
         view: row.try_get("view")?,
         range: row.try_get("range")?,
+        from: row.try_get("range_from")?,
+        until: row.try_get("range_until")?,
         started_at: row.try_get("started_at")?,
         seconds: row.try_get("seconds")?,
         rows_read: count("rows_read")?,
@@ -73,6 +137,15 @@ fn run_of(row: &SqliteRow) -> Result<SyncRun, sqlx::Error> {
         rows_written: count("rows_written")?,
         rows_older: count("rows_older")?,
         rows_without_key: count("rows_without_key")?,
-        outcome: row.try_get::<Option<String>, _>("failure")?.map_or(Outcome::Finished, Outcome::Failed),
+        rows_in_future: count("rows_in_future")?,
+        rows_failed: count("rows_failed")?,
+        rows_reused: count("rows_reused")?,
+        rows_read_again: count("rows_read_again")?,
+        bytes_written: count("bytes_written")?,
+        bytes_spooled: count("bytes_spooled")?,
+        newest_event_time: row.try_get("newest_event_time")?,
+        nulls: serde_json::from_str(row.try_get::<&str, _>("nulls")?).map_err(not_json)?,
+        snapshot: row.try_get("snapshot")?,
+        outcome,
     })
 }

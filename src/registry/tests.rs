@@ -57,6 +57,17 @@ fn run(view: &str, started_at: Micros, outcome: Outcome) -> SyncRun {
         rows_written: 2,
         rows_older: 1,
         rows_without_key: 1,
+        rows_in_future: 6,
+        rows_failed: 7,
+        rows_reused: 8,
+        rows_read_again: 9,
+        bytes_written: 10,
+        bytes_spooled: 11,
+        from: Some(12),
+        until: Some(13),
+        newest_event_time: Some(14),
+        nulls: vec![("fare".to_owned(), 15), ("tips".to_owned(), 0)],
+        snapshot: Some("{}".to_owned()),
         outcome,
     }
 }
@@ -236,7 +247,7 @@ async fn runs_are_told_newest_first() {
     let runs = [
         run("companies", 1, Outcome::Finished),
         run("people", 2, Outcome::Failed("the disk is full".to_owned())),
-        run("companies", 3, Outcome::Finished),
+        run("companies", 3, Outcome::Stopped),
     ];
     for run in &runs {
         registry.record_run(run).await.unwrap();
@@ -279,7 +290,7 @@ async fn versions_from_before_services_were_recorded_get_theirs_once() {
     registry.record(version("b")).await.unwrap();
     drop(registry);
     let as_it_was = "DROP TABLE version_services; DROP TABLE service_shapes;
-        ALTER TABLE versions DROP COLUMN has_services; PRAGMA user_version = 1";
+        ALTER TABLE versions DROP COLUMN has_services; PRAGMA user_version = 2";
     tamper(&path, as_it_was).await;
 
     let registry = Registry::open(&path).await.unwrap();
@@ -292,4 +303,90 @@ async fn versions_from_before_services_were_recorded_get_theirs_once() {
     assert_eq!(registry.versions_without_services().await.unwrap(), Vec::<u64>::new());
     let shapes = registry.service_shapes().await.unwrap();
     assert_eq!(shapes.iter().map(|shape| shape.shape.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_registry_of_the_first_format_gains_what_is_new_and_keeps_what_it_has() {
+    let (_folder, path) = folder();
+    tamper(&path, include_str!("migrations/1.sql")).await;
+    tamper(
+        &path,
+        "PRAGMA user_version = 1;
+         INSERT INTO sync_runs VALUES (1, 'companies', 'full', 5, 0.5, 4, 3, 2, 1, 0, 'the disk is full')",
+    )
+    .await;
+    let registry = Registry::open(&path).await.unwrap();
+    let runs = registry.runs(None, 10).await.unwrap();
+    let failed = Outcome::Failed("the disk is full".to_owned());
+    let [run] = runs.as_slice() else { panic!("{runs:?}") };
+    assert_eq!((run.rows_read, run.rows_in_future, run.until, &run.outcome), (4, 0, None, &failed));
+    assert_eq!(run.nulls, []);
+    assert_eq!(registry.schedules().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_lease_has_one_owner_until_it_runs_out_or_is_given_back() {
+    let registry = Registry::in_memory().await.unwrap();
+    let take = async |owner, now, until| registry.take_lease("sync:rides", owner, now, until).await.unwrap();
+    assert!(take("a", 0, 10).await);
+    assert!(!take("b", 9, 19).await);
+    assert!(take("a", 9, 19).await, "its owner makes it last longer");
+    assert!(!take("b", 18, 28).await);
+    assert!(take("b", 19, 29).await, "it has run out");
+    assert!(!take("a", 20, 30).await);
+    registry.give_lease_back("sync:rides", "a").await.unwrap();
+    assert!(!take("a", 20, 30).await, "who does not have it cannot give it back");
+    registry.give_lease_back("sync:rides", "b").await.unwrap();
+    assert!(take("a", 20, 30).await);
+    assert!(registry.take_lease("sync:areas", "b", 20, 30).await.unwrap(), "others are not concerned");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_that_take_a_lease_at_once_one_gets_it() {
+    let (_folder, path) = folder();
+    let registries = [Registry::open(&path).await.unwrap(), Registry::open(&path).await.unwrap()];
+    let taking = (0..8).map(|owner| {
+        let registry = registries[owner % 2].clone();
+        tokio::spawn(async move { registry.take_lease("sync:rides", &owner.to_string(), 0, 10).await })
+    });
+    let mut owners = 0;
+    for taken in taking.collect::<Vec<_>>() {
+        owners += u32::from(taken.await.unwrap().unwrap());
+    }
+    assert_eq!(owners, 1);
+}
+
+#[tokio::test]
+async fn a_schedule_is_kept_by_view() {
+    let registry = Registry::in_memory().await.unwrap();
+    let schedule = |view: &str, next_at, failure: Option<&str>| SyncSchedule {
+        view: view.to_owned(),
+        next_at,
+        failures: u32::from(failure.is_some()),
+        failure: failure.map(str::to_owned),
+    };
+    registry.set_schedule(&schedule("rides", 5, Some("the disk is full"))).await.unwrap();
+    registry.set_schedule(&schedule("areas", 6, None)).await.unwrap();
+    assert_eq!(registry.schedule("rides").await.unwrap(), Some(schedule("rides", 5, Some("the disk is full"))));
+    registry.set_schedule(&schedule("rides", 9, None)).await.unwrap();
+    assert_eq!(registry.schedules().await.unwrap(), [schedule("areas", 6, None), schedule("rides", 9, None)]);
+    assert_eq!(registry.schedule("people").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_runs_brought_says_how_fresh_and_how_complete_a_view_is() {
+    let registry = Registry::in_memory().await.unwrap();
+    let brought = |rows_latest, newest_event_time, nulls: u64| SyncRun {
+        rows_latest,
+        newest_event_time,
+        nulls: vec![("fare".to_owned(), nulls), ("tips".to_owned(), 0)],
+        ..run("companies", 1, Outcome::Finished)
+    };
+    for run in [brought(10, Some(50), 10), brought(0, None, 0), brought(4, Some(40), 2)] {
+        registry.record_run(&run).await.unwrap();
+    }
+    let freshness = registry.freshness().await.unwrap();
+    assert_eq!(freshness.into_iter().collect::<Vec<_>>(), [("companies".to_owned(), (50, 0.75))]);
+    registry.set_progress("companies@1", 7).await.unwrap();
+    assert_eq!(registry.all_progress().await.unwrap().into_iter().collect::<Vec<_>>(), [("companies@1".to_owned(), 7)]);
 }

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::accept::{self, Limits};
 use super::{Phase, admin, flight, http};
 use crate::error::ErrorKind;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Stop};
 
 /// Bound sockets, one for each wire.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct Running {
     serving: JoinSet<Result<usize, accept::Error>>,
     admin_phase: watch::Sender<Phase>,
     admin: JoinHandle<Result<usize, accept::Error>>,
+    /// Asks running syncs to end, each at its next checkpoint.
+    stop_syncs: Stop,
 }
 
 /// Why the listeners do not run any longer.
@@ -63,12 +65,12 @@ pub fn start(gateway: Arc<Gateway>, listeners: Listeners) -> Running {
         (listeners.flight, flight::routes(Arc::clone(&gateway)), connections("flight")),
     ];
     let admin = (listeners.admin, admin::router(Arc::clone(&gateway), phases), connections("admin"));
-    run(phase, wires, admin)
+    run(phase, wires, admin, gateway.syncing.stop.clone())
 }
 
 type Wire = (TcpListener, Router, Gauge);
 
-fn run(phase: watch::Sender<Phase>, wires: [Wire; 2], admin: Wire) -> Running {
+fn run(phase: watch::Sender<Phase>, wires: [Wire; 2], admin: Wire, stop_syncs: Stop) -> Running {
     let mut serving = JoinSet::new();
     for (socket, router, connections) in wires {
         serving.spawn(accept::run(socket, router, phase.subscribe(), connections, Limits::default()));
@@ -76,7 +78,7 @@ fn run(phase: watch::Sender<Phase>, wires: [Wire; 2], admin: Wire) -> Running {
     let (admin_phase, admin_phases) = watch::channel(Phase::Serving);
     let (socket, router, connections) = admin;
     let admin = tokio::spawn(accept::run(socket, router, admin_phases, connections, Limits::default()));
-    Running { phase, serving, admin_phase, admin }
+    Running { phase, serving, admin_phase, admin, stop_syncs }
 }
 
 impl Running {
@@ -98,6 +100,7 @@ impl Running {
 
     /// No new connection on the wires, running requests end, then the admin listener goes too.
     async fn drain(mut self, second_signal: impl Future<Output = ()>) -> Result<(), Error> {
+        self.stop_syncs.ask();
         self.phase.send_replace(Phase::Draining);
         let mut second_signal = std::pin::pin!(second_signal);
         let mut told = false;

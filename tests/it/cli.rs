@@ -12,7 +12,7 @@ use crate::command::{Up, command, json_of, refused, run, succeed};
 use crate::shop::{SHOP, shop, shop_of, synced_shop};
 use crate::world::{built_plugins, repository};
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "quickstart",
     "init",
     "plan",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 16] = [
     "history",
     "lineage",
     "sync",
+    "syncs",
     "serve",
     "get",
     "train",
@@ -47,7 +48,7 @@ fn the_help_of_every_command_has_an_example() {
     for name in COMMANDS {
         let under: &[&str] = match name {
             "plugin" => &["inspect"],
-            "online" => &["set", "delete", "health", "stats"],
+            "online" => &["set", "delete", "health", "stats", "snapshot"],
             _ => &[],
         };
         let of = |words: &[&str]| {

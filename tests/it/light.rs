@@ -24,7 +24,7 @@ use lockstep::flow::ingest::{Ingested, PushTo, ingest};
 use lockstep::flow::serve::{Answer, Status, WhenUnreachable, prepare, serve};
 use lockstep::flow::sync::{Range, Synced, sync};
 use lockstep::flow::train::{Labels, Options, train};
-use lockstep::gateway::{Applied, Gateway};
+use lockstep::gateway::{Applied, Gateway, Syncing};
 use lockstep::metrics::Metrics;
 use lockstep::offline::{self, OfflineStore, StoredSources};
 use lockstep::online::{self, OnlineStore};
@@ -43,6 +43,8 @@ pub const DAY: Micros = 24 * HOUR;
 pub struct Light {
     pub gateway: Gateway,
     pub history: History,
+    /// Where syncs put aside what they have read.
+    pub spool: tempfile::TempDir,
 }
 
 /// Where a light gateway keeps the histories of its sources.
@@ -126,6 +128,7 @@ impl Light {
     ) -> Self {
         let catalog = catalog(&stage, definitions);
         history.define(catalog.sources.clone());
+        let spool = tempfile::tempdir().expect("a temporary folder");
         let gateway = Gateway {
             applied: ArcSwap::from_pointee(Applied::new(catalog, 1)),
             online,
@@ -135,8 +138,9 @@ impl Light {
             clock: Clock::held_at(NOW),
             metrics: Metrics::default(),
             serve_deadline: Duration::from_secs(5),
+            syncing: Syncing::in_folder(spool.path().to_owned()),
         };
-        Self { gateway, history }
+        Self { gateway, history, spool }
     }
 
     /// Other definitions from now on, over the same stores.

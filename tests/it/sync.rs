@@ -1,6 +1,9 @@
 //! Sync: which rows it brings online, and what is left when it cannot end.
 
 mod interrupted;
+mod resumed;
+mod scheduled;
+mod snapshots;
 
 use std::fs;
 

@@ -4,6 +4,7 @@ mod copy;
 mod delete;
 mod health;
 mod set;
+mod snapshot;
 mod stats;
 
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub(super) enum Command {
     Health,
     /// Show what the online store holds of its views
     Stats(stats::Arguments),
+    /// Add the rows of a view to an offline table
+    Snapshot(snapshot::Arguments),
     /// Move the rows to another layout of Redis, while they are served
     Copy(copy::Arguments),
 }
@@ -37,6 +40,7 @@ pub(super) async fn run(context: &Context, command: &Command) -> Result<Outcome,
         Command::Delete(arguments) => delete::run(context, arguments).await,
         Command::Health => health::run(context).await,
         Command::Stats(arguments) => stats::run(context, arguments).await,
+        Command::Snapshot(arguments) => snapshot::run(context, arguments).await,
         Command::Copy(arguments) => copy::run(context, arguments).await,
     }
 }

@@ -42,7 +42,7 @@ use async_trait::async_trait;
 use self::read::Reach;
 use self::view::CachedView;
 pub use self::view::ViewCounts;
-use super::{ChangeListener, Error, Health, OnlineStore, OnlineView, Read, ViewStatistics, Written};
+use super::{ChangeListener, Cursor, Error, Health, OnlineStore, OnlineView, Read, RowPage, ViewStatistics, Written};
 use crate::batch::{FeatureRows, KeyBatch, StoredRows};
 use crate::clock::{Deadline, Steady};
 use crate::limits::HOT_CACHE_WRITE_KEYS_MAX;
@@ -154,6 +154,15 @@ impl OnlineStore for CachedStore {
 
     async fn statistics(&self, views: &[Arc<OnlineView>], deadline: Deadline) -> Result<Vec<ViewStatistics>, Error> {
         self.inner.statistics(views, deadline).await
+    }
+
+    async fn scan(
+        &self,
+        view: &Arc<OnlineView>,
+        cursor: Option<&Cursor>,
+        deadline: Deadline,
+    ) -> Result<RowPage, Error> {
+        self.inner.scan(view, cursor, deadline).await
     }
 
     fn watch(&self, views: &[Arc<OnlineView>], listener: Weak<dyn ChangeListener>) {

@@ -1,9 +1,11 @@
 //! What operators and stream readers ask: progress, statistics, health.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::Int64Array;
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
+use arrow::datatypes::Int64Type;
 
 use super::{INT, Promises, from_stream, lines, plain_view, soon, tombstones, values, view_of, write};
 use crate::batch::{FeatureRows, Origin};
@@ -13,6 +15,7 @@ use crate::online::{Error, OnlineStore, OnlineView, ViewStatistics};
 pub(super) async fn check(make: &dyn Fn() -> Arc<dyn OnlineStore>, promises: Promises) {
     statistics_count_what_is_there(&*make()).await;
     a_store_in_use_is_healthy(&*make()).await;
+    a_scan_meets_every_row_that_readers_find_and_no_other(&*make(), promises).await;
     if promises.progress {
         progress_is_the_last_offset_and_never_goes_back(&*make()).await;
         progress_is_of_one_view_stream_and_partition(&*make()).await;
@@ -120,6 +123,49 @@ async fn statistics_count_what_is_there(store: &dyn OnlineStore) {
     };
     assert_eq!(statistics[1], nothing);
     assert_eq!((statistics[2].keys, statistics[2].newest_event_time), (1, Some(1)));
+}
+
+/// All rows of a view by a scan: id, event time, created time, value. A row that comes twice is the same.
+async fn scanned(store: &dyn OnlineStore, view: &Arc<OnlineView>) -> BTreeMap<i64, (i64, Option<i64>, Option<i64>)> {
+    let (mut found, mut cursor) = (BTreeMap::new(), None);
+    loop {
+        let page = store.scan(view, cursor.as_ref(), soon()).await.unwrap();
+        for rows in &page.rows {
+            assert!(rows.deleted.is_none() && rows.origin.is_none());
+            let integers = |column: &ArrayRef| column.as_primitive::<Int64Type>().iter().collect::<Vec<_>>();
+            let (ids, values) = (integers(&rows.keys[0]), integers(&rows.features[0]));
+            for row in 0..rows.rows() {
+                let created = rows.created_time.is_valid(row).then(|| rows.created_time.value(row));
+                let new = (rows.event_time.value(row), created, values[row]);
+                assert_eq!(*found.entry(ids[row].unwrap()).or_insert(new), new);
+            }
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            return found;
+        }
+    }
+}
+
+async fn a_scan_meets_every_row_that_readers_find_and_no_other(store: &dyn OnlineStore, promises: Promises) {
+    let (view, other) = (plain_view("companies"), plain_view("companies_of_others"));
+    assert_eq!(scanned(store, &view).await, BTreeMap::new());
+    let many: Vec<_> = (0..10_000).map(|id| (Some(id), id + 1, None, Some(-id))).collect();
+    write(store, &view, &lines(&many)).await;
+    write(store, &other, &lines(&[(Some(-1), 1, None, Some(1))])).await;
+    write(store, &view, &lines(&[(Some(5), 20_000, Some(7), None)])).await;
+    write(store, &view, &tombstones(&[(6, 20_000), (-6, 20_000)])).await;
+    let created = promises.created_times.then_some(7);
+    let expected = many.into_iter().filter_map(|(id, at, _, value)| match id? {
+        5 => Some((5, (20_000, created, None))),
+        6 => None,
+        id => Some((id, (at, None, value))),
+    });
+    assert_eq!(scanned(store, &view).await, expected.collect());
+    if promises.transforms {
+        let outdated = OnlineView { digest: Some(crate::catalog::Digest::of(b"new")), ..(*view).clone() };
+        assert_eq!(scanned(store, &Arc::new(outdated)).await, BTreeMap::new());
+    }
 }
 
 async fn a_store_in_use_is_healthy(store: &dyn OnlineStore) {

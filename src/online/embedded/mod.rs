@@ -14,6 +14,7 @@ mod file;
 mod tests;
 
 use std::collections::HashMap;
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
@@ -26,11 +27,12 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout_at;
 
 use self::file::{DatabaseFile, FORMAT, Failure};
-use super::packed::{Header, RowEncoder, RowSchema, RowsDecoder, Tally, Version};
-use super::{ChangeListener, Error, Health, OnlineStore, OnlineView, Read, ViewStatistics, Written};
-use crate::batch::{FeatureRows, KeyBatch, StoredRows};
+use super::packed::{Header, NO_CREATED_TIME, RowEncoder, RowSchema, RowsDecoder, Tally, Version};
+use super::scan::present_rows;
+use super::{ChangeListener, Cursor, Error, Health, OnlineStore, OnlineView, Read, RowPage, ViewStatistics, Written};
+use crate::batch::{FeatureRows, KeyBatch, KeyColumns, StoredRows, key_values};
 use crate::clock::Deadline;
-use crate::limits::{EMBEDDED_INLINE_KEYS_MAX, STATISTICS_ROWS_MAX};
+use crate::limits::{EMBEDDED_INLINE_KEYS_MAX, ONLINE_SCAN_ROWS, STATISTICS_ROWS_MAX};
 
 /// The columns of the rows that carry the id.
 const SCHEMAS: TableDefinition<'_, u64, &str> = TableDefinition::new("schemas");
@@ -131,6 +133,16 @@ impl OnlineStore for EmbeddedStore {
     async fn statistics(&self, views: &[Arc<OnlineView>], deadline: Deadline) -> Result<Vec<ViewStatistics>, Error> {
         let views = views.to_vec();
         self.ask(deadline, move |shared| shared.statistics(&views, deadline)).await
+    }
+
+    async fn scan(
+        &self,
+        view: &Arc<OnlineView>,
+        cursor: Option<&Cursor>,
+        deadline: Deadline,
+    ) -> Result<RowPage, Error> {
+        let (view, cursor) = (Arc::clone(view), cursor.cloned());
+        self.ask(deadline, move |shared| shared.scan(&view, cursor.as_ref(), deadline)).await
     }
 
     fn watch(&self, _views: &[Arc<OnlineView>], listener: Weak<dyn ChangeListener>) {
@@ -329,6 +341,36 @@ impl Shared {
         self.file.with(|database| {
             let transaction = database.begin_read()?;
             views.iter().map(|view| self.view_statistics(&transaction, view, deadline)).collect()
+        })
+    }
+
+    fn scan(&self, view: &Arc<OnlineView>, cursor: Option<&Cursor>, deadline: Deadline) -> Result<RowPage, Error> {
+        self.file.with(|database| {
+            let transaction = database.begin_read()?;
+            let table = match transaction.open_table(rows_of(&table_name(view))) {
+                Ok(table) => table,
+                Err(TableError::TableDoesNotExist(_)) => return Ok(RowPage::default()),
+                Err(error) => return Err(error.into()),
+            };
+            let after = cursor.map_or(Bound::Unbounded, |cursor| Bound::Excluded(cursor.0.as_slice()));
+            let (mut keys, mut created_time, mut last) = (KeyColumns::new(&view.join_keys), Vec::new(), None);
+            for entry in table.range::<&[u8]>((after, Bound::Unbounded))?.take(ONLINE_SCAN_ROWS) {
+                let (key, row) = entry?;
+                let (key, header) = (key.value(), Header::read(row.value()).ok());
+                last = Some(Cursor(key.to_vec()));
+                let mut values = Vec::new();
+                // A key of other join keys is nobody's.
+                if key_values(&view.join_keys, key, &mut values) && keys.push(&values) {
+                    let created = header.map(|header| header.version.created_time);
+                    created_time.push(created.filter(|created| *created != NO_CREATED_TIME));
+                }
+            }
+            let (keys, rows) = (keys.finish(), created_time.len());
+            let entities = KeyBatch::encode(&view.join_keys, &keys, rows);
+            let columns: Vec<usize> = (0..view.features.len()).collect();
+            let read = Read { view, keys: &entities, columns: &columns };
+            let stored = self.read_view(&transaction, &read, deadline)?;
+            Ok(RowPage { rows: vec![present_rows(&view.name, &keys, &stored, created_time)?], next: last })
         })
     }
 

@@ -15,6 +15,7 @@ mod key;
 mod link;
 mod marker;
 mod packed;
+mod pages;
 mod schemas;
 mod script;
 mod settings;
@@ -34,7 +35,7 @@ use async_trait::async_trait;
 pub use copy::{Copied, CopiedView, Copying, copy};
 pub use settings::{Address, Expiry, Layout, Login, Mode, Secret, Server, Settings, Tls, TlsClient};
 
-use super::{ChangeListener, Error, Health, OnlineStore, OnlineView, Read, ViewStatistics, Written};
+use super::{ChangeListener, Cursor, Error, Health, OnlineStore, OnlineView, Read, RowPage, ViewStatistics, Written};
 use crate::batch::{FeatureRows, StoredRows};
 use crate::clock::{Clock, Deadline};
 use link::{Link, Primary};
@@ -120,6 +121,15 @@ impl OnlineStore for RedisStore {
 
     async fn statistics(&self, views: &[Arc<OnlineView>], deadline: Deadline) -> Result<Vec<ViewStatistics>, Error> {
         self.rows.statistics(&self.link, views, deadline).await
+    }
+
+    async fn scan(
+        &self,
+        view: &Arc<OnlineView>,
+        cursor: Option<&Cursor>,
+        deadline: Deadline,
+    ) -> Result<RowPage, Error> {
+        pages::page(&self.link, &*self.rows, view, cursor, deadline).await
     }
 
     fn watch(&self, views: &[Arc<OnlineView>], listener: Weak<dyn ChangeListener>) {

@@ -15,6 +15,7 @@ mod online;
 mod statistics;
 
 mod materialize;
+mod syncs;
 
 mod catalog;
 mod openapi;

@@ -16,8 +16,8 @@ use super::super::reply::json_response;
 use super::routes::{Answer, Body, Method, ROUTES, Route};
 use super::wire::{
     EntityList, EntityShown, FeaturesRequest, MaterializeRequest, OnlineAnswer, PushRequest, ReadableAnswer,
-    RowDeleted, RowsSet, ServiceList, ServiceShown, SetRequest, StoreHealth, StoreStatistics, ViewList, ViewShown,
-    WriteRequest,
+    RowDeleted, RowsSet, ServiceList, ServiceShown, SetRequest, StoreHealth, StoreStatistics, SyncList, ViewList,
+    ViewShown, WriteRequest,
 };
 
 const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
@@ -158,6 +158,11 @@ fn parameter(name: &str) -> Value {
             let names = json!({"type": "array", "items": {"type": "string"}});
             ("query", names, "A view; repeat it for more. All that are stored, if left out.")
         }
+        "synced_view" => {
+            let description = "A feature view; all that were synced, if left out.";
+            return json!({"name": "view", "in": "query", "schema": {"type": "string"}, "description": description});
+        }
+        "limit" => ("query", json!({"type": "integer"}), "How many runs at the most, newest first."),
         // The look-ups' `feature` names many, and by their views.
         "delete_feature" => {
             let description = "The feature that is deleted, at its row's own event time; the whole row, if left out.";
@@ -192,6 +197,7 @@ fn schemas() -> Value {
     add::<StoreHealth>(&mut generator);
     add::<StoreStatistics>(&mut generator);
     add::<crate::flow::statistics::Statistics>(&mut generator);
+    add::<SyncList>(&mut generator);
     add::<MaterializeRequest>(&mut generator);
     add::<OnlineAnswer>(&mut generator);
     add::<ReadableAnswer>(&mut generator);

@@ -7,7 +7,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use serde_json::json;
 
 use super::super::reply::json_response;
-use super::{Context, catalog, features, materialize, online, openapi, statistics, write};
+use super::{Context, catalog, features, materialize, online, openapi, statistics, syncs, write};
 
 /// Routes that an answer to an unknown path names.
 const NEARBY_MAX: usize = 5;
@@ -73,6 +73,7 @@ const DELETE: &[&str] = &["columns", "delete_feature", "event_time", "x-request-
 const STATS: &[&str] = &["view", "x-request-deadline-ms"];
 const HISTORY: &[&str] = &["from", "to", "column", "x-request-deadline-ms"];
 const SYNC: &[&str] = &["async", "force"];
+const SYNCS: &[&str] = &["synced_view", "limit"];
 
 /// All routes, those of Feast first.
 pub const ROUTES: &[Route] = &[
@@ -210,6 +211,15 @@ pub const ROUTES: &[Route] = &[
         body: Body::Nothing,
         answer: Answer::Json("Statistics"),
         handler: || get(statistics::of_view),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/syncs",
+        summary: "The runs of sync, and what is synced next",
+        parameters: SYNCS,
+        body: Body::Nothing,
+        answer: Answer::Json("SyncList"),
+        handler: || get(syncs::syncs),
     },
     Route {
         method: Method::Get,

@@ -173,6 +173,73 @@ pub struct Coverage {
     pub share: Option<f64>,
 }
 
+/// The runs of sync, newest first, and the schedules that are run, as `flow::sync` writes them. Times are RFC 3339.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what `flow::sync` writes")]
+pub struct SyncList {
+    pub runs: Vec<SyncRunShown>,
+    pub schedules: Vec<SyncScheduleShown>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what `flow::sync` writes")]
+pub struct SyncRunShown {
+    pub view: String,
+    /// `full`, `range` or `incremental`.
+    pub range: String,
+    /// The event times that were asked for; null from the beginning.
+    pub from: Option<String>,
+    pub until: Option<String>,
+    pub started_at: String,
+    pub seconds: f64,
+    /// `finished`; `stopped`, the same sync goes on with it; or `failed`.
+    pub outcome: String,
+    pub failure: Option<String>,
+    pub rows_read: u64,
+    /// Rows that are the newest of their key.
+    pub rows_latest: u64,
+    pub rows_written: u64,
+    /// Rows that the online store had in a newer version.
+    pub rows_older: u64,
+    pub rows_without_key: u64,
+    /// Rows from after the gateway's clock, which were left out.
+    pub rows_in_future: u64,
+    pub rows_failed: u64,
+    /// Of the rows read, those that an interrupted run had read.
+    pub rows_reused: u64,
+    /// Rows that were read once more to find the place at which the interrupted run had stopped.
+    pub rows_read_again: u64,
+    pub bytes_written: u64,
+    /// Bytes that were put aside on disk.
+    pub bytes_spooled: u64,
+    pub newest_event_time: Option<String>,
+    pub nulls: Vec<SyncNulls>,
+    /// What the source consisted of: files, versions, queries.
+    pub snapshot: Option<serde_json::Value>,
+}
+
+/// Of the rows that count, those without a value of one feature.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what `flow::sync` writes")]
+pub struct SyncNulls {
+    pub feature: String,
+    pub rows: u64,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what `flow::sync` writes")]
+pub struct SyncScheduleShown {
+    pub view: String,
+    pub next_at: String,
+    /// Runs in a row that failed, and why the last one did.
+    pub failures: u32,
+    pub failure: Option<String>,
+}
+
 /// What to bring from the offline to the online store.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct MaterializeRequest {

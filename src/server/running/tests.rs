@@ -28,7 +28,7 @@ async fn all_listeners_answer_until_they_are_stopped() {
     let addresses = [&http, &flight, &admin].map(|socket| socket.local_addr().unwrap());
     let (phase, _) = watch::channel(Phase::Serving);
     let wires = [(http, says("http"), Gauge::default()), (flight, says("flight"), Gauge::default())];
-    let running = run(phase, wires, (admin, says("admin"), Gauge::default()));
+    let running = run(phase, wires, (admin, says("admin"), Gauge::default()), Stop::default());
     for (address, text) in addresses.iter().zip(["http", "flight", "admin"]) {
         assert!(ask(*address).await.ends_with(text));
     }
@@ -43,7 +43,7 @@ async fn a_listener_that_cannot_serve_ends_the_wait_with_its_reason() {
     let everywhere = TcpListener::bind("0.0.0.0:0").await.unwrap();
     let (phase, _) = watch::channel(Phase::Serving);
     let wires = [(everywhere, says("http"), Gauge::default()), (socket().await, says("flight"), Gauge::default())];
-    let running = run(phase, wires, (socket().await, says("admin"), Gauge::default()));
+    let running = run(phase, wires, (socket().await, says("admin"), Gauge::default()), Stop::default());
     let error = running.until_stopped().await.unwrap_err();
     assert!(error.to_string().contains("can be reached from other machines"), "{error}");
 }

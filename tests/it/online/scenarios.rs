@@ -13,7 +13,9 @@ use lockstep::flow::online::{DeleteOutcome, delete, delete_feature, health, set,
 use lockstep::flow::serve::{WhenUnreachable, prepare, serve};
 use lockstep::flow::{self};
 use lockstep::gateway::Gateway;
-use lockstep::online::{ChangeListener, Error, Health, OnlineStore, OnlineView, Read, ViewStatistics, Written};
+use lockstep::online::{
+    ChangeListener, Cursor, Error, Health, OnlineStore, OnlineView, Read, RowPage, ViewStatistics, Written,
+};
 use tempfile::TempDir;
 
 use super::{DEFINITIONS, Store};
@@ -192,6 +194,15 @@ impl OnlineStore for Between {
 
     async fn statistics(&self, views: &[Arc<OnlineView>], deadline: Deadline) -> Result<Vec<ViewStatistics>, Error> {
         self.rows.statistics(views, deadline).await
+    }
+
+    async fn scan(
+        &self,
+        view: &Arc<OnlineView>,
+        cursor: Option<&Cursor>,
+        deadline: Deadline,
+    ) -> Result<RowPage, Error> {
+        self.rows.scan(view, cursor, deadline).await
     }
 
     fn watch(&self, views: &[Arc<OnlineView>], listener: Weak<dyn ChangeListener>) {

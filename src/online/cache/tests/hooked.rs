@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::batch::StoredRows;
+use crate::online::{Cursor, RowPage};
 
 /// A read that has arrived: it looks at the rows when told, and gives its answer when told.
 #[derive(Debug)]
@@ -102,6 +103,15 @@ impl OnlineStore for Hooked {
 
     async fn statistics(&self, views: &[Arc<OnlineView>], deadline: Deadline) -> Result<Vec<ViewStatistics>, Error> {
         self.rows.statistics(views, deadline).await
+    }
+
+    async fn scan(
+        &self,
+        view: &Arc<OnlineView>,
+        cursor: Option<&Cursor>,
+        deadline: Deadline,
+    ) -> Result<RowPage, Error> {
+        self.rows.scan(view, cursor, deadline).await
     }
 
     fn watch(&self, _: &[Arc<OnlineView>], listener: Weak<dyn ChangeListener>) {

@@ -19,7 +19,9 @@ use crate::batch::{FeatureRows, StoredRows};
 use crate::catalog::{DType, Scalar};
 use crate::clock::{Clock, Deadline};
 use crate::online::conformance::{self, Promises, lines, plain_view, soon, tombstones, values, view_of, write};
-use crate::online::{ChangeListener, Error, Health, OnlineStore, OnlineView, Read, ViewStatistics, Written};
+use crate::online::{
+    ChangeListener, Cursor, Error, Health, OnlineStore, OnlineView, Read, RowPage, ViewStatistics, Written,
+};
 
 const INT: DType = DType::One(Scalar::Int64);
 const NOW: i64 = 1_795_140_000_000_000;
@@ -121,6 +123,15 @@ impl OnlineStore for EachViewAlone {
     async fn statistics(&self, views: &[Arc<OnlineView>], deadline: Deadline) -> Result<Vec<ViewStatistics>, Error> {
         let views: Vec<Arc<OnlineView>> = views.iter().map(|view| Self::alone(view)).collect();
         self.0.statistics(&views, deadline).await
+    }
+
+    async fn scan(
+        &self,
+        view: &Arc<OnlineView>,
+        cursor: Option<&Cursor>,
+        deadline: Deadline,
+    ) -> Result<RowPage, Error> {
+        self.0.scan(&Self::alone(view), cursor, deadline).await
     }
 
     fn watch(&self, _views: &[Arc<OnlineView>], _listener: std::sync::Weak<dyn ChangeListener>) {}

@@ -1,10 +1,16 @@
 //! Writing packed rows: encoded before anything is sent, then one script call for each bucket and each so many rows.
+//!
+//! Where rows are all new, as when a view is synced for the first time, comparing them with nothing is most of what the
+//! script does. So the first rows of a large batch are written with MSETNX, which writes all of them or, if one key is
+//! there already, none; and as long as that goes well, so are the next ones. What it does not write goes to the script.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use redis::Value;
+use redis::{Cmd, Value};
 use tokio::task::spawn_blocking;
 
+use super::super::failure::Failure;
 use super::super::key::{self, RowKeys, bucket_of};
 use super::super::link::Link;
 use super::super::script::{Script, ScriptCall};
@@ -20,6 +26,8 @@ use crate::online::packed::{RowEncoder, RowSchema};
 use crate::online::{Error, OnlineView, Written};
 
 const DOING: &str = "writing features";
+/// Of so many script calls' rows that are tried as new ones, one call's may turn out not to be.
+const NEW_PARTS_PER_OLD: usize = 8;
 
 /// A batch that is ready to be sent.
 #[derive(Debug)]
@@ -160,12 +168,22 @@ impl Packed {
     ) -> Result<Written, Error> {
         let [rows_ms, tombstones_ms] = self.expiry(view);
         let mut written = Written::default();
+        // A row that expires needs a command of its own, and a watermark moves with its rows.
+        let mut are_new = progress.is_none() && rows_ms.is_empty() && batch.parts.len() > 1;
+        let mut is_first = true;
         let mut parts = batch.parts.into_iter().peekable();
         while parts.peek().is_some() {
-            let calls: Vec<ScriptCall> = take_window(&mut parts, link.is_cluster())
-                .into_iter()
-                .map(|part| self.call(part, &rows_ms, &tombstones_ms, progress))
-                .collect();
+            let mut window = match are_new && std::mem::take(&mut is_first) {
+                true => parts.next().into_iter().collect(),
+                false => take_window(&mut parts, link.is_cluster()),
+            };
+            if are_new {
+                let tried = window.len();
+                window = self.set_new(link, window, &mut written, deadline).await?;
+                are_new = window.len() * NEW_PARTS_PER_OLD <= tried;
+            }
+            let calls: Vec<ScriptCall> =
+                window.into_iter().map(|part| self.call(part, &rows_ms, &tombstones_ms, progress)).collect();
             for reply in self.run(link, script, calls, deadline).await? {
                 let (in_call, foreign_key) = counts(&reply).ok_or_else(|| unexpected(DOING, &reply))?;
                 if let Some(key) = foreign_key {
@@ -184,6 +202,30 @@ impl Packed {
             self.run(link, &self.advance, keys.chunks(keys_of_call).map(call).collect(), deadline).await?;
         }
         Ok(written)
+    }
+
+    /// Writes those parts of which no key is there; gives the others.
+    async fn set_new(
+        &self,
+        link: &Link,
+        window: Vec<Part>,
+        written: &mut Written,
+        deadline: Deadline,
+    ) -> Result<Vec<Part>, Error> {
+        let (alike, others): (Vec<Part>, Vec<Part>) = window.into_iter().partition(|part| !part.repeats_a_key());
+        let answers = link.call(alike.iter().map(Part::set_new).collect(), deadline).await;
+        let mut left = others;
+        for (part, answer) in alike.into_iter().zip(answers) {
+            match answer {
+                Ok(Value::Int(1)) => written.written += part.rows.len() as u64,
+                // A user that was set up before this command was used may not be allowed it.
+                Ok(Value::Int(0)) | Err(Failure::NotAllowed { .. }) => left.push(part),
+                Ok(other) => return Err(unexpected(DOING, &other)),
+                Err(failure) => return Err(failure.into_error(DOING)),
+            }
+        }
+        left.sort_by_key(|part| part.number);
+        Ok(left)
     }
 
     async fn run(
@@ -272,6 +314,23 @@ impl Part {
         self.bytes += key.len() + bytes.len();
         self.keys.push(key);
         self.rows.push(bytes);
+    }
+}
+
+impl Part {
+    /// Whether two of its rows have one key: then only the script knows which one stays.
+    fn repeats_a_key(&self) -> bool {
+        let mut seen = HashSet::with_capacity(self.keys.len());
+        !self.keys.iter().all(|key| seen.insert(key.as_slice()))
+    }
+
+    fn set_new(&self) -> Cmd {
+        let mut command = Cmd::with_capacity(1 + 2 * self.keys.len(), 8 + self.bytes);
+        command.arg("MSETNX");
+        for (key, row) in self.keys.iter().zip(&self.rows) {
+            command.arg(key.as_slice()).arg(row.as_slice());
+        }
+        command
     }
 }
 

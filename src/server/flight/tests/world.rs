@@ -28,7 +28,9 @@ use crate::catalog::{
 use crate::clock::{Clock, Deadline, Micros};
 use crate::gateway::{Applied, Gateway};
 use crate::metrics::Metrics;
-use crate::online::{self, ChangeListener, Health, OnlineStore, OnlineView, Read, ViewStatistics, Written};
+use crate::online::{
+    self, ChangeListener, Cursor, Health, OnlineStore, OnlineView, Read, RowPage, ViewStatistics, Written,
+};
 use crate::registry::Registry;
 use crate::transform::{Settings, Transforms};
 use crate::{offline, server};
@@ -59,6 +61,7 @@ impl World {
             clock: Clock::held_at(NOW),
             metrics: Metrics::default(),
             serve_deadline,
+            syncing: crate::gateway::Syncing::in_folder(std::env::temp_dir().join("lockstep-unused")),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -206,6 +209,10 @@ impl OnlineStore for Gate {
 
     async fn statistics(&self, _: &[Arc<OnlineView>], _: Deadline) -> Result<Vec<ViewStatistics>, online::Error> {
         Ok(Vec::new())
+    }
+
+    async fn scan(&self, _: &Arc<OnlineView>, _: Option<&Cursor>, _: Deadline) -> Result<RowPage, online::Error> {
+        Ok(RowPage::default())
     }
 
     fn watch(&self, _: &[Arc<OnlineView>], _: Weak<dyn ChangeListener>) {}

@@ -55,6 +55,7 @@ impl World {
             clock: Clock::held_at(NOW),
             metrics: Metrics::default(),
             serve_deadline: Duration::from_secs(5),
+            syncing: crate::gateway::Syncing::in_folder(std::env::temp_dir().join("lockstep-unused")),
         });
         Self { router: router(Arc::clone(&gateway)), gateway, offline }
     }
