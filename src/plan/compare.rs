@@ -95,7 +95,8 @@ pub fn compare(old: &Catalog, new: &Catalog, today: Day) -> Vec<Change> {
 
 /// What to do in place of changes that break someone, each as a sentence.
 pub fn ways_out(changes: &[Change], new: &Catalog) -> Vec<String> {
-    let broken = changes.iter().filter(|change| change.is_incompatible() && new.views.contains_key(&change.name));
+    let is_view = |change: &&Change| change.thing.ends_with("view") && new.views.contains_key(&change.name);
+    let broken = changes.iter().filter(|change| change.is_incompatible()).filter(is_view);
     let views: BTreeSet<&str> = broken.map(|change| change.name.as_str()).collect();
     let way_out = |view: &str| {
         let (plain, _) = split_version(view);

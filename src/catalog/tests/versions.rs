@@ -48,7 +48,7 @@ fn a_version_is_a_view_of_its_own() {
 
 #[test]
 fn a_version_is_defined_once_and_named_by_its_number() {
-    check_more(SECOND, expect!["5:12: derived view fare_bucket is defined twice, first at features/views.yaml:16"]);
+    check_more(SECOND, expect!["5:12: derived view fare_bucket is defined twice, first at features/views.yaml:14"]);
     check_more(
         "feature_views:
   - {name: company_stats@v2, entities: [company], source: trips, features: [{name: trip_count, type: int64}]}
@@ -60,7 +60,7 @@ feature_services:
             2:12: the name of feature view company_stats@v2 has a version in it; write name: company_stats and version: 2
             3:12: the name of feature view Stats@v2 must be snake_case (a–z, 0–9 and _, a letter first); write stats
             5:27: feature service it: company_stats@latest is another view after each apply; name a version, such as company_stats@v2
-            5:49: feature service it names view company_stats@v7, which is not defined; did you mean company_stats@v2?"#]],
+            5:49: feature service it names view company_stats@v7, which is not defined; did you mean company_stats?"#]],
     );
     check_more(
         "feature_views: [{name: it, version: 0, entities: [company], source: trips, features: [{name: trip_count, type: int64}]}]",
@@ -88,7 +88,7 @@ feature_services:
   - {name: it, features: [ratio], deprecated: {since: 2026-11-01, use: nothing}}
 ",
         expect![[r#"
-            6:59: since of deprecated feature old:trip_count: "2026-11-1" is not a day; write it as 2026-11-30
+            6:61: since of deprecated feature old:trip_count: "2026-11-1" is not a day; write it as 2026-11-30
             7:78: use of deprecated feature old:avg_fare: feature company_stats:avg_fair is not defined
             8:51: remove_after of deprecated view old: 2026-10-01 is before 2026-11-01, the day since which it is deprecated
             8:68: use of deprecated view old: old is what is deprecated; name what replaces it
@@ -125,8 +125,8 @@ feature_services:
     check_more(
         &text,
         expect![[r#"
-            warning: features/test.yaml:8:42: derived view once reads view old, which is deprecated since 2026-11-01 and may be removed after 2027-02-01; use company_stats
             warning: features/test.yaml:8:42: derived view once reads feature old:avg_fare, which is deprecated since 2026-11-01
+            warning: features/test.yaml:8:42: derived view once reads view old, which is deprecated since 2026-11-01 and may be removed after 2027-02-01; use company_stats
             warning: features/test.yaml:10:26: feature service it reads view old, which is deprecated since 2026-11-01 and may be removed after 2027-02-01; use company_stats"#]],
     );
     let catalog = taxi_from(&[base_file(), views_file(), file("test", &text)]);

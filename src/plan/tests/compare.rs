@@ -209,8 +209,11 @@ fn a_change_tells_who_uses_the_thing_and_lists_that_a_service_had_before() {
 
 #[test]
 fn what_breaks_someone_comes_with_a_way_out() {
-    let newer = edited(&[("name: avg_fare_30d, type: float64", "name: avg_fare_30d, type: float32")]);
-    let mut newer = Catalog { services: taxi().services, ..newer };
+    let mut newer = taxi();
+    let View::Feature(view) = &newer.views["area_stats"] else { unreachable!("area_stats is of a source") };
+    let float32 = "float32".parse().unwrap();
+    let retyped = FeatureView { features: vec![Field::new("avg_fare_30d", float32)], ..FeatureView::clone(view) };
+    newer.views.insert("area_stats".to_owned(), View::Feature(Arc::new(retyped)));
     newer.views.insert("area_stats@v4".to_owned(), taxi().views["area_stats"].clone());
     let changes = compare(&taxi(), &newer, today());
     expect![

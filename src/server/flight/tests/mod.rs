@@ -323,7 +323,7 @@ async fn a_caller_that_trained_on_another_schema_is_refused() {
     let mut answers = world.client.do_exchange(receiver).await.unwrap();
     assert!(answers.next().await.unwrap().is_ok());
 
-    // The same columns, of a view that has them in another type by now, would be the same exchange but for the check.
+    // The service has its features in another order now.
     world.gateway.applied.store(Arc::new(Applied::new(recorded(&[&["fare", "miles"], &["miles", "fare"]]), 8)));
     for message in last {
         sender.send(message).await.unwrap();

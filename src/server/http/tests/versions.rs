@@ -57,7 +57,7 @@ async fn a_list_that_a_service_had_is_answered_by_its_number() {
     let body = json!({"feature_service": "svc@1", "entities": {"driver_id": [1001], "customer_id": ["C-7"]}});
     let feast: OnlineAnswer =
         serde_json::from_slice(&world.post("/get-online-features", &body.to_string()).await.body).unwrap();
-    assert_eq!(feast.metadata.feature_names, ["driver_id", "customer_id", "conv_rate", "trips"]);
+    assert_eq!(feast.metadata.feature_names, ["customer_id", "driver_id", "conv_rate", "trips"]);
 
     let shown = world.get("/v1/feature-services/svc").await.json();
     assert_eq!((&shown["version"], &shown["versions"]), (&json!(2), &json!([1, 2])));
@@ -192,9 +192,11 @@ async fn versions_of_a_view_are_written_and_read_beside_each_other() {
         "features": ["driver_hourly_stats@v1:conv_rate", "driver_hourly_stats@v2:acc_rate"],
         "entities": {"driver_id": [1001]}, "include_feature_view_version_metadata": true,
     });
-    let feast = world.post("/get-online-features", &body.to_string()).await.json();
-    let views = json!([{"name": "driver_hourly_stats"}, {"name": "driver_hourly_stats", "version": 2}]);
-    assert_eq!(feast["metadata"]["feature_view_metadata"], views);
+    let feast: OnlineAnswer =
+        serde_json::from_slice(&world.post("/get-online-features", &body.to_string()).await.body).unwrap();
+    let views = feast.metadata.feature_view_metadata.unwrap();
+    let views: Vec<_> = views.iter().map(|view| (view.name.as_str(), view.version)).collect();
+    assert_eq!(views, [("driver_hourly_stats", None), ("driver_hourly_stats", Some(2))]);
     assert_eq!(world.get("/v1/feature-views/driver_hourly_stats@v2").await.json()["name"], "driver_hourly_stats@v2");
 
     let materialize = |version: &str| {
