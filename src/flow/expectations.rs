@@ -25,7 +25,7 @@ use crate::catalog::{Catalog, Digest, FeatureView, Field, OnFailure, Source, Sou
 use crate::clock::Micros;
 use crate::gateway::Gateway;
 use crate::limits::QUARANTINE_BATCH_ROWS;
-use crate::offline::{OfflineStore, Scan};
+use crate::offline::{OfflineStore, Scan, Snapshot};
 use crate::plan;
 use crate::quality::{Examination, Failed, Span, Unmet, Verdict, needed, quarantines, reasons};
 
@@ -44,13 +44,15 @@ pub struct Examined {
 }
 
 /// Which rows of a source are looked at.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Looked {
     pub from: Option<Micros>,
     /// Rows from after it are left out.
     pub until: Micros,
     /// Whether that is the present.
     pub reaches_now: bool,
+    /// The source as it was then, not as it is now.
+    pub at: Option<Snapshot>,
 }
 
 /// All rows of a range against the expectations of `view`, without any consequence.
@@ -73,7 +75,7 @@ pub async fn check(
     };
     let now = gateway.clock.now();
     let until = until.unwrap_or(now).min(now);
-    let looked = Looked { from, until, reaches_now: until == now };
+    let looked = Looked { from, until, reaches_now: until == now, at: None };
     Ok(examine(gateway, &applied.catalog, &view, looked, None).await?.verdicts)
 }
 
@@ -128,7 +130,7 @@ async fn examine_rows(
         None => with_features(&view.join_keys, &view, &needed(&view, |_| true)),
     };
     let until = (!looked.reaches_now).then_some(looked.until);
-    let scan = Scan { from: looked.from, until, ..Scan::of(fields.clone()) };
+    let scan = Scan { from: looked.from, until, at: looked.at, ..Scan::of(fields.clone()) };
     let mut batches = offline.scan(&source, &scan).await?;
     let mut examination = Examination::new(Arc::clone(&view), fields);
     // Nothing is put aside while it may turn out that the run stops: the rows wait, up to a file of them at a time.

@@ -180,7 +180,8 @@ async fn run(
     synced: &mut Synced,
     tell: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<(), Error> {
-    let looked = Looked { from: window.from, until: window.until, reaches_now: window.scan_until.is_none() };
+    let reaches_now = window.scan_until.is_none();
+    let looked = Looked { from: window.from, until: window.until, reaches_now, at: None };
     let examined = before_sync(gateway, catalog, &plan.view, looked).await?;
     (synced.expectations, synced.rows_quarantined) = (examined.verdicts, examined.rows_quarantined);
     let newest = read_newest(gateway, catalog, plan, window, synced, tell).await?;
@@ -208,7 +209,7 @@ async fn read_newest(
     let columns = plan.view.join_keys.iter().chain(&plan.view.features).cloned().collect();
     let scan = Scan { from: window.from, until: window.scan_until, ..Scan::of(columns) };
     let source = &catalog.sources[&plan.view.source];
-    let batches = history::scan(gateway.offline.as_ref(), source, &plan.view, &scan).await?;
+    let batches = gateway.offline.scan(source, &scan).await?;
     let mut reading = Reading { batches, newest: Newest::default(), view: Arc::clone(&plan.view), until: window.until };
     loop {
         let (read, then) = off_the_async_threads(reading.next()).await?;
@@ -240,10 +241,12 @@ impl Reading {
     async fn next(mut self) -> Result<(Option<BatchRead>, Self), Error> {
         let Some(batch) = self.batches.next().await else { return Ok((None, self)) };
         let (batch, after) = not_after(batch?, self.until);
+        let read = batch.num_rows() as u64;
+        let batch = history::taken(&self.view, batch).map_err(|error| Error::Stopped(error.to_string()))?;
         let rows = feature_rows(&self.view, &batch);
         let keys = KeyBatch::encode(&self.view.join_keys, &rows.keys, rows.rows());
         let without_key = (0..keys.rows()).filter(|row| keys.is_null(*row)).count() as u64;
-        let read = BatchRead { rows: batch.num_rows() as u64, without_key, after };
+        let read = BatchRead { rows: read, without_key, after };
         self.newest
             .push(batch, &keys, &rows.event_time, &rows.created_time)
             .map_err(|error| Error::Stopped(error.to_string()))?;
