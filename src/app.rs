@@ -4,8 +4,9 @@
 //! what the registry recorded (`gateway`), so what was applied is what runs.
 
 mod apply;
-mod services;
+mod reading;
 mod servers;
+mod services;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -25,11 +26,10 @@ use crate::config::{self, Config, HotView};
 use crate::document::Mistakes;
 use crate::error::ErrorKind;
 use crate::flow;
-use crate::flow::statistics::{Asked, Statistics, of_file};
 use crate::gateway::{Applied, Gateway, Syncing};
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::offline::{self, OfflineStore, ParquetTables, Scan, StoredSources};
+use crate::offline::{self, OfflineStore, ParquetTables, StoredSources};
 use crate::online::cache::{CachedStore, Keeping};
 use crate::online::embedded::EmbeddedStore;
 use crate::online::guarded::{GuardedStore, Parts};
@@ -41,6 +41,7 @@ use crate::plan::{self, Change};
 use crate::registry::{self, Recorded, Registry};
 use crate::transform::{self, Settings, Transforms};
 
+pub use reading::{Explained, file_statistics};
 pub use servers::Servers;
 
 /// A project on this machine: its folder and what `lockstep.yaml` says.
@@ -57,15 +58,6 @@ pub struct Planned {
     pub warnings: Vec<Warning>,
     files: Vec<DefinitionFile>,
     plugins: BTreeMap<String, Vec<u8>>,
-}
-
-/// How rows of a source are read.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Explained {
-    pub source: String,
-    /// For which view; none reads the source otherwise.
-    pub view: Option<String>,
-    pub plan: String,
 }
 
 /// Why a project cannot be planned, applied or run.
@@ -158,44 +150,6 @@ impl Project {
         let changes = plan::compare(&before, &catalog, Day::of(Clock::default().now()));
         let plugins = plugins.into_iter().filter_map(|(name, bytes)| Some((name, bytes.ok()?))).collect();
         Ok(Planned { catalog, changes, warnings, files, plugins })
-    }
-
-    /// What queries take from after the time of their own rows.
-    async fn look_ahead(&self, definitions: &Definitions, catalog: &Catalog) -> Result<Vec<Warning>, Error> {
-        let offline = self.stored_sources();
-        offline.define(catalog.sources.clone());
-        let mut warnings = Vec::new();
-        for source in catalog.sources.values() {
-            if matches!(source.kind, catalog::SourceKind::Sql { .. }) {
-                let found = offline.look_ahead(source).await?;
-                warnings.extend(found.iter().filter_map(|text| definitions.query_warning(&source.name, text)));
-            }
-        }
-        Ok(warnings)
-    }
-
-    /// How the rows of a source are read for each view that reads it, in DataFusion's words; of all sources that views
-    /// read if none is named.
-    pub async fn explain(&self, catalog: &Catalog, source: Option<&str>) -> Result<Vec<Explained>, Error> {
-        if let Some(name) = source
-            && !catalog.sources.contains_key(name)
-        {
-            return Err(flow::Error::UnknownSource(name.to_owned()).into());
-        }
-        let offline = self.stored_sources();
-        offline.define(catalog.sources.clone());
-        let mut explained = Vec::new();
-        let views = catalog.views.values().filter_map(|view| catalog.feature_view(view.name()));
-        for view in views.filter(|view| source.is_none_or(|source| view.source == source)) {
-            let scan = Scan::of(view.join_keys.iter().chain(&view.features).cloned().collect());
-            let plan = offline.explain(&catalog.sources[&view.source], &scan).await?;
-            explained.push(Explained { source: view.source.clone(), view: Some(view.name.clone()), plan });
-        }
-        if let Some(source) = source.filter(|_| explained.is_empty()) {
-            let plan = offline.explain(&catalog.sources[source], &Scan::default()).await?;
-            explained.push(Explained { source: source.to_owned(), view: None, plan });
-        }
-        Ok(explained)
     }
 
     /// The definitions as they were applied last, built of what the registry recorded.
@@ -434,13 +388,6 @@ pub fn read_rows(path: &Path) -> Result<RecordBatch, Error> {
     let file = offline::read_parquet(path)?;
     concat_batches(&file.schema, &file.batches)
         .map_err(|error| Error::TooMuch { path: path.to_owned(), detail: error.to_string() })
-}
-
-/// Statistics of a Parquet file that need not belong to a project.
-pub async fn file_statistics(path: &Path, asked: &Asked) -> Result<Statistics, flow::Error> {
-    let (path, asked) = (path.to_owned(), asked.clone());
-    let looking = tokio::task::spawn_blocking(move || of_file(&path, &asked));
-    looking.await.unwrap_or_else(|stopped| Err(flow::Error::Stopped(stopped.to_string())))
 }
 
 /// Writes a training set as Parquet, whole or not at all, with its provenance as file metadata.

@@ -345,8 +345,8 @@ pub const STATISTICS_COUNTED_VALUES: usize = 1_024;
 pub const STATISTICS_TOP_VALUES: usize = 10;
 pub const STATISTICS_BINS: usize = 20;
 pub const STATISTICS_TEXT_CHARACTERS: usize = 128;
-/// Columns of one question for statistics; each takes up to 2 MiB.
-pub const STATISTICS_COLUMNS_MAX: usize = 1_000;
+/// Columns of one question for statistics; each takes up to 2 MiB, so all of them half a GiB.
+pub const STATISTICS_COLUMNS_MAX: usize = 256;
 /// Questions for statistics of a history that one gateway answers at once: each keeps a processor busy for as long as
 /// it takes to read the history.
 pub const STATISTICS_AT_ONCE: usize = 2;
@@ -358,7 +358,7 @@ pub const EXPECTATIONS_MAX: usize = 1_000;
 pub const EXPECTATION_SET_MAX: usize = 10_000;
 /// Rows that an expectation shows as examples of what it found.
 pub const EXPECTATION_EXAMPLES: usize = 3;
-/// Values that `unique` can tell apart in one run, 64 MiB of hashes; of more, it says that it cannot know.
+/// Values that `unique` can tell apart in one run, 75 MiB of hashes; of more, it says that it cannot know.
 pub const UNIQUE_VALUES_MAX: usize = 4_000_000;
 /// Rows of one file of quarantined rows.
 pub const QUARANTINE_BATCH_ROWS: usize = 65_536;

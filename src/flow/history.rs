@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter_record_batch;
+use arrow::error::ArrowError;
 use futures::StreamExt;
 
 use crate::catalog::{FeatureView, Field, Source};
@@ -36,6 +37,13 @@ pub async fn scan(offline: &dyn OfflineStore, source: &Source, view: &FeatureVie
     Ok(rows.filter(some).boxed())
 }
 
+/// The rows of a batch that the view takes. The batch has all columns of the view: join keys, features, and the two times.
+pub(super) fn taken(view: &FeatureView, batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let fields: Vec<Field> = view.join_keys.iter().chain(&view.features).cloned().collect();
+    let checks = RowChecks::of(&view.expectations, &fields, quarantines);
+    if checks.is_empty() { Ok(batch) } else { kept(&checks, &batch, fields.len()) }
+}
+
 /// `columns`, and behind them the features of `view` that are not among them.
 pub(super) fn with_features(columns: &[Field], view: &FeatureView, features: &[&str]) -> Vec<Field> {
     let mut all = columns.to_vec();
@@ -48,7 +56,7 @@ pub(super) fn with_features(columns: &[Field], view: &FeatureView, features: &[&
 }
 
 /// The rows that are as they should be, with the first `asked` columns and the two times.
-fn kept(checks: &RowChecks, batch: &RecordBatch, asked: usize) -> Result<RecordBatch, arrow::error::ArrowError> {
+fn kept(checks: &RowChecks, batch: &RecordBatch, asked: usize) -> Result<RecordBatch, ArrowError> {
     let times = batch.num_columns() - 2;
     let failed = checks.failed(&batch.columns()[..times]);
     let columns: Vec<usize> = (0..asked).chain([times, times + 1]).collect();

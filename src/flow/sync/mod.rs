@@ -17,7 +17,6 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::expectations::{Looked, before_sync};
 use super::serve::micros;
 use super::{Error, Selection};
 use crate::catalog::{Digest, Source, View};
@@ -147,14 +146,7 @@ pub async fn sync_with(
     let window = window(gateway, &plan, range).await?;
 
     let mut run = Run::new(gateway, &plan, source, range, window, options);
-    let looked = Looked { from: window.from, until: window.until, reaches_now: window.scan_until.is_none() };
-    let outcome = match before_sync(gateway, &applied.catalog, &plan.view, looked).await {
-        Ok(examined) => {
-            run.examined = examined;
-            run.go(options, tell).await
-        }
-        Err(refused) => Err(refused),
-    };
+    let outcome = run.go(&applied.catalog, options, tell).await;
 
     let synced = run.synced(started.elapsed());
     record::count(&run, &synced, &outcome);

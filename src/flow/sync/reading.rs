@@ -26,7 +26,6 @@ use crate::flow::{Error, history};
 use crate::limits::SYNC_BATCHES_AHEAD;
 use crate::offline::{self, FilePart, Part, Rows, Scan, Snapshot};
 use crate::pit::Newest;
-use crate::quality::quarantines;
 
 /// How far a source is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,10 +42,7 @@ impl Run<'_> {
         if self.done.is_read {
             return Ok(());
         }
-        // What quarantines looks at columns that a single file may lack.
-        let is_cut = !self.plan.view.expectations.iter().any(quarantines);
-        let slice_bytes = if is_cut { self.gateway.syncing.slice_bytes } else { u64::MAX };
-        let slices = slices(self.task.snapshot.as_ref(), slice_bytes);
+        let slices = slices(self.task.snapshot.as_ref(), self.gateway.syncing.slice_bytes);
         while let Some(slice) = slices.get(self.done.place.slice) {
             self.read_slice(slice, slices.len() > 1, tell).await?;
             self.done.place = Place { slice: self.done.place.slice + 1, rows: 0 };
@@ -92,6 +88,7 @@ impl Run<'_> {
         let taken = off_the_async_threads(async move {
             let stopped = |error: ArrowError| Error::Stopped(error.to_string());
             let (batch, after) = not_after(filled(batch, &view, &missing).map_err(stopped)?, until);
+            let batch = history::taken(&view, batch).map_err(stopped)?;
             let without_key = push(&mut newest, &view, batch).map_err(stopped)?;
             if newest.bytes() > memory_bytes {
                 newest.compact().map_err(stopped)?;
@@ -119,7 +116,7 @@ impl Run<'_> {
             let columns = asked.map(|(_, field)| (*field).clone()).collect();
             let (from, until) = (window.from, window.scan_until);
             let scan = Scan { from, until, at: Some(slice.clone()), ..Scan::of(columns) };
-            let column = match history::scan(offline.as_ref(), &source, view, &scan).await {
+            let column = match offline.scan(&source, &scan).await {
                 Ok(rows) => {
                     missing.sort_unstable();
                     return Ok(Some((rows, missing)));
@@ -134,7 +131,7 @@ impl Run<'_> {
                     // The whole source lacks it; its own error says what it has.
                     let at = Some(self.task.snapshot.clone().unwrap_or_else(|| slice.clone()));
                     let scan = Scan { at, ..scan };
-                    return Ok(Some((history::scan(offline.as_ref(), self.source, view, &scan).await?, missing)));
+                    return Ok(Some((offline.scan(self.source, &scan).await?, missing)));
                 }
                 Some(position) => missing.push(position),
                 None if source.created_time.as_ref() == Some(&column) => source.created_time = None,

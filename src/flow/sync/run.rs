@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::reading::Place;
 use super::{Counts, Options, Progress, Range, Synced, Window, made_of};
-use crate::catalog::Source;
+use crate::catalog::{Catalog, Source};
 use crate::flow::Error;
 use crate::flow::derive::off_the_async_threads;
-use crate::flow::expectations::Examined;
+use crate::flow::expectations::{Examined, Looked, before_sync};
 use crate::flow::spool::Spool;
 use crate::gateway::{Gateway, Stop};
 use crate::offline::Snapshot;
@@ -108,8 +108,16 @@ impl<'a> Run<'a> {
         }
     }
 
-    pub async fn go(&mut self, options: &Options, tell: &(dyn Fn(Progress) + Send + Sync)) -> Result<(), Error> {
+    pub async fn go(
+        &mut self,
+        catalog: &Catalog,
+        options: &Options,
+        tell: &(dyn Fn(Progress) + Send + Sync),
+    ) -> Result<(), Error> {
         self.open(options).await?;
+        let Window { from, until, scan_until } = self.task.window;
+        let looked = Looked { from, until, reaches_now: scan_until.is_none(), at: self.task.snapshot.clone() };
+        self.examined = before_sync(self.gateway, catalog, &self.plan.view, looked).await?;
         self.read(tell).await?;
         self.write(tell).await
     }

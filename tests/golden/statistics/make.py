@@ -32,7 +32,7 @@ def statistics(name, values):
             "quantiles_method": "exact",
         }
     elif pandas.api.types.is_datetime64_any_dtype(values):
-        shown = lambda time: pandas.Timestamp(time).isoformat() + "Z"
+        shown = lambda time: time.tz_convert(None).isoformat() + "Z"
         found |= {"distinct": int(known.nunique()), "min": shown(known.min()), "max": shown(known.max())}
     else:
         counts = known.value_counts()
