@@ -3,6 +3,7 @@
 
 mod backends;
 mod cache;
+mod offline;
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +20,9 @@ use prometheus_client::registry::Registry;
 
 use self::backends::Backends;
 use self::cache::HotCache;
+use self::offline::OfflineReads;
 use crate::backend::Backend;
+use crate::offline::Reads;
 use crate::online::cache::CachedStore;
 use crate::transform::{FaultKind, Transforms};
 
@@ -158,6 +161,11 @@ impl Metrics {
     /// From now on, what this hot cache counts is printed too.
     pub fn of_cache(&mut self, cache: Arc<CachedStore>) {
         self.registry.register_collector(Box::new(HotCache(cache)));
+    }
+
+    /// From now on, what scans of these sources read is printed too.
+    pub fn of_reads(&mut self, reads: Arc<Reads>) {
+        self.registry.register_collector(Box::new(OfflineReads(reads)));
     }
 
     fn register(&mut self) {

@@ -1,6 +1,7 @@
 //! The command line: one file per command. A command parses, calls the app or a flow, and prints; it decides nothing.
 
 mod apply;
+mod compact;
 mod completions;
 mod get;
 mod history;
@@ -18,6 +19,7 @@ mod serve;
 mod sync;
 mod time;
 mod train;
+mod vacuum;
 
 use std::path::PathBuf;
 
@@ -81,6 +83,10 @@ enum Command {
     /// Set, delete and copy rows of the online store, and see how it is
     #[command(subcommand)]
     Online(online::Command),
+    /// Make few large files of the many small ones that a source consists of
+    Compact(compact::Arguments),
+    /// Remove files of a source that nobody reads any more
+    Vacuum(vacuum::Arguments),
     /// Prove that serving and training give the same values
     Parity(parity::Arguments),
     /// Look into transform plugins
@@ -165,6 +171,8 @@ pub async fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Train(arguments) => train::run(&context, &arguments).await,
         Command::Push(arguments) => push::run(&context, &arguments).await,
         Command::Online(command) => online::run(&context, &command).await,
+        Command::Compact(arguments) => compact::run(&context, &arguments).await,
+        Command::Vacuum(arguments) => vacuum::run(&context, &arguments).await,
         Command::Parity(arguments) => parity::run(&context, &arguments).await,
         Command::Plugin(command) => plugin::run(&context, &command),
         Command::Schema(arguments) => schema::run(&arguments),

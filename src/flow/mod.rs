@@ -7,6 +7,7 @@ pub mod ingest;
 pub mod parity;
 pub mod serve;
 pub mod labels;
+pub mod maintain;
 pub mod online;
 mod store;
 pub mod sync;

@@ -84,8 +84,16 @@ impl MemoryStore {
         let conformed: Result<Vec<_>, _> = batches.iter().map(|batch| conform(batch, &schema)).collect();
         let conformed = conformed.map_err(|error| unreadable(error.to_string()))?;
         let provider = MemTable::try_new(schema, vec![conformed]).map_err(|error| unreadable(error.to_string()))?;
-        let part = Part::Memory { batches: batches.len() as u64 };
-        Ok(Some(Table { provider: Arc::new(provider), part, ordered: true, files: Vec::new() }))
+        Ok(Some(Table { provider: Arc::new(provider), ordered: true, files: Vec::new() }))
+    }
+
+    fn part(&self, source: &Source) -> Result<Part, Error> {
+        if self.table(source, None)?.is_none() {
+            return Ok(Part::Nothing);
+        }
+        let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        let batches = stored.get(&source.name).map_or(0, |stored| stored.batches.len() as u64);
+        Ok(Part::Memory { batches })
     }
 }
 
@@ -120,8 +128,7 @@ impl OfflineStore for MemoryStore {
             match &read.kind {
                 SourceKind::Sql { query } => snapshot.queries.push((read.name.clone(), query.clone())),
                 SourceKind::Stored(_) | SourceKind::Push { .. } => {
-                    let part = self.table(&read, None)?.map_or(Part::Nothing, |table| table.part);
-                    snapshot.parts.push((read.name.clone(), part));
+                    snapshot.parts.push((read.name.clone(), self.part(&read)?));
                 }
             }
         }
@@ -207,6 +214,7 @@ mod tests {
         let (put, define) = (Arc::clone(&store), Arc::clone(&store));
         super::super::conformance::run(&super::super::conformance::Subject {
             store,
+            stored: |name| crate::catalog::Stored::parquet(name),
             put: Box::new(move |source, rows| put.put(&source.name, rows)),
             define: Box::new(move |sources| define.define(sources)),
         })

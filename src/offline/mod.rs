@@ -12,22 +12,25 @@
 //! training alike. DataFusion keeps the order of a source, and breaks ties in a window or a sort the same way each time,
 //! only as long as one thread reads it.
 
-mod append;
+mod damage;
 mod engine;
 mod file;
-mod files;
 mod memory;
 mod merge;
+mod object_stores;
 mod panics;
 pub mod parquet;
+mod reads;
 mod snapshot;
 mod sources;
 mod sql;
-mod table;
 mod tables;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+#[path = "../../tests/servers/s3.rs"]
+pub(crate) mod s3;
 
 use std::fmt;
 use std::time::Duration;
@@ -43,10 +46,12 @@ use crate::error::ErrorKind;
 
 pub use file::{ParquetFile, read_parquet, write_parquet};
 pub use memory::MemoryStore;
+pub use object_stores::{Bucket, BucketLogin, ObjectStores};
 pub use parquet::ParquetTables;
+pub use reads::{Read, Reads};
 pub use snapshot::{FilePart, Part, Snapshot};
 pub use sources::StoredSources;
-pub use tables::{Table, Tables};
+pub use tables::{Table, TableFile, Tables};
 
 /// What to read of a source.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -12,7 +12,7 @@ use crate::command::{Up, command, json_of, refused, run, succeed};
 use crate::shop::{SHOP, shop, shop_of, synced_shop};
 use crate::world::{built_plugins, repository};
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 18] = [
     "quickstart",
     "init",
     "plan",
@@ -25,6 +25,8 @@ const COMMANDS: [&str; 16] = [
     "train",
     "push",
     "online",
+    "compact",
+    "vacuum",
     "parity",
     "plugin",
     "schema",
