@@ -80,7 +80,7 @@ impl StoredSources {
 }
 
 fn no_table(source: &Source, stored: &Stored) -> Error {
-    Error::NoFile { source_name: source.name.clone(), path: stored.to_string() }
+    Error::NoFile { source_name: source.name.clone(), path: place(stored) }
 }
 
 #[async_trait]
@@ -135,5 +135,13 @@ impl OfflineStore for StoredSources {
     async fn maintain(&self, source: &Source, what: Maintenance) -> Result<Maintained, Error> {
         let (tables, stored) = self.writable(source)?;
         tables.maintain(&source.name, stored, what).await
+    }
+}
+
+/// Where the rows should be, as the definition says it.
+fn place(stored: &Stored) -> String {
+    match stored {
+        Stored::Parquet { path, .. } | Stored::Delta { path, .. } => path.clone(),
+        Stored::Postgres { .. } => stored.to_string(),
     }
 }

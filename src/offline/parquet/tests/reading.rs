@@ -145,7 +145,7 @@ async fn a_table_in_a_bucket_can_be_one_object() {
     assert!(matches!(error, Error::NotWritable { .. }), "{error}");
     let nothing = world.source("nothing", &[]);
     let error = world.read(&nothing, &wanted()).await.expect_err("there is nothing");
-    assert_eq!(error.to_string(), "source nothing has no file at parquet s3://lake/nothing");
+    assert_eq!(error.to_string(), "source nothing has no file at s3://lake/nothing");
 }
 
 #[tokio::test]
