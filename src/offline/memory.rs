@@ -161,11 +161,11 @@ impl OfflineStore for MemoryStore {
         let failed = |error: ArrowError| Error::Write { source_name: source.name.clone(), detail: error.to_string() };
         let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         let stored = stored.entry(source.name.clone()).or_default();
+        let replaced = key_rows(rows, keys).map_err(failed)?;
+        let replaced: BTreeSet<_> = replaced.iter().map(|row| row.owned()).collect();
         if !stored.appended.insert(batch_id.to_owned()) {
             return Ok(());
         }
-        let replaced = key_rows(rows, keys).map_err(failed)?;
-        let replaced: BTreeSet<_> = replaced.iter().map(|row| row.owned()).collect();
         for batch in &mut stored.batches {
             let here = key_rows(batch, keys).map_err(failed)?;
             let stays: BooleanArray = here.iter().map(|row| Some(!replaced.contains(&row.owned()))).collect();
@@ -214,7 +214,7 @@ mod tests {
         let (put, define) = (Arc::clone(&store), Arc::clone(&store));
         super::super::conformance::run(&super::super::conformance::Subject {
             store,
-            stored: |name| crate::catalog::Stored::parquet(name),
+            stored: |name| crate::catalog::Stored::parquet(name.to_owned()),
             put: Box::new(move |source, rows| put.put(&source.name, rows)),
             define: Box::new(move |sources| define.define(sources)),
         })

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hyper::Request;
 use hyper::body::Incoming;
+use hyper::header::IF_NONE_MATCH;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
@@ -72,6 +73,10 @@ impl Drop for S3 {
     }
 }
 
+/// Two requests to create one object at once would both find that it is not there: this server looks first and writes
+/// then, where real stores do both in one step. So they come one after the other here.
+static CREATING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 async fn serve(listener: TcpListener, service: S3Service, is_silent: Arc<AtomicBool>, requests: Arc<AtomicU64>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
@@ -83,6 +88,10 @@ async fn serve(listener: TcpListener, service: S3Service, is_silent: Arc<AtomicB
                 if is_silent {
                     std::future::pending::<()>().await;
                 }
+                let _alone = match request.headers().contains_key(IF_NONE_MATCH) {
+                    true => Some(CREATING.lock().await),
+                    false => None,
+                };
                 Service::<Request<Incoming>>::call(&service, request).await
             }
         });

@@ -21,7 +21,7 @@ use object_store::path::Path as Location;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 use super::super::file::readable_by_others;
-use super::super::object_stores::failed;
+use super::super::object_stores::{bucket_and_path, failed};
 use super::super::{Error, ObjectStores, TableFile};
 use crate::catalog::Stored;
 
@@ -74,11 +74,11 @@ pub(super) enum Created {
 impl Place {
     /// The place of a source, of which local paths are relative to `root`.
     pub(super) fn of(source_name: &str, stored: &Stored, root: &Path, buckets: &ObjectStores) -> Result<Self, Error> {
-        let (Stored::Parquet { path, .. } | Stored::Delta { path, .. }) = stored else {
-            let detail = format!("{stored} is not a place of files");
+        let Stored::Parquet { path, .. } = stored else {
+            let detail = format!("{stored} is no table of Parquet files");
             return Err(Error::Unreadable { source_name: source_name.to_owned(), detail });
         };
-        let (store, root): (Arc<dyn ObjectStore>, Root) = match super::super::object_stores::bucket_and_path(path) {
+        let (store, root): (Arc<dyn ObjectStore>, Root) = match bucket_and_path(path) {
             Some((bucket, path)) => {
                 let root = Root::Bucket { bucket: bucket.to_owned(), path: path.to_owned() };
                 (buckets.bucket(source_name, bucket)?, root)
@@ -214,7 +214,8 @@ impl Place {
                 }
             }
             Root::Bucket { .. } => {
-                let read = async { self.store.get(&self.location_or_root(path)).await?.bytes().await };
+                let location = self.location(path)?;
+                let read = async { self.store.get(&location).await?.bytes().await };
                 match read.await {
                     Ok(bytes) => Ok(Some(bytes)),
                     Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -239,7 +240,7 @@ impl Place {
             Root::Bucket { .. } => {
                 let listed = self.store.list(Some(&self.location(STATE_FOLDER)?));
                 let names = listed.map_ok(|meta| meta.location.filename().unwrap_or_default().to_owned());
-                names.try_collect().await.map_err(|error| self.request_failed(STATE_FOLDER, &error))
+                names.try_collect().await.map_err(|error| self.request_failed("", &error))
             }
         }
     }
@@ -305,10 +306,6 @@ impl Place {
             return Err(self.unreadable("a local table is not in a bucket"));
         };
         Location::parse(joined(root, path)).map_err(|error| self.unreadable(error.to_string()))
-    }
-
-    fn location_or_root(&self, path: &str) -> Location {
-        self.location(path).unwrap_or_default()
     }
 }
 

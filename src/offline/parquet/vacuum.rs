@@ -15,9 +15,8 @@ use crate::offline::{Error, Maintained};
 /// A reader that is under way for longer than `keep` may miss a file, and fails then; so does a snapshot of before.
 pub(super) async fn vacuum(place: &Place, keep: Duration, now: Micros) -> Result<Maintained, Error> {
     let Some(files) = files::look(place).await? else { return Ok(Maintained::default()) };
-    let bytes = |sizes: &mut dyn Iterator<Item = u64>| sizes.sum::<u64>();
-    let live = bytes(&mut files.live.iter().map(|live| live.found.meta.size));
-    let dead = bytes(&mut files.dead.iter().map(|found| found.meta.size));
+    let live: u64 = files.live.iter().map(|live| live.found.meta.size).sum();
+    let dead: u64 = files.dead.iter().map(|found| found.meta.size).sum();
     let before = |age: Duration| now.saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
     let mut done = Maintained {
         files_before: (files.live.len() + files.dead.len()) as u64,

@@ -46,7 +46,7 @@ async fn of_a_batch_that_broke_off_nothing_is_seen_until_it_is_sent_again() {
         let trips = world.source("trips", &by_day);
         append(&world, &trips, "sunday", [2]).await;
         append(&world, &trips, "monday", [0, 30, 60]).await;
-        for lost in world.files("trips").iter().filter(|file| file.contains("3.parquet")) {
+        for lost in world.files("trips").iter().filter(|file| file.ends_with("of3.parquet")) {
             let path = world.path("trips").join(lost);
             let bytes = fs::read(&path).expect("the file is there");
             fs::remove_file(&path).expect("the file is there");
