@@ -29,7 +29,7 @@ use crate::flow;
 use crate::gateway::{Applied, Gateway, Syncing};
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::offline::{self, OfflineStore, ParquetTables, StoredSources};
+use crate::offline::{self, ObjectStores, OfflineStore, ParquetTables, Reads, StoredSources};
 use crate::online::cache::{CachedStore, Keeping};
 use crate::online::embedded::EmbeddedStore;
 use crate::online::guarded::{GuardedStore, Parts};
@@ -139,7 +139,7 @@ impl Project {
         let definitions = Definitions::parse(&self.config.project, &files)?;
         let plugins = self.read_plugins(&definitions);
         let transforms = self.transforms()?;
-        let columns = self.source_columns(&definitions).await;
+        let columns = self.source_columns(&definitions).await?;
         let (catalog, mut warnings) = build(&definitions, &plugins, &transforms, &columns)?;
         warnings.extend(self.look_ahead(&definitions, &catalog).await?);
         self.check_online_views(&catalog)?;
@@ -163,10 +163,11 @@ impl Project {
         let transforms = self.transforms()?;
         let applied = self.load_applied(&registry, &transforms).await?;
         self.check_online_views(&applied.catalog)?;
-        let offline = self.stored_sources();
+        let (offline, reads) = self.stored_sources()?;
         offline.define(applied.catalog.sources.clone());
         let transforms = Arc::new(transforms);
         let mut metrics = Metrics::of(&transforms);
+        metrics.of_reads(reads);
         let Opened { store, server } = self.online_store().await?;
         let online = guard(store, server, &mut metrics);
         let online = cache(online, &self.config.hot_cache, &applied.catalog, &mut metrics)?;
@@ -185,6 +186,14 @@ impl Project {
                 ..Syncing::in_folder(self.config.sync.spool.clone())
             },
         }))
+    }
+
+    /// The offline store and the applied definitions, without the online store, which a running gateway may hold.
+    pub async fn offline(&self) -> Result<(Arc<dyn OfflineStore>, Catalog), Error> {
+        let catalog = self.applied_catalog().await?.catalog;
+        let (offline, _) = self.stored_sources()?;
+        offline.define(catalog.sources.clone());
+        Ok((Arc::new(offline), catalog))
     }
 
     async fn load_applied(&self, registry: &Registry, transforms: &Transforms) -> Result<Applied, Error> {
@@ -284,15 +293,22 @@ impl Project {
         definitions.plugins().into_iter().map(read).collect()
     }
 
-    fn stored_sources(&self) -> StoredSources {
-        StoredSources::new(vec![Arc::new(ParquetTables::new(self.config.folder.clone()))])
+    /// The offline store, and what its scans will count.
+    fn stored_sources(&self) -> Result<(StoredSources, Arc<Reads>), Error> {
+        let buckets = Arc::new(ObjectStores::new(&self.config.object_stores)?);
+        let parquet = ParquetTables::new(self.config.folder.clone(), buckets);
+        let reads = parquet.reads();
+        Ok((StoredSources::new(vec![Arc::new(parquet)]), reads))
     }
 
     /// The columns of each source, or why they cannot be read; a push source without rows has none yet.
-    async fn source_columns(&self, definitions: &Definitions) -> BTreeMap<String, Result<SchemaRef, String>> {
+    async fn source_columns(
+        &self,
+        definitions: &Definitions,
+    ) -> Result<BTreeMap<String, Result<SchemaRef, String>>, Error> {
         let sources: BTreeMap<String, Source> =
             definitions.sources().into_iter().map(|source| (source.name.clone(), source)).collect();
-        let offline = self.stored_sources();
+        let (offline, _) = self.stored_sources()?;
         offline.define(sources.clone());
         let mut columns = BTreeMap::new();
         for (name, source) in
@@ -301,7 +317,7 @@ impl Project {
             let schema = offline.schema(source).await.map_err(|error| crate::error::chain(&error));
             columns.insert(name.clone(), schema);
         }
-        columns
+        Ok(columns)
     }
 }
 

@@ -103,6 +103,39 @@ pub const SCAN_MEMORY_BYTES_MAX: usize = 1 << 30;
 pub const SQL_SOURCE_DEPTH_MAX: usize = 32;
 /// Feature columns that a point-in-time join keeps of one view before it copies out the rows that labels still want.
 pub const PIT_KEPT_BYTES: usize = 256 << 20;
+/// Footers of Parquet files that a gateway keeps: those of some thousand files with 50 columns.
+pub const PARQUET_FOOTERS_BYTES_MAX: usize = 64 << 20;
+/// Bytes at the end of a file that are read at first: nearly every footer fits, so that one request is enough.
+pub const PARQUET_FOOTER_BYTES_READ: usize = 64 << 10;
+/// Footers of one table that are read at once.
+pub const FOOTERS_READ_AT_ONCE: usize = 16;
+/// Keys that are told to the Parquet reader one by one; of more, the smallest and the largest. Each one is looked up in
+/// the statistics of each row group.
+pub const PRUNED_KEYS_MAX: usize = 100;
+/// Hashes of local files that are remembered, each about 200 bytes.
+pub const FILE_HASHES_KEPT_MAX: usize = 100_000;
+/// Rows of one row group: small enough to be skipped with profit, large enough to compress well.
+pub const PARQUET_ROW_GROUP_ROWS: usize = 128 << 10;
+/// Partitions that one written batch may have rows for. Each one is a file.
+pub const PARTITIONS_PER_BATCH_MAX: usize = 1_000;
+/// Files of less than this are small; compaction makes of them files of about this size.
+pub const COMPACTED_FILE_BYTES: u64 = 128 << 20;
+/// Bytes of a file that an upsert rewrites. It is made in memory.
+pub const REWRITTEN_FILE_BYTES_MAX: u64 = 1 << 30;
+/// Times that a change of files starts over because another one came in between, and that a table is looked at because
+/// files went meanwhile.
+pub const TABLE_CHANGES_MAX: usize = 5;
+pub const TABLE_LOOKS_MAX: usize = 5;
+/// How long files are kept that a write may still be about to count in.
+pub const UNCOMMITTED_KEPT: Duration = Duration::from_secs(24 * 3_600);
+/// Time to connect to an object store, and for one request to it where the project does not say: a row group of
+/// 128 MiB comes within 30 s at 5 MiB/s.
+pub const OBJECT_STORE_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub const OBJECT_STORE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest that a project may configure.
+pub const OBJECT_STORE_TIMEOUT_MAX: Duration = Duration::from_secs(600);
+/// Times that a failed request to an object store is made again.
+pub const OBJECT_STORE_RETRIES: usize = 3;
 
 // Plugins (docs/plugins.md).
 

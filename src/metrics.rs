@@ -3,6 +3,7 @@
 
 mod backends;
 mod cache;
+mod offline;
 mod views;
 
 use std::collections::BTreeMap;
@@ -21,9 +22,11 @@ use prometheus_client::registry::Registry;
 
 use self::backends::Backends;
 use self::cache::HotCache;
+use self::offline::OfflineReads;
 pub use self::views::ViewState;
 use self::views::{ViewStates, Views};
 use crate::backend::Backend;
+use crate::offline::Reads;
 use crate::online::cache::CachedStore;
 use crate::transform::{FaultKind, Transforms};
 
@@ -184,6 +187,11 @@ impl Metrics {
     /// From now on, what this hot cache counts is printed too.
     pub fn of_cache(&mut self, cache: Arc<CachedStore>) {
         self.registry.register_collector(Box::new(HotCache(cache)));
+    }
+
+    /// From now on, what scans of these sources read is printed too.
+    pub fn of_reads(&mut self, reads: Arc<Reads>) {
+        self.registry.register_collector(Box::new(OfflineReads(reads)));
     }
 
     fn register(&mut self) {

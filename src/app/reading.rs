@@ -21,7 +21,7 @@ pub struct Explained {
 impl Project {
     /// What queries take from after the time of their own rows.
     pub(super) async fn look_ahead(&self, definitions: &Definitions, catalog: &Catalog) -> Result<Vec<Warning>, Error> {
-        let offline = self.stored_sources();
+        let (offline, _) = self.stored_sources()?;
         offline.define(catalog.sources.clone());
         let mut warnings = Vec::new();
         for source in catalog.sources.values() {
@@ -41,7 +41,7 @@ impl Project {
         {
             return Err(flow::Error::UnknownSource(name.to_owned()).into());
         }
-        let offline = self.stored_sources();
+        let (offline, _) = self.stored_sources()?;
         offline.define(catalog.sources.clone());
         let mut explained = Vec::new();
         let views = catalog.views.values().filter_map(|view| catalog.feature_view(view.name()));

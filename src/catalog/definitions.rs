@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::file::{
-    DefinitionsFile, DerivedViewFile, EntityFile, FeatureServiceFile, FeatureViewFile, SourceFile, schema,
+    DefinitionsFile, DerivedViewFile, EntityFile, FeatureServiceFile, FeatureViewFile, PartitionFile, SourceFile,
+    schema,
 };
-use super::{Long, Source, SourceKind, Stored, Warning, versioned_name};
+use super::{Field, Long, Partition, Source, SourceKind, Stored, Warning, versioned_name};
 use crate::document::{Document, Mistake, Mistakes, Shape};
 
 /// A definition file as it was written; the registry keeps these.
@@ -135,7 +136,9 @@ pub(super) fn source(file: &SourceFile) -> Source {
     Source {
         name: file.name().to_owned(),
         kind: match file {
-            SourceFile::Parquet { path, .. } => SourceKind::Stored(Stored::parquet(path)),
+            SourceFile::Parquet { path, partitions: by, .. } => {
+                SourceKind::Stored(Stored::Parquet { path: path.clone(), partitions: partitions(by) })
+            }
             SourceFile::Sql { query, .. } => SourceKind::Sql { query: query.clone() },
             SourceFile::Long { source, entity_type, entity, name_column, value_column, value_columns, .. } => {
                 // A type that is none is told by `build`.
@@ -150,10 +153,21 @@ pub(super) fn source(file: &SourceFile) -> Source {
                     value_columns: value_columns.iter().filter_map(typed).collect(),
                 }))
             }
-            SourceFile::Push { path, .. } => SourceKind::Push { into: Stored::parquet(path) },
+            SourceFile::Push { path, partitions: by, .. } => {
+                SourceKind::Push { into: Stored::Parquet { path: path.clone(), partitions: partitions(by) } }
+            }
         },
         event_time: file.event_time().to_owned(),
         created_time: file.created_time().map(str::to_owned),
         description: file.description().to_owned(),
     }
+}
+
+/// Partitions of types that are none are left out here; `build` says so.
+fn partitions(files: &[PartitionFile]) -> Vec<Partition> {
+    let partition = |file: &PartitionFile| {
+        let field = Field::new(&file.name, file.dtype.parse().ok()?);
+        Some(Partition { field, day_of: file.day_of.clone() })
+    };
+    files.iter().filter_map(partition).collect()
 }

@@ -138,6 +138,12 @@ impl DType {
     }
 
     /// Whether a column of this type may identify an entity.
+    /// Whether values can stand in the name of a folder.
+    pub fn can_be_partition(self) -> bool {
+        use Scalar::{Bool, Date, Int32, Int64, String};
+        matches!(self, Self::One(Bool | Int32 | Int64 | String | Date))
+    }
+
     pub fn can_be_join_key(self) -> bool {
         matches!(
             self,

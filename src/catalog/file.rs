@@ -62,8 +62,11 @@ pub(super) enum SourceFile {
     Parquet {
         /// In snake_case; the table's name in SQL sources.
         name: String,
-        /// Relative to the project's folder.
+        /// Relative to the project's folder, or `s3://bucket/path` in a bucket under `object_stores` in lockstep.yaml.
         path: String,
+        /// The columns that stand in the names of the folders, such as `day=2026-01-31/`, in their order.
+        #[serde(default)]
+        partitions: Vec<PartitionFile>,
         /// The column that says when a row became true.
         event_time: String,
         /// The column that says when a row was written; of rows with the same event time the later one counts.
@@ -118,8 +121,11 @@ pub(super) enum SourceFile {
     Push {
         /// In snake_case; what callers push to.
         name: String,
-        /// The folder for the pushed rows, relative to the project's folder.
+        /// The folder for the pushed rows, relative to the project's folder, or `s3://bucket/path`.
         path: String,
+        /// The columns by whose values pushed rows are put into folders, in the order of these.
+        #[serde(default)]
+        partitions: Vec<PartitionFile>,
         /// The column that says when a row became true.
         event_time: String,
         /// The column that says when a row was written.
@@ -144,6 +150,20 @@ pub(super) struct LongEntityFile {
     pub column: String,
     /// The join key that its values are.
     pub join_key: String,
+}
+
+/// A column whose values stand in the names of folders.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PartitionFile {
+    /// The column, and what stands before the = in the folder's name.
+    pub name: String,
+    /// date, string, int32, int64 or bool.
+    #[serde(rename = "type")]
+    pub dtype: String,
+    /// The column of times whose day in UTC this is, usually the event time. Files of other days are then not opened.
+    #[serde(default)]
+    pub day_of: Option<String>,
 }
 
 /// Features that are columns of one source.
@@ -357,6 +377,13 @@ pub(super) struct FeatureServiceFile {
 }
 
 impl SourceFile {
+    pub fn partitions(&self) -> &[PartitionFile] {
+        match self {
+            Self::Parquet { partitions, .. } | Self::Push { partitions, .. } => partitions,
+            Self::Sql { .. } | Self::Long { .. } => &[],
+        }
+    }
+
     pub fn name(&self) -> &str {
         match self {
             Self::Parquet { name, .. } | Self::Sql { name, .. } | Self::Long { name, .. } | Self::Push { name, .. } => {

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    Catalog, DerivedView, Digest, Expectation, FeatureView, Field, InputSource, Placement, Source, SourceKind, Stored,
-    View,
+    Catalog, DerivedView, Digest, Expectation, FeatureView, Field, InputSource, Partition, Placement, Source,
+    SourceKind, Stored, View,
 };
 
 /// Changes when the canonical form does, so that an old hash is never taken for a new one.
@@ -70,10 +70,16 @@ fn source(source: &Source) -> Value {
 
 fn stored_table(stored: &Stored) -> Value {
     match stored {
-        Stored::Parquet { path, partitions } => json!(["parquet", path, fields(partitions)]),
+        Stored::Parquet { path, partitions } => {
+            json!(["parquet", path, partitions.iter().map(partition).collect::<Vec<_>>()])
+        }
         Stored::Delta { path, as_of } => json!(["delta", path, as_of.map(|version| version.to_string())]),
         Stored::Postgres { connection, schema, table } => json!(["postgres", connection, schema, table]),
     }
+}
+
+fn partition(partition: &Partition) -> Value {
+    json!([partition.field.name, partition.field.dtype.to_string(), partition.day_of])
 }
 
 fn feature_view(view: &FeatureView) -> Value {

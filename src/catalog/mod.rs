@@ -139,8 +139,8 @@ pub enum Stored {
     Parquet {
         /// Relative to the project's folder, or `s3://bucket/path`.
         path: String,
-        /// The columns that stand in the names of the folders, `day=2026-01-31/`; typed, in the order of the folders.
-        partitions: Vec<Field>,
+        /// The columns that stand in the names of the folders, `day=2026-01-31/`, in the order of the folders.
+        partitions: Vec<Partition>,
     },
     /// A Delta table.
     Delta {
@@ -156,6 +156,14 @@ pub enum Stored {
         schema: String,
         table: String,
     },
+}
+
+/// A column of a table whose values stand in the names of folders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    pub field: Field,
+    /// The column of times whose day, in UTC, it is; so that files can be left out by time.
+    pub day_of: Option<String>,
 }
 
 /// A moment in the life of a table.
@@ -205,7 +213,15 @@ impl std::fmt::Display for Stored {
     /// Where the rows are, in words.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Parquet { path, .. } => write!(f, "parquet {path}"),
+            Self::Parquet { path, partitions } => {
+                write!(f, "parquet {path}")?;
+                let mut between = " by ";
+                for partition in partitions {
+                    write!(f, "{between}{}", partition.field.name)?;
+                    between = ", ";
+                }
+                Ok(())
+            }
             Self::Delta { path, as_of: None } => write!(f, "delta {path}"),
             Self::Delta { path, as_of: Some(version) } => write!(f, "delta {path} as of {version}"),
             Self::Postgres { connection, schema, table } => write!(f, "postgres {connection}: {schema}.{table}"),

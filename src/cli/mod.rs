@@ -2,6 +2,7 @@
 
 mod apply;
 mod check;
+mod compact;
 mod completions;
 mod deprecations;
 mod get;
@@ -23,6 +24,7 @@ mod sync;
 mod syncs;
 mod time;
 mod train;
+mod vacuum;
 
 use std::path::PathBuf;
 
@@ -96,6 +98,10 @@ enum Command {
     /// Set, delete and copy rows of the online store, and see how it is
     #[command(subcommand)]
     Online(online::Command),
+    /// Make few large files of the many small ones that a source consists of
+    Compact(compact::Arguments),
+    /// Remove files of a source that nobody reads any more
+    Vacuum(vacuum::Arguments),
     /// Prove that serving and training give the same values
     Parity(parity::Arguments),
     /// Look into transform plugins
@@ -185,6 +191,8 @@ pub async fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Stats(arguments) => stats::run(&context, &arguments).await,
         Command::Check(arguments) => check::run(&context, &arguments).await,
         Command::Online(command) => online::run(&context, &command).await,
+        Command::Compact(arguments) => compact::run(&context, &arguments).await,
+        Command::Vacuum(arguments) => vacuum::run(&context, &arguments).await,
         Command::Parity(arguments) => parity::run(&context, &arguments).await,
         Command::Plugin(command) => plugin::run(&context, &command),
         Command::Schema(arguments) => schema::run(&arguments),

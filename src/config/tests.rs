@@ -28,6 +28,7 @@ fn a_project_needs_only_a_name() {
                 views: {},
             },
             offline_store: Parquet,
+            object_stores: {},
             plugins: "/project/plugins",
             cache: "/project/.lockstep/cache",
             listen: Listen {
@@ -76,6 +77,7 @@ hot_cache: {views: {trips: {rows: 1000, max_age: 250ms, absent: false}, companie
                     },
                 },
                 offline_store: Parquet,
+                object_stores: {},
                 plugins: "/project/wasm",
                 cache: "/project/.cache",
                 listen: Listen {
@@ -98,6 +100,7 @@ hot_cache: {views: {trips: {rows: 1000, max_age: 250ms, absent: false}, companie
                 views: {},
             },
             offline_store: Parquet,
+            object_stores: {},
             plugins: "/project/plugins",
             cache: "/project/.lockstep/cache",
             listen: Listen {
@@ -190,6 +193,7 @@ fn a_variable_that_is_not_set_is_a_mistake_with_its_place() {
                 views: {},
             },
             offline_store: Parquet,
+            object_stores: {},
             plugins: "/project/a$b$c/var/store",
             cache: "/project/.lockstep/cache",
             listen: Listen {

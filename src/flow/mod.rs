@@ -10,6 +10,7 @@ pub mod parity;
 pub mod serve;
 pub mod statistics;
 pub mod labels;
+pub mod maintain;
 pub mod online;
 pub mod schedule;
 pub mod snapshot;

@@ -2,10 +2,10 @@
 //! asked one yields is cast, filtered and named as the port promises.
 
 mod answer;
+mod keys;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -20,13 +20,16 @@ use datafusion::prelude::{DataFrame, SQLOptions, SessionConfig, SessionContext, 
 use futures::{FutureExt, StreamExt, stream};
 
 use self::answer::Answer;
-use super::files::first_damaged;
+use super::damage::first_damaged;
 use super::long;
 use super::look_ahead::look_ahead;
-use super::tables::Table;
-use super::{Error, Rows, Scan};
+use super::tables::{Table, TableFile};
+use super::{Error, Rows, Scan, object_stores};
 use crate::catalog::{Source, SourceKind};
 use crate::limits::{SCAN_BATCH_ROWS, SCAN_MEMORY_BYTES_MAX};
+
+/// What is said of a file that a failed request does not name.
+const A_FILE: &str = "a file";
 
 /// Stored sources by name; `None` where nothing was pushed yet.
 pub(super) type Tables = BTreeMap<String, Option<Table>>;
@@ -40,12 +43,12 @@ pub(super) struct Opened {
     query: Option<LogicalPlan>,
     /// The columns that say when, of every source that is read.
     event_times: BTreeSet<String>,
-    /// Every file that may be read, with the name of its source.
-    files: SourceFilePaths,
+    /// Every Parquet file that may be read, with the name of its source.
+    files: SourceFiles,
 }
 
 /// Files, each with the name of the source that reads it.
-type SourceFilePaths = Vec<(String, PathBuf)>;
+type SourceFiles = Vec<(String, TableFile)>;
 
 /// Opens the last source of `order`, of which every one stands behind those that it reads. `None` is a push source to
 /// which nothing was pushed.
@@ -138,11 +141,11 @@ impl Opened {
     }
 
     /// The columns and rows that the scan needs, as a question to DataFusion.
-    fn asked(self, scan: &Scan) -> Result<(Source, Answer, DataFrame, SourceFilePaths), Error> {
+    fn asked(self, scan: &Scan) -> Result<(Source, Answer, DataFrame, SourceFiles), Error> {
         let Self { source, mut frame, files, .. } = self;
         let answer = Answer::new(&source, frame.schema().as_arrow(), scan)?;
-        if let Some(range) = answer.coarse_range() {
-            frame = frame.filter(range).map_err(|error| failed(&source, &error))?;
+        if let Some(condition) = answer.coarse(frame.schema().as_arrow()) {
+            frame = frame.filter(condition).map_err(|error| failed(&source, &error))?;
         }
         let columns: Vec<_> = answer.read().iter().map(ident).collect();
         let frame = frame.select(columns).map_err(|error| failed(&source, &error))?;
@@ -209,22 +212,14 @@ fn session() -> Result<SessionContext, DataFusionError> {
 }
 
 /// What went wrong while rows were read. Where it may be the file's fault, finds the file.
-async fn blame(reading: Arc<(Source, SourceFilePaths)>, error: Option<DataFusionError>) -> Error {
+async fn blame(reading: Arc<(Source, SourceFiles)>, error: Option<DataFusionError>) -> Error {
     let may_be_damage = error.as_ref().is_none_or(|error| {
         use DataFusionError::{ArrowError, External, IoError, ObjectStore, ParquetError};
         matches!(error.find_root(), ParquetError(_) | ArrowError(..) | IoError(_) | ObjectStore(_) | External(_))
+            && object_stores::failed_request(&reading.0.name, A_FILE, error).is_none()
     });
-    if may_be_damage {
-        let files = Arc::clone(&reading);
-        let find = move || {
-            let damaged = first_damaged(files.1.iter().map(|(_, path)| path.as_path()));
-            damaged.map(|(path, detail)| (path.to_owned(), detail))
-        };
-        if let Ok(Some((path, detail))) = tokio::task::spawn_blocking(find).await {
-            let owner = reading.1.iter().find(|(_, file)| *file == path);
-            let source_name = owner.map_or(&reading.0.name, |(name, _)| name).clone();
-            return Error::Unreadable { source_name, detail: format!("file {}: {detail}", path.display()) };
-        }
+    if may_be_damage && let Some((source_name, detail)) = first_damaged(&reading.1).await {
+        return Error::Unreadable { source_name, detail };
     }
     match error {
         Some(error) => failed(&reading.0, &error),
@@ -237,6 +232,9 @@ async fn blame(reading: Arc<(Source, SourceFilePaths)>, error: Option<DataFusion
 
 /// A failure of a sql source is its query's, of any other source its files'.
 fn failed(source: &Source, error: &DataFusionError) -> Error {
+    if let Some(failed) = object_stores::failed_request(&source.name, A_FILE, error) {
+        return failed;
+    }
     if matches!(source.kind, SourceKind::Sql { .. }) { wrong_query(source, error) } else { unreadable(source, error) }
 }
 

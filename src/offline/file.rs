@@ -89,7 +89,7 @@ fn write_and_rename(
 }
 
 /// Temporary files are private to their user; this one becomes an ordinary file.
-fn readable_by_others(temporary: &mut tempfile::Builder<'_, '_>) {
+pub(super) fn readable_by_others(temporary: &mut tempfile::Builder<'_, '_>) {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

@@ -7,7 +7,7 @@ use super::names::Names;
 use super::{Building, Columns, columns};
 use crate::catalog::definitions::{Placed, source};
 use crate::catalog::file::SourceFile;
-use crate::catalog::{DType, Definitions, Long, Source, SourceKind, Stored};
+use crate::catalog::{DType, Definitions, Long, Scalar, Source, SourceKind, Stored};
 use crate::document::{Mistake, did_you_mean};
 
 pub(super) fn build(definitions: &Definitions, schema_of: &Columns<'_>, building: &mut Building) {
@@ -21,6 +21,7 @@ pub(super) fn build(definitions: &Definitions, schema_of: &Columns<'_>, building
         if let SourceKind::Long(long) = &source.kind {
             check_long(definitions, &placed, long, &mut building.mistakes);
         }
+        check_partitions(&placed, &source, &mut building.mistakes);
         if let SourceKind::Push { into } = &source.kind {
             let folder = into.to_string().trim_end_matches('/').to_owned();
             if let Some(other) = push_folders.insert(folder, source.name.clone()) {
@@ -96,13 +97,48 @@ fn check_long(definitions: &Definitions, placed: &Placed<'_, SourceFile>, long: 
     }
 }
 
+fn check_partitions(placed: &Placed<'_, SourceFile>, source: &Source, mistakes: &mut Vec<Mistake>) {
+    let partitions = placed.item.partitions();
+    for (at, partition) in partitions.iter().enumerate() {
+        let mut refuse = |key: &str, wrong: String| {
+            let text = format!("partition {} of source {} {wrong}", partition.name, source.name);
+            mistakes.push(placed.mistake(&format!("/partitions/{at}/{key}"), text));
+        };
+        match partition.dtype.parse::<DType>() {
+            Ok(dtype) if !dtype.can_be_partition() => {
+                refuse("type", format!("is {dtype}; it can be date, string, int32, int64 or bool"));
+            }
+            Ok(dtype) if partition.day_of.is_some() && dtype != DType::One(Scalar::Date) => {
+                refuse("type", format!("is {dtype}; the day_of a column is a date"));
+            }
+            Ok(_) => {}
+            Err(wrong) => refuse("type", format!("has a type that is none: {wrong}")),
+        }
+        if partition.name.is_empty() || partition.name.contains(['/', '=', '%']) {
+            refuse("name", "has a name that no folder can have".to_owned());
+        }
+        if partitions[..at].iter().any(|before| before.name == partition.name) {
+            refuse("name", "is there twice".to_owned());
+        }
+        if partition.day_of.as_ref() == Some(&partition.name) {
+            refuse("day_of", "is the day of itself; name the column with the times".to_owned());
+        }
+    }
+}
+
 /// What is wrong with a path, as the end of a sentence that begins with the source.
 fn path_mistake(path: &str) -> Option<String> {
     if path.trim().is_empty() {
         return Some("has an empty path".to_owned());
     }
+    if let Some(place) = path.strip_prefix("s3://") {
+        return match place.split_once('/') {
+            Some((bucket, folder)) if !bucket.is_empty() && !folder.trim_matches('/').is_empty() => None,
+            _ => Some(format!("has the path {path}; write s3://bucket/folder")),
+        };
+    }
     if path.contains("://") {
-        return Some(format!("has the path {path}; only files in the project's folder can be read so far"));
+        return Some(format!("has the path {path}; write a path in the project's folder, or s3://bucket/folder"));
     }
     let leaves = Path::new(path).components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir));
     leaves.then(|| {
@@ -121,6 +157,12 @@ fn check_columns(placed: &Placed<'_, SourceFile>, source: &Source, schema_of: &C
         let Some(column) = column else { continue };
         if let Some(wrong) = columns::time_mistake(&source.name, &schema, column) {
             building.mistakes.push(placed.mistake(&format!("/{key}"), format!("{key}: {wrong}")));
+        }
+    }
+    for (at, partition) in placed.item.partitions().iter().enumerate() {
+        let Some(column) = &partition.day_of else { continue };
+        if let Some(wrong) = columns::time_mistake(&source.name, &schema, column) {
+            building.mistakes.push(placed.mistake(&format!("/partitions/{at}/day_of"), format!("day_of: {wrong}")));
         }
     }
     building.schemas.insert(source.name.clone(), schema);

@@ -11,7 +11,7 @@ fn sources_stay_in_the_projects_folder() {
   - {name: a, type: parquet, path: /data/a.parquet, event_time: t}
   - {name: b, type: parquet, path: data/../../b.parquet, event_time: t}
   - {name: c, type: push, path: ../c, event_time: t}
-  - {name: d, type: parquet, path: 's3://bucket/d', event_time: t}
+  - {name: d, type: parquet, path: 's3://bucket', event_time: t}
   - {name: e, type: parquet, path: '', event_time: t}
   - {name: f, type: push, path: data/f.parquet, event_time: t}
   - {name: g, type: push, path: data/rides/, event_time: t}
@@ -20,7 +20,7 @@ fn sources_stay_in_the_projects_folder() {
             2:36: source a has the path /data/a.parquet, which leads out of the project's folder; write a path relative to it, without ..
             3:36: source b has the path data/../../b.parquet, which leads out of the project's folder; write a path relative to it, without ..
             4:33: source c has the path ../c, which leads out of the project's folder; write a path relative to it, without ..
-            5:36: source d has the path s3://bucket/d; only files in the project's folder can be read so far
+            5:36: source d has the path s3://bucket; write s3://bucket/folder
             6:36: source e has an empty path
             7:33: source f keeps pushed rows in a folder, data/f.parquet is a file; write the folder
             8:33: push source g keeps its rows where rides does; give it a place of its own"#]],
@@ -54,6 +54,20 @@ fn sources_need_the_keys_of_their_type() {
             2:33: source a has an empty query
             3:65: created_time of source b is its event_time; leave created_time out
             4:48: source c has an empty event_time; name the column that says when a row became true"#]],
+    );
+}
+
+#[test]
+fn partitions_have_names_and_types_that_folders_can_have() {
+    check(
+        "sources:
+  - {name: a, type: parquet, path: a, event_time: t, partitions: [{name: day, type: date, day_of: t}, {name: area, type: int64}]}
+  - {name: b, type: parquet, path: 's3://lake/b', event_time: t, partitions: [{name: share, type: float64}, {name: x, type: number}]}
+  - {name: c, type: push, path: c, event_time: t, partitions: [{name: hour, type: int64, day_of: t}, {name: hour, type: string}]}
+  - {name: d, type: parquet, path: d, event_time: t, partitions: [{name: 'a/b', type: date, day_of: 'a/b'}]}
+  - {name: e, type: sql, query: select 1, event_time: t, partitions: []}
+",
+        expect![""],
     );
 }
 
