@@ -24,7 +24,7 @@ use crate::error::ErrorKind;
 use crate::gateway::{Applied, Gateway};
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::offline::{self, OfflineStore, ParquetTables, StoredSources};
+use crate::offline::{self, DeltaTables, OfflineStore, ParquetTables, StoredSources};
 use crate::online::cache::{CachedStore, Keeping};
 use crate::online::embedded::EmbeddedStore;
 use crate::online::guarded::{GuardedStore, Parts};
@@ -286,7 +286,12 @@ impl Project {
     }
 
     fn stored_sources(&self) -> StoredSources {
-        StoredSources::new(vec![Arc::new(ParquetTables::new(self.config.folder.clone()))])
+        let folder = &self.config.folder;
+        let buckets = |_: &str| Err("no object store is set up in this project".to_owned());
+        StoredSources::new(vec![
+            Arc::new(ParquetTables::new(folder.clone())),
+            Arc::new(DeltaTables::new(folder.clone(), Arc::new(buckets))),
+        ])
     }
 
     /// The columns of each source, or why they cannot be read; a push source without rows has none yet.

@@ -4,12 +4,13 @@
 
 use std::collections::BTreeSet;
 
+use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 
 use super::file::{
     DefinitionsFile, DerivedViewFile, EntityFile, FeatureServiceFile, FeatureViewFile, SourceFile, schema,
 };
-use super::{Source, SourceKind, Stored};
+use super::{Source, SourceKind, Stored, TableVersion};
 use crate::document::{Document, Mistake, Mistakes, Shape};
 
 /// A definition file as it was written; the registry keeps these.
@@ -118,11 +119,34 @@ pub(super) fn source(file: &SourceFile) -> Source {
         name: file.name().to_owned(),
         kind: match file {
             SourceFile::Parquet { path, .. } => SourceKind::Stored(Stored::parquet(path)),
+            // What is wrong with a version is told by `build`; until then the newest one stands for it.
+            SourceFile::Delta { path, version, as_of, .. } => SourceKind::Stored(Stored::Delta {
+                path: path.clone(),
+                as_of: table_version(*version, as_of.as_deref()).unwrap_or_default(),
+            }),
             SourceFile::Sql { query, .. } => SourceKind::Sql { query: query.clone() },
-            SourceFile::Push { path, .. } => SourceKind::Push { into: Stored::parquet(path) },
+            SourceFile::Push { delta: Some(path), .. } => {
+                SourceKind::Push { into: Stored::Delta { path: path.clone(), as_of: None } }
+            }
+            SourceFile::Push { path, .. } => {
+                SourceKind::Push { into: Stored::parquet(path.clone().unwrap_or_default()) }
+            }
         },
         event_time: file.event_time().to_owned(),
         created_time: file.created_time().map(str::to_owned),
         description: file.description().to_owned(),
+    }
+}
+
+/// The moment of a table that is meant by its number or by a time; the newest one without either.
+pub(super) fn table_version(number: Option<u64>, time: Option<&str>) -> Result<Option<TableVersion>, String> {
+    match (number, time) {
+        (None, None) => Ok(None),
+        (Some(number), None) => Ok(Some(TableVersion::Number(number))),
+        (None, Some(text)) => match DateTime::parse_from_rfc3339(text) {
+            Ok(time) => Ok(Some(TableVersion::Time(time.timestamp_micros()))),
+            Err(_) => Err(format!("{text:?} is not a time; write one like 2026-01-31T00:00:00Z")),
+        },
+        (Some(_), Some(_)) => Err("the version is given already; leave one of the two out".to_owned()),
     }
 }

@@ -200,6 +200,7 @@ fn key_rows(batch: &RecordBatch, keys: &[String]) -> Result<arrow::row::Rows, Ar
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::Stored;
 
     #[tokio::test]
     async fn a_memory_store_keeps_the_contract() {
@@ -207,6 +208,9 @@ mod tests {
         let (put, define) = (Arc::clone(&store), Arc::clone(&store));
         super::super::conformance::run(&super::super::conformance::Subject {
             store,
+            stored: |name| Stored::parquet(name),
+            ordered: true,
+            widens: true,
             put: Box::new(move |source, rows| put.put(&source.name, rows)),
             define: Box::new(move |sources| define.define(sources)),
         })

@@ -13,6 +13,7 @@
 //! only as long as one thread reads it.
 
 mod append;
+pub mod delta;
 mod engine;
 mod file;
 mod files;
@@ -41,6 +42,7 @@ use crate::catalog::{Field, Source};
 use crate::clock::Micros;
 use crate::error::ErrorKind;
 
+pub use delta::DeltaTables;
 pub use file::{ParquetFile, read_parquet, write_parquet};
 pub use memory::MemoryStore;
 pub use parquet::ParquetTables;

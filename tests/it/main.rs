@@ -18,6 +18,7 @@ mod sync;
 mod ingest;
 mod train;
 mod online;
+mod delta;
 
 mod bad_input;
 mod clients;

@@ -56,6 +56,9 @@ async fn a_parquet_store_keeps_the_contract() {
     let (root, count) = (folder.path().to_owned(), AtomicUsize::new(0));
     conformance::run(&conformance::Subject {
         store,
+        stored: |name| Stored::parquet(name),
+        ordered: true,
+        widens: true,
         put: Box::new(move |source, rows| {
             let Some(Stored::Parquet { path, .. }) = source.kind.stored() else {
                 panic!("a query has no files");
