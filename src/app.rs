@@ -29,7 +29,7 @@ use crate::flow;
 use crate::gateway::{Applied, Gateway, Syncing};
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::offline::{self, ObjectStores, OfflineStore, ParquetTables, Reads, StoredSources};
+use crate::offline::{self, DeltaTables, ObjectStores, OfflineStore, ParquetTables, Reads, StoredSources};
 use crate::online::cache::{CachedStore, Keeping};
 use crate::online::embedded::EmbeddedStore;
 use crate::online::guarded::{GuardedStore, Parts};
@@ -296,9 +296,10 @@ impl Project {
     /// The offline store, and what its scans will count.
     fn stored_sources(&self) -> Result<(StoredSources, Arc<Reads>), Error> {
         let buckets = Arc::new(ObjectStores::new(&self.config.object_stores)?);
-        let parquet = ParquetTables::new(self.config.folder.clone(), buckets);
+        let parquet = ParquetTables::new(self.config.folder.clone(), Arc::clone(&buckets));
         let reads = parquet.reads();
-        Ok((StoredSources::new(vec![Arc::new(parquet)]), reads))
+        let delta = DeltaTables::new(self.config.folder.clone(), buckets);
+        Ok((StoredSources::new(vec![Arc::new(parquet), Arc::new(delta)]), reads))
     }
 
     /// The columns of each source, or why they cannot be read; a push source without rows has none yet.

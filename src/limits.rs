@@ -101,6 +101,14 @@ pub const SCAN_BATCH_ROWS: usize = 8_192;
 pub const SCAN_MEMORY_BYTES_MAX: usize = 1 << 30;
 /// Sql sources that read each other, one behind the other.
 pub const SQL_SOURCE_DEPTH_MAX: usize = 32;
+/// Times that a commit to a Delta table is tried when others are faster, and the wait after the first; it doubles up to
+/// 64-fold. Every loss is somebody else's commit, so this many in a row take more writers than a log can serve.
+pub const DELTA_ATTEMPTS_MAX: u32 = 24;
+pub const DELTA_RETRY_WAIT: Duration = Duration::from_millis(5);
+/// Files of an older version of a Delta table that are looked for at the same time.
+pub const DELTA_FILE_CHECKS_AT_ONCE: usize = 32;
+/// Groups of files of a Delta table that are written together at the same time; each takes about its files' size.
+pub const DELTA_COMPACTIONS_AT_ONCE: usize = 2;
 /// Feature columns that a point-in-time join keeps of one view before it copies out the rows that labels still want.
 pub const PIT_KEPT_BYTES: usize = 256 << 20;
 /// Footers of Parquet files that a gateway keeps: those of some thousand files with 50 columns.

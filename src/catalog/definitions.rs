@@ -4,13 +4,14 @@
 
 use std::collections::BTreeSet;
 
+use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 
 use super::file::{
     DefinitionsFile, DerivedViewFile, EntityFile, FeatureServiceFile, FeatureViewFile, PartitionFile, SourceFile,
     schema,
 };
-use super::{Field, Long, Partition, Source, SourceKind, Stored, Warning, versioned_name};
+use super::{Field, Long, Partition, Source, SourceKind, Stored, TableVersion, Warning, versioned_name};
 use crate::document::{Document, Mistake, Mistakes, Shape};
 
 /// A definition file as it was written; the registry keeps these.
@@ -139,6 +140,11 @@ pub(super) fn source(file: &SourceFile) -> Source {
             SourceFile::Parquet { path, partitions: by, .. } => {
                 SourceKind::Stored(Stored::Parquet { path: path.clone(), partitions: partitions(by) })
             }
+            // What is wrong with a version is told by `build`; until then the newest one stands for it.
+            SourceFile::Delta { path, version, as_of, .. } => SourceKind::Stored(Stored::Delta {
+                path: path.clone(),
+                as_of: table_version(*version, as_of.as_deref()).unwrap_or_default(),
+            }),
             SourceFile::Sql { query, .. } => SourceKind::Sql { query: query.clone() },
             SourceFile::Long { source, entity_type, entity, name_column, value_column, value_columns, .. } => {
                 // A type that is none is told by `build`.
@@ -153,8 +159,12 @@ pub(super) fn source(file: &SourceFile) -> Source {
                     value_columns: value_columns.iter().filter_map(typed).collect(),
                 }))
             }
+            SourceFile::Push { delta: Some(path), .. } => {
+                SourceKind::Push { into: Stored::Delta { path: path.clone(), as_of: None } }
+            }
             SourceFile::Push { path, partitions: by, .. } => {
-                SourceKind::Push { into: Stored::Parquet { path: path.clone(), partitions: partitions(by) } }
+                let path = path.clone().unwrap_or_default();
+                SourceKind::Push { into: Stored::Parquet { path, partitions: partitions(by) } }
             }
         },
         event_time: file.event_time().to_owned(),
@@ -170,4 +180,17 @@ fn partitions(files: &[PartitionFile]) -> Vec<Partition> {
         Some(Partition { field, day_of: file.day_of.clone() })
     };
     files.iter().filter_map(partition).collect()
+}
+
+/// The moment of a table that is meant by its number or by a time; the newest one without either.
+pub(super) fn table_version(number: Option<u64>, time: Option<&str>) -> Result<Option<TableVersion>, String> {
+    match (number, time) {
+        (None, None) => Ok(None),
+        (Some(number), None) => Ok(Some(TableVersion::Number(number))),
+        (None, Some(text)) => match DateTime::parse_from_rfc3339(text) {
+            Ok(time) => Ok(Some(TableVersion::Time(time.timestamp_micros()))),
+            Err(_) => Err(format!("{text:?} is not a time; write one like 2026-01-31T00:00:00Z")),
+        },
+        (Some(_), Some(_)) => Err("the version is given already; leave one of the two out".to_owned()),
+    }
 }

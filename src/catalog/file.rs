@@ -75,6 +75,26 @@ pub(super) enum SourceFile {
         #[serde(default)]
         description: String,
     },
+    /// A Delta Lake table.
+    Delta {
+        /// In snake_case; the table's name in SQL sources.
+        name: String,
+        /// The table's folder, relative to the project's folder.
+        path: String,
+        /// The version to read, such as 12; the newest without it.
+        #[serde(default)]
+        version: Option<u64>,
+        /// Reads the table as it was then, such as 2026-01-31T00:00:00Z.
+        #[serde(default)]
+        as_of: Option<String>,
+        /// The column that says when a row became true.
+        event_time: String,
+        /// The column that says when a row was written; of rows with the same event time the later one counts.
+        #[serde(default)]
+        created_time: Option<String>,
+        #[serde(default)]
+        description: String,
+    },
     /// A query over the other sources, which are tables under their names.
     Sql {
         /// In snake_case.
@@ -117,12 +137,16 @@ pub(super) enum SourceFile {
         #[serde(default)]
         description: String,
     },
-    /// Rows that callers push. They are online at once and kept as Parquet files, so that training sees them.
+    /// Rows that callers push. They are online at once and kept in a table, so that training sees them.
     Push {
         /// In snake_case; what callers push to.
         name: String,
-        /// The folder for the pushed rows, relative to the project's folder, or `s3://bucket/path`.
-        path: String,
+        /// Keeps the pushed rows as Parquet files in this folder, relative to the project's folder, or `s3://bucket/path`.
+        #[serde(default)]
+        path: Option<String>,
+        /// Keeps the pushed rows in the Delta Lake table in this folder, relative to the project's folder, or `s3://bucket/path`.
+        #[serde(default)]
+        delta: Option<String>,
         /// The columns by whose values pushed rows are put into folders, in the order of these.
         #[serde(default)]
         partitions: Vec<PartitionFile>,
@@ -386,15 +410,18 @@ impl SourceFile {
 
     pub fn name(&self) -> &str {
         match self {
-            Self::Parquet { name, .. } | Self::Sql { name, .. } | Self::Long { name, .. } | Self::Push { name, .. } => {
-                name
-            }
+            Self::Parquet { name, .. }
+            | Self::Delta { name, .. }
+            | Self::Sql { name, .. }
+            | Self::Long { name, .. }
+            | Self::Push { name, .. } => name,
         }
     }
 
     pub fn event_time(&self) -> &str {
         match self {
             Self::Parquet { event_time, .. }
+            | Self::Delta { event_time, .. }
             | Self::Sql { event_time, .. }
             | Self::Long { event_time, .. }
             | Self::Push { event_time, .. } => event_time,
@@ -404,6 +431,7 @@ impl SourceFile {
     pub fn created_time(&self) -> Option<&str> {
         match self {
             Self::Parquet { created_time, .. }
+            | Self::Delta { created_time, .. }
             | Self::Sql { created_time, .. }
             | Self::Long { created_time, .. }
             | Self::Push { created_time, .. } => created_time.as_deref(),
@@ -413,6 +441,7 @@ impl SourceFile {
     pub fn description(&self) -> &str {
         match self {
             Self::Parquet { description, .. }
+            | Self::Delta { description, .. }
             | Self::Sql { description, .. }
             | Self::Long { description, .. }
             | Self::Push { description, .. } => description,

@@ -208,6 +208,7 @@ fn key_rows(batch: &RecordBatch, keys: &[String]) -> Result<arrow::row::Rows, Ar
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::Stored;
 
     #[tokio::test]
     async fn a_memory_store_keeps_the_contract() {
@@ -216,6 +217,8 @@ mod tests {
         super::super::conformance::run(&super::super::conformance::Subject {
             store,
             stored: |name| crate::catalog::Stored::parquet(name.to_owned()),
+            ordered: true,
+            widens: true,
             put: Box::new(move |source, rows| put.put(&source.name, rows)),
             define: Box::new(move |sources| define.define(sources)),
         })

@@ -13,6 +13,7 @@
 //! only as long as one thread reads it.
 
 mod damage;
+pub mod delta;
 mod engine;
 mod file;
 mod long;
@@ -46,6 +47,7 @@ use crate::catalog::{Field, Source};
 use crate::clock::Micros;
 use crate::error::ErrorKind;
 
+pub use delta::DeltaTables;
 pub use file::{ParquetBatches, ParquetFile, read_parquet, write_parquet};
 pub use memory::MemoryStore;
 pub use object_stores::{Bucket, BucketLogin, ObjectStores};

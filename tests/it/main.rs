@@ -24,6 +24,7 @@ mod online;
 mod versions;
 mod expectations;
 mod statistics;
+mod delta;
 
 mod bad_input;
 mod buckets;

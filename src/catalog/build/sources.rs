@@ -5,14 +5,14 @@ use std::path::{Component, Path};
 
 use super::names::Names;
 use super::{Building, Columns, columns};
-use crate::catalog::definitions::{Placed, source};
+use crate::catalog::definitions::{Placed, source, table_version};
 use crate::catalog::file::SourceFile;
 use crate::catalog::{DType, Definitions, Long, Scalar, Source, SourceKind, Stored};
 use crate::document::{Mistake, did_you_mean};
 
 pub(super) fn build(definitions: &Definitions, schema_of: &Columns<'_>, building: &mut Building) {
     let mut names = Names::default();
-    let mut push_folders: BTreeMap<String, String> = BTreeMap::new();
+    let mut push_places: BTreeMap<String, String> = BTreeMap::new();
     for placed in definitions.source_files() {
         let source = source(placed.item);
         let before = building.mistakes.len();
@@ -23,13 +23,18 @@ pub(super) fn build(definitions: &Definitions, schema_of: &Columns<'_>, building
         }
         check_partitions(&placed, &source, &mut building.mistakes);
         if let SourceKind::Push { into } = &source.kind {
-            let folder = into.to_string().trim_end_matches('/').to_owned();
-            if let Some(other) = push_folders.insert(folder, source.name.clone()) {
+            let place = match into {
+                Stored::Parquet { path, .. } | Stored::Delta { path, .. } => path.trim_end_matches('/').to_owned(),
+                Stored::Postgres { .. } => into.to_string(),
+            };
+            if !place.is_empty()
+                && let Some(other) = push_places.insert(place, source.name.clone())
+            {
                 let text = format!(
                     "push source {} keeps its rows where {other} does; give it a place of its own",
                     source.name
                 );
-                building.mistakes.push(placed.mistake("/path", text));
+                building.mistakes.push(placed.mistake(key_of_push(placed.item), text));
             }
         }
         if source.created_time.as_ref() == Some(&source.event_time) {
@@ -48,13 +53,22 @@ pub(super) fn build(definitions: &Definitions, schema_of: &Columns<'_>, building
 }
 
 fn check_kind(placed: &Placed<'_, SourceFile>, source: &Source, mistakes: &mut Vec<Mistake>) {
+    if let SourceFile::Delta { version, as_of, .. } = placed.item
+        && let Err(wrong) = table_version(*version, as_of.as_deref())
+    {
+        mistakes.push(placed.mistake("/as_of", format!("as_of of source {}: {wrong}", source.name)));
+    }
     let (path, wrong) = match &source.kind {
         SourceKind::Sql { query } if query.trim().is_empty() => ("/query", Some("has an empty query".to_owned())),
         SourceKind::Sql { .. } => ("/query", None),
         SourceKind::Long(_) => ("/source", None),
+        SourceKind::Push { .. } if places_of_push(placed.item) != 1 => {
+            ("", Some("keeps its rows in one place: write path (Parquet files) or delta (a Delta table)".to_owned()))
+        }
         SourceKind::Push { into: Stored::Parquet { path, .. } } if path.ends_with(".parquet") => {
             ("/path", Some(format!("keeps pushed rows in a folder, {path} is a file; write the folder")))
         }
+        SourceKind::Push { into: Stored::Delta { path, .. } } => ("/delta", path_mistake(path)),
         SourceKind::Stored(stored) | SourceKind::Push { into: stored } => match stored {
             Stored::Parquet { path, .. } | Stored::Delta { path, .. } => ("/path", path_mistake(path)),
             Stored::Postgres { .. } => ("/table", None),
@@ -123,6 +137,22 @@ fn check_partitions(placed: &Placed<'_, SourceFile>, source: &Source, mistakes: 
         if partition.day_of.as_ref() == Some(&partition.name) {
             refuse("day_of", "is the day of itself; name the column with the times".to_owned());
         }
+    }
+}
+
+/// In how many places a push source says that it keeps its rows.
+fn places_of_push(file: &SourceFile) -> usize {
+    match file {
+        SourceFile::Push { path, delta, .. } => usize::from(path.is_some()) + usize::from(delta.is_some()),
+        SourceFile::Parquet { .. } | SourceFile::Delta { .. } | SourceFile::Sql { .. } | SourceFile::Long { .. } => 0,
+    }
+}
+
+/// The key that says where a push source keeps its rows.
+fn key_of_push(file: &SourceFile) -> &'static str {
+    match file {
+        SourceFile::Push { delta: Some(_), .. } => "/delta",
+        _ => "/path",
     }
 }
 

@@ -41,7 +41,7 @@ fn sources_need_the_keys_of_their_type() {
             2:5: source a lacks the key path
             3:5: source b lacks the key event_time
             4:26: source c has the unknown key path; it may have created_time, description, event_time, name, query, type
-            5:21: type of source d must be one of parquet, sql, long, push, it is the text "postgres"
+            5:21: type of source d must be one of parquet, delta, sql, long, push, it is the text "postgres"
             6:5: source e lacks the key type"#]],
     );
     check(
@@ -68,6 +68,41 @@ fn partitions_have_names_and_types_that_folders_can_have() {
   - {name: e, type: sql, query: select 1, event_time: t, partitions: []}
 ",
         expect![""],
+    );
+}
+
+#[test]
+fn a_delta_table_is_in_one_place_and_read_as_of_one_moment() {
+    check(
+        "sources:
+  - {name: a, type: delta, path: data/a, event_time: t}
+  - {name: b, type: delta, path: data/b, version: 3, event_time: t}
+  - {name: c, type: delta, path: data/b, as_of: 2026-01-31T00:00:00Z, event_time: t}
+  - {name: d, type: push, delta: data/d, event_time: t}
+",
+        expect!["fine"],
+    );
+    check(
+        "sources:
+  - {name: a, type: delta, path: ../a, event_time: t}
+  - {name: b, type: delta, path: b, version: 3, as_of: 2026-01-31T00:00:00Z, event_time: t}
+  - {name: c, type: delta, path: c, as_of: yesterday, event_time: t}
+  - {name: d, type: delta, path: d, version: -1, event_time: t}
+",
+        expect![[r#""#]],
+    );
+    check(
+        "sources:
+  - {name: a, type: delta, path: ../a, event_time: t}
+  - {name: b, type: delta, path: b, version: 3, as_of: 2026-01-31T00:00:00Z, event_time: t}
+  - {name: c, type: delta, path: c, as_of: yesterday, event_time: t}
+  - {name: e, type: push, event_time: t}
+  - {name: f, type: push, path: f, delta: f, event_time: t}
+  - {name: g, type: push, delta: data/g, event_time: t}
+  - {name: h, type: push, path: data/g/, event_time: t}
+  - {name: i, type: push, delta: /i, event_time: t}
+",
+        expect![[r#""#]],
     );
 }
 

@@ -64,6 +64,8 @@ async fn a_parquet_store_keeps_the_contract() {
     conformance::run(&conformance::Subject {
         store,
         stored: |name| Stored::parquet(name.to_owned()),
+        ordered: true,
+        widens: true,
         put: Box::new(move |source, rows| {
             let Some(Stored::Parquet { path, .. }) = source.kind.stored() else {
                 panic!("a query has no files");
