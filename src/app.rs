@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
+use futures::{StreamExt, TryStreamExt, stream};
 use tokio::net::TcpListener;
 
 use crate::backend::Backend;
@@ -21,10 +22,12 @@ use crate::clock::{Clock, Deadline, Steady};
 use crate::config::{self, Config, HotView};
 use crate::document::Mistakes;
 use crate::error::ErrorKind;
+use crate::flow;
+use crate::flow::train::{Labels, TrainingSet};
 use crate::gateway::{Applied, Gateway};
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::offline::{self, OfflineStore, ParquetTables, StoredSources};
+use crate::offline::{self, OfflineStore, ParquetRows, ParquetTables, ParquetWriter, StoredSources};
 use crate::online::cache::{CachedStore, Keeping};
 use crate::online::embedded::EmbeddedStore;
 use crate::online::guarded::{GuardedStore, Parts};
@@ -391,11 +394,33 @@ pub fn read_rows(path: &Path) -> Result<RecordBatch, Error> {
         .map_err(|error| Error::TooMuch { path: path.to_owned(), detail: error.to_string() })
 }
 
-/// Writes a training set as Parquet, whole or not at all, with its provenance as file metadata.
-pub fn write_training_set(path: &Path, set: &RecordBatch) -> Result<(), Error> {
+/// The rows of a Parquet file as labels, read a batch at a time.
+pub fn read_labels(path: &Path, time_column: Option<String>) -> Result<Labels, Error> {
+    let rows = ParquetRows::open(path)?;
+    let schema = Arc::clone(&rows.schema);
+    let batches = stream::try_unfold(rows, |mut rows| async move {
+        let read = tokio::task::spawn_blocking(move || (rows.next(), rows)).await;
+        let (batch, rows) = read.map_err(|stopped| flow::Error::Stopped(stopped.to_string()))?;
+        Ok(batch.transpose()?.map(|batch| (batch, rows)))
+    });
+    Ok(Labels { schema, rows: batches.boxed(), time_column })
+}
+
+/// Writes a training set as Parquet, whole or not at all, with its provenance as file metadata. Answers its rows.
+pub async fn write_training_set(path: &Path, set: TrainingSet) -> Result<usize, flow::Error> {
+    let TrainingSet { schema, mut batches, .. } = set;
     let metadata: Vec<(String, String)> =
-        set.schema_ref().metadata().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-    Ok(offline::write_parquet(path, set.schema_ref(), std::slice::from_ref(set), &metadata)?)
+        schema.metadata().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let mut writer = ParquetWriter::create(path, &schema, &metadata)?;
+    let mut rows = 0;
+    while let Some(batch) = batches.try_next().await? {
+        rows += batch.num_rows();
+        let written = tokio::task::spawn_blocking(move || writer.write(&batch).map(|()| writer)).await;
+        writer = written.map_err(|stopped| flow::Error::Stopped(stopped.to_string()))??;
+    }
+    let finished = tokio::task::spawn_blocking(move || writer.finish()).await;
+    finished.map_err(|stopped| flow::Error::Stopped(stopped.to_string()))??;
+    Ok(rows)
 }
 
 /// The listeners of a running gateway.

@@ -177,13 +177,18 @@ impl Metrics {
     }
 
     pub fn rows(&self, flow: Flow, rows: u64) {
+        self.rows_of(flow).inc_by(rows);
+    }
+
+    /// The counter of the rows of a flow, for those that go on when the gateway is not at hand any more.
+    pub fn rows_of(&self, flow: Flow) -> Counter {
         let flow = match flow {
             Flow::Serve => "serve",
             Flow::Sync => "sync",
             Flow::Ingest => "ingest",
             Flow::Train => "train",
         };
-        self.rows.get_or_create(&FlowLabel { flow }).inc_by(rows);
+        self.rows.get_or_create(&FlowLabel { flow }).clone()
     }
 
     /// Rows of one view of an answer that have one status.

@@ -7,11 +7,11 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Context, Failure, Outcome, output};
-use crate::app::{Project, read_rows, write_training_set};
+use crate::app::{Project, read_labels, write_training_set};
 use crate::catalog::Selection;
 use crate::error::ErrorKind;
 use crate::flow::Error;
-use crate::flow::train::{Labels, Options, train};
+use crate::flow::train::{Options, train};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lockstep train tip_model_v1 --labels data/labels.parquet --to training.parquet")]
@@ -46,21 +46,21 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Outc
     let gateway = Project::open(&context.project)?.gateway().await?;
     let started = Instant::now();
     let bar = output::progress(&format!("training set of {}", arguments.service));
-    let rows = read_rows(&arguments.labels)?;
-    bar.set_message(format!("{} labels", rows.num_rows()));
+    let labels = read_labels(&arguments.labels, arguments.time_column.clone())?;
     let selection = Selection::Service { name: arguments.service.clone(), full_feature_names: None };
-    let labels = Labels { rows, time_column: arguments.time_column.clone() };
-    let set = train(&gateway, &selection, labels, Options { digest_column: arguments.digest_column }).await;
-    bar.finish_and_clear();
-    let set = set.map_err(|error| match error {
+    let options = Options { digest_column: arguments.digest_column, ..Options::default() };
+    let set = train(&gateway, &selection, labels, options).await.map_err(|error| match error {
         Error::NoLabelTime(column) => Failure::invalid(no_label_time(arguments, &column)),
         other => other.into(),
     })?;
-    write_training_set(&arguments.to, &set)?;
+    let columns = set.schema.fields().len();
+    let written = write_training_set(&arguments.to, set).await;
+    bar.finish_and_clear();
+    let rows = written?;
     let trained = Trained {
         service: arguments.service.clone(),
-        rows: set.num_rows(),
-        columns: set.num_columns(),
+        rows,
+        columns,
         path: arguments.to.clone(),
         seconds: started.elapsed().as_secs_f64(),
     };

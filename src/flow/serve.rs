@@ -154,7 +154,7 @@ pub async fn serve(
 
     let as_of_column: ArrayRef = Arc::new(timestamps(vec![Some(as_of); rows]));
     let working = Working { rows, as_of: as_of_column, inputs, stored, derived: Vec::new(), unreachable: Vec::new() };
-    let working = derive(gateway, &plan.derivations, working, deadline).await?;
+    let working = derive(&gateway.transforms, &plan.derivations, working, deadline).await?;
 
     let columns = answer_columns(&plan, &working, views);
     Ok(Answer { prepared, rows, inputs: working.inputs, columns, as_of })

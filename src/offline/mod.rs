@@ -41,7 +41,7 @@ use crate::catalog::{Field, Source};
 use crate::clock::Micros;
 use crate::error::ErrorKind;
 
-pub use file::{ParquetFile, read_parquet, write_parquet};
+pub use file::{ParquetFile, ParquetRows, ParquetWriter, read_parquet, write_parquet};
 pub use memory::MemoryStore;
 pub use parquet::ParquetTables;
 pub use snapshot::{FilePart, Part, Snapshot};

@@ -181,8 +181,8 @@ impl Light {
     }
 
     pub async fn train(&self, features: &[&str], labels: &RecordBatch) -> Result<RecordBatch, flow::Error> {
-        let labels = Labels { rows: labels.clone(), time_column: None };
-        train(&self.gateway, &selection(features), labels, Options::default()).await
+        let labels = Labels::of(labels.clone(), None);
+        train(&self.gateway, &selection(features), labels, Options::default()).await?.collect().await
     }
 }
 

@@ -64,6 +64,11 @@ fn labels(companies: &[&str], at: &[Micros]) -> RecordBatch {
     batch(&[("company", texts(companies)), ("event_timestamp", times(at))])
 }
 
+/// The whole set at once.
+async fn made(light: &Light, selection: &Selection, labels: Labels, options: Options) -> Result<RecordBatch, Error> {
+    train(&light.gateway, selection, labels, options).await?.collect().await
+}
+
 fn model() -> Selection {
     Selection::Service { name: "model".to_owned(), full_feature_names: None }
 }
@@ -110,8 +115,8 @@ async fn labels_before_all_history_and_null_keys_find_nothing() {
 async fn no_labels_make_an_empty_set_of_the_same_columns() {
     let light = light().await;
     let rows = batch(&[("company", texts::<&str>(&[])), ("area", integers(&[])), ("event_timestamp", times(&[]))]);
-    let options = Options { digest_column: true };
-    let set = train(&light.gateway, &model(), Labels { rows, time_column: None }, options).await.expect("trained");
+    let options = Options { digest_column: true, ..Options::default() };
+    let set = made(&light, &model(), Labels::of(rows, None), options).await.expect("trained");
     let names: Vec<String> = set.schema().fields().iter().map(|field| field.name().clone()).collect();
     let features = ["company", "area", "event_timestamp", "fare", "expected_fare", "is_rush_hour", DIGEST_COLUMN];
     assert_eq!((names.iter().map(String::as_str).collect::<Vec<_>>(), set.num_rows()), (features.to_vec(), 0));
@@ -167,8 +172,8 @@ async fn the_time_of_a_label_is_found_or_named() {
     let company = texts(&["a"]);
     let selection = selection(&["stats:fare"]);
     let ask = async |columns: &[(&str, ArrayRef)], time_column: Option<&str>| {
-        let labels = Labels { rows: batch(columns), time_column: time_column.map(str::to_owned) };
-        train(&light.gateway, &selection, labels, Options::default()).await
+        let labels = Labels::of(batch(columns), time_column.map(str::to_owned));
+        made(&light, &selection, labels, Options::default()).await
     };
     let company = |more: &[(&'static str, ArrayRef)]| {
         let mut columns = vec![("company", Arc::clone(&company))];
@@ -223,14 +228,14 @@ async fn a_feature_with_the_name_of_a_label_column_is_refused() {
         ("event_timestamp", times(&[NOW])),
     ]);
     let ask = async |selection: Selection, rows: RecordBatch, options: Options| {
-        train(&light.gateway, &selection, Labels { rows, time_column: None }, options).await
+        made(&light, &selection, Labels::of(rows, None), options).await
     };
     let error = ask(model(), rows.clone(), Options::default()).await.expect_err("two columns of one name");
     let sentence = "the label frame already has a column fare; rename it, or ask with full_feature_names";
     assert_eq!((error.to_string().as_str(), error.kind()), (sentence, ErrorKind::Invalid));
     let full = Selection::Service { name: "model".to_owned(), full_feature_names: Some(true) };
-    let digests = Options { digest_column: true };
-    let set = ask(full.clone(), rows, digests).await.expect("trained");
+    let digests = Options { digest_column: true, ..Options::default() };
+    let set = ask(full.clone(), rows, digests.clone()).await.expect("trained");
     assert_eq!(floats_of(&set, "stats__fare"), [Some(3.0)]);
 
     let made_before = set.project(&[0, 1, 3, set.num_columns() - 1]).expect("columns that are there");
@@ -250,8 +255,8 @@ async fn a_training_set_says_what_made_it() {
         ("hour", Arc::new(Int32Array::from(vec![8, 99]))),
         ("event_timestamp", times(&[NOW, NOW])),
     ]);
-    let options = Options { digest_column: true };
-    let set = train(&light.gateway, &model(), Labels { rows, time_column: None }, options).await.expect("trained");
+    let options = Options { digest_column: true, ..Options::default() };
+    let set = made(&light, &model(), Labels::of(rows.clone(), None), options.clone()).await.expect("trained");
     let catalog = &light.gateway.applied.load().catalog;
     let digest = catalog.derived_views().next().expect("the quote").transform.digest.to_string();
 
@@ -263,7 +268,8 @@ async fn a_training_set_says_what_made_it() {
 
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("training.parquet");
-    write_training_set(&path, &set).expect("written");
+    let set = train(&light.gateway, &model(), Labels::of(rows, None), options).await.expect("trained");
+    write_training_set(&path, set).await.expect("written");
     let metadata = read_parquet(&path).expect("read").metadata;
     let said: Vec<(&str, &str)> = metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let expected =
