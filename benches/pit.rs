@@ -6,10 +6,11 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
 use arrow::array::{Array, Int64Array, RecordBatch};
-use lockstep::app::{Project as App, read_labels, read_rows};
+use lockstep::app::{Project as App, read_rows};
 use lockstep::catalog::Selection;
 use lockstep::flow::train::{Options, train};
 use lockstep::gateway::Gateway;
+use lockstep::training::read_labels;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::runtime::Runtime;

@@ -13,7 +13,6 @@ use arc_swap::ArcSwap;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
-use futures::{StreamExt, TryStreamExt, stream};
 use tokio::net::TcpListener;
 
 use crate::backend::Backend;
@@ -22,12 +21,10 @@ use crate::clock::{Clock, Deadline, Steady};
 use crate::config::{self, Config, HotView};
 use crate::document::Mistakes;
 use crate::error::ErrorKind;
-use crate::flow;
-use crate::flow::train::{Labels, TrainingSet};
 use crate::gateway::{Applied, Gateway};
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::offline::{self, OfflineStore, ParquetRows, ParquetTables, ParquetWriter, StoredSources};
+use crate::offline::{self, OfflineStore, ParquetTables, StoredSources};
 use crate::online::cache::{CachedStore, Keeping};
 use crate::online::embedded::EmbeddedStore;
 use crate::online::guarded::{GuardedStore, Parts};
@@ -36,7 +33,7 @@ use crate::online::redis::{self, Mode, RedisStore};
 pub use crate::online::redis::{Copied, Copying, Layout};
 use crate::online::{self, OnlineStore};
 use crate::plan::{self, Change};
-use crate::registry::{self, NewVersion, Registry, Version};
+use crate::registry::{self, NewVersion, Recorded, Registry, Version};
 use crate::server;
 use crate::transform::{self, Settings, Transforms};
 
@@ -75,6 +72,8 @@ pub enum Error {
     Plan(#[from] plan::Error),
     #[error("nothing is applied yet; run lockstep apply")]
     NothingApplied,
+    #[error("the registry has no version {version}; lockstep history shows those that it has")]
+    NoVersion { version: u64 },
     #[error("these changes break what is in use:\n{0}\napply them with --allow-incompatible if that is meant")]
     Incompatible(String),
     #[error("hot_cache names {view}, which is not a view of the online store; these are: {known}")]
@@ -100,7 +99,7 @@ impl Error {
             Self::Registry(source) => source.kind(),
             Self::Plan(source) => source.kind(),
             Self::NothingApplied | Self::Incompatible(_) | Self::Listen { .. } => ErrorKind::Conflict,
-            Self::NotOnline { .. } => ErrorKind::NotFound,
+            Self::NotOnline { .. } | Self::NoVersion { .. } => ErrorKind::NotFound,
             Self::TooMuch { .. } => ErrorKind::TooLarge,
             Self::Server(_) | Self::Folder { .. } => ErrorKind::Unavailable,
         }
@@ -170,14 +169,27 @@ impl Project {
 
     /// The definitions as they were applied last, built of what the registry recorded.
     pub async fn applied_catalog(&self) -> Result<Applied, Error> {
-        self.load_applied(&self.registry().await?, &self.transforms()?).await
+        let recorded = self.registry().await?.latest().await?.ok_or(Error::NothingApplied)?;
+        load(recorded, &self.transforms()?)
     }
 
     /// Everything a flow needs, with the definitions that were applied last.
     pub async fn gateway(&self) -> Result<Arc<Gateway>, Error> {
         let registry = self.registry().await?;
+        let recorded = registry.latest().await?.ok_or(Error::NothingApplied)?;
+        self.gateway_of(registry, recorded).await
+    }
+
+    /// The same with the definitions of an earlier version.
+    pub async fn gateway_at(&self, version: u64) -> Result<Arc<Gateway>, Error> {
+        let registry = self.registry().await?;
+        let recorded = registry.version(version).await?.ok_or(Error::NoVersion { version })?;
+        self.gateway_of(registry, recorded).await
+    }
+
+    async fn gateway_of(&self, registry: Registry, recorded: Recorded) -> Result<Arc<Gateway>, Error> {
         let transforms = self.transforms()?;
-        let applied = self.load_applied(&registry, &transforms).await?;
+        let applied = load(recorded, &transforms)?;
         self.check_online_views(&applied.catalog)?;
         let offline = self.stored_sources();
         offline.define(applied.catalog.sources.clone());
@@ -194,18 +206,9 @@ impl Project {
             transforms,
             registry,
             clock: Clock::default(),
+            join_space: self.config.join_space.clone(),
             serve_deadline: self.config.serve_deadline,
         }))
-    }
-
-    async fn load_applied(&self, registry: &Registry, transforms: &Transforms) -> Result<Applied, Error> {
-        let recorded = registry.latest().await?.ok_or(Error::NothingApplied)?;
-        let files: Vec<DefinitionFile> =
-            recorded.definitions.into_iter().map(|file| DefinitionFile { path: file.name, text: file.text }).collect();
-        let definitions = Definitions::parse(&recorded.project, &files)?;
-        let plugins = recorded.plugins.into_iter().map(|plugin| (plugin.name, Ok(plugin.bytes))).collect();
-        let (catalog, _) = build(&definitions, &plugins, transforms, &BTreeMap::new())?;
-        Ok(Applied::new(catalog, recorded.number))
     }
 
     fn transforms(&self) -> Result<Transforms, Error> {
@@ -309,6 +312,16 @@ impl Project {
     }
 }
 
+/// A version as it was applied.
+fn load(recorded: Recorded, transforms: &Transforms) -> Result<Applied, Error> {
+    let files: Vec<DefinitionFile> =
+        recorded.definitions.into_iter().map(|file| DefinitionFile { path: file.name, text: file.text }).collect();
+    let definitions = Definitions::parse(&recorded.project, &files)?;
+    let plugins = recorded.plugins.into_iter().map(|plugin| (plugin.name, Ok(plugin.bytes))).collect();
+    let (catalog, _) = build(&definitions, &plugins, transforms, &BTreeMap::new())?;
+    Ok(Applied::new(catalog, recorded.number))
+}
+
 /// One end of a copy within the online store: which rows are meant.
 #[derive(Clone, Debug)]
 pub struct CopyEnd {
@@ -392,35 +405,6 @@ pub fn read_rows(path: &Path) -> Result<RecordBatch, Error> {
     let file = offline::read_parquet(path)?;
     concat_batches(&file.schema, &file.batches)
         .map_err(|error| Error::TooMuch { path: path.to_owned(), detail: error.to_string() })
-}
-
-/// The rows of a Parquet file as labels, read a batch at a time.
-pub fn read_labels(path: &Path, time_column: Option<String>) -> Result<Labels, Error> {
-    let rows = ParquetRows::open(path)?;
-    let schema = Arc::clone(&rows.schema);
-    let batches = stream::try_unfold(rows, |mut rows| async move {
-        let read = tokio::task::spawn_blocking(move || (rows.next(), rows)).await;
-        let (batch, rows) = read.map_err(|stopped| flow::Error::Stopped(stopped.to_string()))?;
-        Ok(batch.transpose()?.map(|batch| (batch, rows)))
-    });
-    Ok(Labels { schema, rows: batches.boxed(), time_column })
-}
-
-/// Writes a training set as Parquet, whole or not at all, with its provenance as file metadata. Answers its rows.
-pub async fn write_training_set(path: &Path, set: TrainingSet) -> Result<usize, flow::Error> {
-    let TrainingSet { schema, mut batches, .. } = set;
-    let metadata: Vec<(String, String)> =
-        schema.metadata().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-    let mut writer = ParquetWriter::create(path, &schema, &metadata)?;
-    let mut rows = 0;
-    while let Some(batch) = batches.try_next().await? {
-        rows += batch.num_rows();
-        let written = tokio::task::spawn_blocking(move || writer.write(&batch).map(|()| writer)).await;
-        writer = written.map_err(|stopped| flow::Error::Stopped(stopped.to_string()))??;
-    }
-    let finished = tokio::task::spawn_blocking(move || writer.finish()).await;
-    finished.map_err(|stopped| flow::Error::Stopped(stopped.to_string()))??;
-    Ok(rows)
 }
 
 /// The listeners of a running gateway.

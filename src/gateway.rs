@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::offline::OfflineStore;
 use crate::online::OnlineStore;
+use crate::pit::Space;
 use crate::plan::FeaturePlan;
 use crate::registry::Registry;
 use crate::transform::Transforms;
@@ -27,6 +28,8 @@ pub struct Gateway {
     pub registry: Registry,
     pub clock: Clock,
     pub metrics: Metrics,
+    /// What one point-in-time join may take of memory and disk.
+    pub join_space: Space,
     /// Time one serving request may take when its caller names no deadline.
     pub serve_deadline: Duration,
 }

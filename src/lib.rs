@@ -34,6 +34,8 @@ pub mod gateway;
 pub mod plan;
 pub mod transform;
 pub mod pit;
+pub mod manifest;
+pub mod training;
 pub mod online;
 pub mod offline;
 pub mod events;

@@ -62,6 +62,11 @@ pub const SQL_SOURCE_DEPTH_MAX: usize = 32;
 /// Feature columns that a point-in-time join keeps of one view before it copies out the rows that labels still want.
 pub const PIT_KEPT_BYTES: usize = 256 << 20;
 
+/// Rows of a row group of a Parquet file that we write, and of a stretch that the manifest of a training set has a hash
+/// for: large enough that columns compress well, small enough that a difference is found close by.
+pub const ROW_GROUP_ROWS: usize = 131_072;
+/// Bytes of a manifest.
+pub const MANIFEST_BYTES_MAX: u64 = 256 << 20;
 /// Memory of one point-in-time join where the project does not say: 2 million labels of 5 views with 10 numbers each fit
 /// without a file.
 pub const PIT_MEMORY_BYTES: usize = 1 << 30;

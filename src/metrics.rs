@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::counter::ConstCounter;
+pub use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
@@ -46,6 +47,7 @@ pub struct Metrics {
     view_rows: Family<ViewStatusLabels, Counter>,
     sync_rows: Family<SyncLabels, Counter>,
     connections: Family<ListenerLabel, Gauge>,
+    join_spilled_bytes: Counter,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -96,6 +98,7 @@ impl Default for Metrics {
             view_rows: Family::default(),
             sync_rows: Family::default(),
             connections: Family::default(),
+            join_spilled_bytes: Counter::default(),
         };
         metrics.register();
         metrics
@@ -168,6 +171,11 @@ impl Metrics {
         registry.register("feature_status", "Rows looked up, by view and status", self.view_rows.clone());
         registry.register("sync_rows", "Rows meant for the online store, by view and outcome", self.sync_rows.clone());
         registry.register("connections", "Open connections, by listener", self.connections.clone());
+        registry.register(
+            "join_spilled_bytes",
+            "Bytes that point-in-time joins put aside on disk, because they did not fit into their memory",
+            self.join_spilled_bytes.clone(),
+        );
     }
 
     /// A request was answered. Routes are those of a route table, never a path that a caller wrote.
@@ -189,6 +197,11 @@ impl Metrics {
             Flow::Train => "train",
         };
         self.rows.get_or_create(&FlowLabel { flow }).clone()
+    }
+
+    /// The counter of the bytes that joins put aside on disk.
+    pub fn join_spilled_bytes(&self) -> Counter {
+        self.join_spilled_bytes.clone()
     }
 
     /// Rows of one view of an answer that have one status.

@@ -11,6 +11,7 @@
 mod dtype;
 mod signature;
 
+mod alias;
 mod build;
 mod definitions;
 mod file;
@@ -22,6 +23,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use alias::{Alias, JoinKeyColumns, column_of};
 pub use build::{Bind, Columns, PluginUse, Warning, build};
 pub use definitions::{DefinitionFile, Definitions};
 pub use dtype::{DType, Scalar};
@@ -242,7 +244,7 @@ pub enum View {
     Derived(Arc<DerivedView>),
 }
 
-/// A feature of a view, as a service or a caller names it: `view:feature`.
+/// A feature of a view (or of an alias of one), as a service or a caller names it: `view:feature`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FeatureRef {
     pub view: String,
@@ -278,6 +280,8 @@ pub struct Catalog {
     pub services: BTreeMap<String, FeatureService>,
     /// What the authors say of single features; a feature without a description is not here.
     pub feature_descriptions: BTreeMap<FeatureRef, String>,
+    /// The other names under which services read views.
+    pub aliases: BTreeMap<String, Alias>,
 }
 
 impl View {
@@ -306,6 +310,7 @@ impl Catalog {
             views: BTreeMap::new(),
             services: BTreeMap::new(),
             feature_descriptions: BTreeMap::new(),
+            aliases: BTreeMap::new(),
         }
     }
 
@@ -313,6 +318,16 @@ impl Catalog {
         match self.views.get(name)? {
             View::Feature(view) => Some(view),
             View::Derived(_) => None,
+        }
+    }
+
+    /// Whether the rows of a source have an order, so that of two that tie on their times the later one is known. Files
+    /// have one; the rows of a table are a set, and so are those of a query wherever it may read a table.
+    pub fn keeps_order(&self, source: &Source) -> bool {
+        let is_files = |source: &Source| matches!(source.kind.stored(), None | Some(Stored::Parquet { .. }));
+        match source.kind {
+            SourceKind::Sql { .. } => self.sources.values().all(is_files),
+            SourceKind::Stored(_) | SourceKind::Push { .. } => is_files(source),
         }
     }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::file::{ConfigFile, HotCacheFile, OfflineStoreFile, OnlineStoreFile};
+use super::file::{ConfigFile, HotCacheFile, OfflineKindFile, OfflineStoreFile, OnlineStoreFile};
 use super::redis;
-use super::{Config, HotCache, HotView, Listen, OfflineStore, OnlineStore};
+use super::{Config, HotCache, HotView, Listen, OnlineStore};
 use crate::catalog::snake_case_mistake;
-use crate::document::{Document, Mistake, Mistakes, duration_text, parse_duration};
+use crate::document::{Document, Mistake, Mistakes, duration_text, parse_duration, parse_size, size_text};
 use crate::limits;
+use crate::pit::Space;
 
 /// The checked config; every mistake at once.
 pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Result<Config, Mistakes> {
@@ -26,12 +27,14 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
     let registry = path("/registry/path", &file.registry.path);
     let plugins = path("/plugins", &file.plugins);
     let cache = path("/cache", &file.cache);
+    let spill = path("/offline_store/spill", &file.offline_store.spill);
     let online_store = match &file.online_store {
         OnlineStoreFile::Embedded { path: file } => OnlineStore::Embedded { path: path("/online_store/path", file) },
         OnlineStoreFile::Memory {} => OnlineStore::Memory,
         redis @ OnlineStoreFile::Redis { .. } => redis::settings(folder, document, &file.project, redis, &mut mistakes),
     };
-    let OfflineStoreFile::Parquet {} = file.offline_store;
+    let OfflineKindFile::Parquet = file.offline_store.kind;
+    let join_space = join_space(document, &file.offline_store, spill, &mut mistakes);
     let hot_cache = hot_cache(document, &file.hot_cache, &mut mistakes);
     let listen = listen(document, &file, &mut mistakes);
     let deadline = parse_duration(&file.serve.deadline).and_then(|deadline| {
@@ -40,7 +43,9 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
         if deadline <= max { Ok(deadline) } else { Err(too_long()) }
     });
     let deadline = deadline.map_err(|wrong| mistakes.push(document.mistake("/serve/deadline", wrong)));
-    let (Some(listen), Ok(serve_deadline), true) = (listen, deadline, mistakes.is_empty()) else {
+    let (Some(listen), Ok(serve_deadline), Some(join_space), true) =
+        (listen, deadline, join_space, mistakes.is_empty())
+    else {
         return Err(Mistakes::from(mistakes));
     };
     Ok(Config {
@@ -49,12 +54,31 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
         registry,
         online_store,
         hot_cache,
-        offline_store: OfflineStore::Parquet,
+        join_space,
         plugins,
         cache,
         listen,
         serve_deadline,
     })
+}
+
+fn join_space(
+    document: &Document,
+    file: &OfflineStoreFile,
+    spill: PathBuf,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Space> {
+    let mut size = |key: &str, text: &str, min: u64| {
+        let checked = parse_size(text).and_then(|bytes| match bytes >= min {
+            true => Ok(bytes),
+            false => Err(format!("{text} is too little; a join needs {} at least", size_text(min))),
+        });
+        checked.map_err(|wrong| mistakes.push(document.mistake(&format!("/offline_store/{key}"), wrong))).ok()
+    };
+    let memory = size("memory", &file.memory, limits::PIT_MEMORY_BYTES_MIN as u64);
+    let spill_bytes_max = size("spill_max", &file.spill_max, 0);
+    let memory_bytes = usize::try_from(memory?).unwrap_or(usize::MAX);
+    Some(Space { memory_bytes, spill, spill_bytes_max: spill_bytes_max? })
 }
 
 fn hot_cache(document: &Document, file: &HotCacheFile, mistakes: &mut Vec<Mistake>) -> HotCache {

@@ -11,10 +11,11 @@ pub mod online;
 mod store;
 pub mod sync;
 pub mod train;
+pub mod verify;
 
 use crate::cast::CastError;
 use crate::error::ErrorKind;
-use crate::{offline, pit, plan, registry, transform};
+use crate::{manifest, offline, pit, plan, registry, transform};
 
 pub use derive::Working;
 
@@ -61,6 +62,8 @@ pub enum Error {
     },
     #[error(transparent)]
     Registry(#[from] registry::Error),
+    #[error(transparent)]
+    Content(#[from] manifest::Unhashable),
     #[error("a stage of ours stopped: {0}")]
     Stopped(String),
 }
@@ -79,6 +82,7 @@ impl Error {
             | Self::MissingColumn { .. }
             | Self::WrongType { .. }
             | Self::Invalid(_)
+            | Self::Content(_)
             | Self::NoLabelTime(_) => ErrorKind::Invalid,
             Self::UnknownPushSource(_) | Self::UnknownSource(_) => ErrorKind::NotFound,
             Self::Late(_) => ErrorKind::Late,

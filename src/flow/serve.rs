@@ -305,6 +305,8 @@ pub fn digests(plan: &FeaturePlan) -> Vec<(String, String)> {
     let stored = plan.reads.iter().filter_map(|read| Some((read.online.name.clone(), read.online.digest?.to_string())));
     let mut digests: Vec<_> = now.chain(stored).collect();
     digests.sort();
+    // A view that is read under two names is computed twice, by one transform.
+    digests.dedup();
     digests
 }
 

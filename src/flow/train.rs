@@ -2,34 +2,33 @@
 //!
 //! Labels and rows of the set are streams, so neither has to fit into memory.
 
+mod frame;
+mod history;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch, RecordBatchOptions, StringArray,
-    TimestampMicrosecondArray, new_null_array,
-};
-use arrow::compute::{concat_batches, max, min};
-use arrow::datatypes::{DataType, Field as ArrowField, Int32Type, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::array::{ArrayRef, DictionaryArray, Int32Array, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Field as ArrowField, Int32Type, Schema, SchemaRef};
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 
-use super::derive::{Working, derive, off_the_async_threads};
-use super::ingest::taken;
-use super::serve::{digests, encode_keys, micros, provenance};
+use self::frame::{label_frame, time_column};
+use self::history::{histories, snapshots};
+use super::derive::{Working, derive};
+use super::serve::{digests, provenance};
 use super::{Error, Selection};
-use crate::batch::{KeyBatch, StoredRows};
-use crate::cast;
-use crate::catalog::{Catalog, Digest, Field, Source};
+use crate::catalog::{Digest, Field};
 use crate::clock::{Deadline, Micros};
 use crate::gateway::Gateway;
-use crate::limits::{JOINS_AT_ONCE, TRAIN_BATCH_ROWS, TRAIN_DEADLINE};
-use crate::metrics::Flow;
-use crate::offline::{OfflineStore, Scan, Snapshot};
-use crate::pit::PointInTime;
-use crate::plan::{self, FeaturePlan, InputKind, PlanRead};
+use crate::limits::TRAIN_DEADLINE;
+use crate::metrics::{Counter, Flow};
+use crate::offline::{self, Snapshot};
+use crate::pit::{self, JoinedBatch};
+use crate::plan::{self, FeaturePlan};
+use crate::transform::Transforms;
 
 /// Rows, a batch at a time.
 pub type Batches = BoxStream<'static, Result<RecordBatch, Error>>;
@@ -74,6 +73,8 @@ pub struct TrainingSet {
     /// One row a label, in the labels' order.
     pub batches: Batches,
     pub made_of: MadeOf,
+    /// Bytes that the join has put aside on disk so far, because they did not fit into its memory.
+    pub spilled_bytes: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
 /// What a training set is made of.
@@ -95,8 +96,6 @@ pub struct MadeOf {
 
 /// The column that [`Options::digest_column`] adds.
 pub const DIGEST_COLUMN: &str = "lockstep_digest";
-/// The name that a label frame's time has in the field, and in Feast.
-const LABEL_TIME: &str = "event_timestamp";
 
 impl Labels {
     /// Labels that are in memory already.
@@ -135,149 +134,109 @@ pub async fn train(
 ) -> Result<TrainingSet, Error> {
     let applied = gateway.applied.load_full();
     let plan = Arc::new(plan::training(&applied.catalog, selection)?);
-    let deadline = Deadline::after(TRAIN_DEADLINE);
     let time_column = time_column(&labels)?.to_owned();
     let schema = set_schema(&plan, applied.version, &labels.schema, &options)?;
+    let sources = snapshots(gateway, &applied.catalog, &plan, &options.sources).await?;
     let made_of = MadeOf {
         service: plan.service.clone(),
         features: plan.outputs.iter().map(|output| (output.view.clone(), output.feature.clone())).collect(),
         version: applied.version,
         catalog: applied.catalog.hash(),
         digests: digests(&plan),
-        sources: Vec::new(),
-        time_column: time_column.clone(),
+        sources,
+        time_column,
+    };
+    let frame = label_frame(&plan, labels, &made_of.time_column)?;
+    let views = histories(gateway, &applied.catalog, &plan, &frame, options.known_at, &made_of.sources);
+    let set = Set {
+        digest: options.digest_column.then(|| made_with(&plan)),
+        schema: Arc::clone(&schema),
+        label_columns: frame.own,
+        transforms: Arc::clone(&gateway.transforms),
+        deadline: Deadline::after(TRAIN_DEADLINE),
+        plan,
     };
 
-    let batches: Vec<RecordBatch> = labels.rows.try_collect().await?;
-    let labels = concat_batches(&labels.schema, &batches).map_err(|error| Error::Invalid(error.to_string()))?;
-    let rows = labels.num_rows();
-    let times = label_times(&labels, &time_column)?;
-    let inputs = label_inputs(&plan, &labels)?;
-    let mut joins = Vec::with_capacity(plan.reads.len());
-    for read in &plan.reads {
-        let history = History::of(gateway, &applied.catalog, read, &options);
-        joins.push(off_the_async_threads(join(history, encode_keys(read, &inputs, rows), times.clone())));
-    }
-    let stored: Vec<StoredRows> = stream::iter(joins).buffered(JOINS_AT_ONCE).try_collect().await?;
+    let joined = pit::join(frame.labels, views, &gateway.join_space)?;
+    let spilled = joined.spilled_bytes();
+    let rows = gateway.metrics.rows_of(Flow::Train);
+    let counted = CountSpilled { spilled: spilled.clone(), metric: gateway.metrics.join_spilled_bytes() };
+    let made = joined.batches.map_err(of_join).and_then(move |joined| set.clone().make(joined));
+    let batches = or_else(made, RecordBatch::new_empty(Arc::clone(&schema))).inspect_ok(move |batch| {
+        // Counted when this closure goes, with the stream.
+        let _ = &counted;
+        rows.inc_by(batch.num_rows() as u64);
+    });
+    Ok(TrainingSet { schema, batches: batches.boxed(), made_of, spilled_bytes: Box::new(spilled) })
+}
 
-    let transforms = Arc::clone(&gateway.transforms);
-    let made_with = options.digest_column.then(|| made_with(&plan));
-    let counted = gateway.metrics.rows_of(Flow::Train);
-    let out = Arc::clone(&schema);
-    let batches = stream::iter((0..rows.max(1)).step_by(TRAIN_BATCH_ROWS)).then(move |from| {
-        let (transforms, plan, schema) = (Arc::clone(&transforms), Arc::clone(&plan), Arc::clone(&out));
-        let made_with = made_with.clone();
-        let rows = TRAIN_BATCH_ROWS.min(rows - from);
-        let labels = labels.slice(from, rows);
+/// What the rows of one set are made with.
+#[derive(Clone)]
+struct Set {
+    plan: Arc<FeaturePlan>,
+    schema: SchemaRef,
+    label_columns: usize,
+    transforms: Arc<Transforms>,
+    deadline: Deadline,
+    digest: Option<ArrayRef>,
+}
+
+impl Set {
+    /// The rows of the set for some labels and what was found for them.
+    async fn make(self, joined: JoinedBatch) -> Result<RecordBatch, Error> {
+        let (labels, inputs) = joined.labels.columns().split_at(self.label_columns);
         let working = Working {
-            rows,
-            as_of: Arc::new(times.slice(from, rows)),
-            inputs: inputs.iter().map(|column| column.slice(from, rows)).collect(),
-            stored: stored.iter().map(|stored| stored.slice(from, rows)).collect(),
+            rows: joined.labels.num_rows(),
+            as_of: Arc::clone(&inputs[0]),
+            inputs: inputs[1..].to_vec(),
+            stored: joined.found,
             derived: Vec::new(),
             unreachable: Vec::new(),
         };
-        async move {
-            let working = derive(&transforms, &plan.derivations, working, deadline).await?;
-            assemble(&plan, &schema, &labels, &working, made_with)
+        let working = derive(&self.transforms, &self.plan.derivations, working, self.deadline).await?;
+        let mut columns = labels.to_vec();
+        columns.extend(self.plan.outputs.iter().map(|output| Arc::clone(working.column(output.column))));
+        if let Some(digest) = self.digest {
+            let keys = Int32Array::from(vec![0; working.rows]);
+            columns.push(Arc::new(DictionaryArray::<Int32Type>::new(keys, digest)));
         }
-    });
-    let batches = batches.inspect_ok(move |batch| {
-        counted.inc_by(batch.num_rows() as u64);
-    });
-    Ok(TrainingSet { schema, batches: batches.boxed(), made_of })
+        let rows = RecordBatchOptions::new().with_row_count(Some(working.rows));
+        RecordBatch::try_new_with_options(self.schema, columns, &rows)
+            .map_err(|error| Error::Stopped(error.to_string()))
+    }
 }
 
-/// The column with the times of the labels.
-fn time_column(labels: &Labels) -> Result<&str, Error> {
-    let timestamps: Vec<&str> = labels
-        .schema
-        .fields()
-        .iter()
-        .filter(|field| matches!(field.data_type(), DataType::Timestamp(..)))
-        .map(|field| field.name().as_str())
-        .collect();
-    let name = match &labels.time_column {
-        Some(name) => name,
-        None if labels.schema.column_with_name(LABEL_TIME).is_some() => LABEL_TIME,
-        None if timestamps.len() == 1 => timestamps[0],
-        None => return Err(Error::NoLabelTime(LABEL_TIME.to_owned())),
+/// The errors of labels and stores as they were, the join's own as they are.
+fn of_join(error: pit::Error) -> Error {
+    let pit::Error::Input(error) = error else { return Error::PointInTime(error) };
+    match error.downcast::<Error>() {
+        Ok(error) => *error,
+        Err(error) => match error.downcast::<offline::Error>() {
+            Ok(error) => Error::Offline(*error),
+            Err(error) => Error::Stopped(error.to_string()),
+        },
+    }
+}
+
+/// `batches`, or where there is none, `none`: a set without rows still has columns.
+fn or_else(batches: impl Stream<Item = Result<RecordBatch, Error>> + Send + 'static, none: RecordBatch) -> Batches {
+    let next = |(mut batches, none): (Batches, Option<RecordBatch>)| async move {
+        let batch = batches.try_next().await?.or(none);
+        Ok(batch.map(|batch| (batch, (batches, None))))
     };
-    match labels.schema.column_with_name(name) {
-        Some((_, field)) => Ok(field.name()),
-        None => Err(Error::NoLabelTime(name.to_owned())),
+    stream::try_unfold((batches.boxed(), Some(none)), next).boxed()
+}
+
+/// Adds what was put aside on disk to the metric when the set is at its end, or given up.
+struct CountSpilled<F: Fn() -> u64> {
+    spilled: F,
+    metric: Counter,
+}
+
+impl<F: Fn() -> u64> Drop for CountSpilled<F> {
+    fn drop(&mut self) {
+        self.metric.inc_by((self.spilled)());
     }
-}
-
-fn label_times(labels: &RecordBatch, name: &str) -> Result<TimestampMicrosecondArray, Error> {
-    let column = labels.column_by_name(name).ok_or_else(|| Error::NoLabelTime(name.to_owned()))?;
-    let times = cast::to_times(column).map_err(|error| Error::wrong_type(name, error))?;
-    match (0..times.len()).find(|row| times.is_null(*row)) {
-        Some(row) => Err(Error::Invalid(format!("row {row} of the labels has no {name}; every label needs its time"))),
-        None => Ok(times),
-    }
-}
-
-/// The plan's inputs, from the label frame's columns of the same names. A null join key finds nothing.
-fn label_inputs(plan: &FeaturePlan, labels: &RecordBatch) -> Result<Vec<ArrayRef>, Error> {
-    plan.inputs
-        .iter()
-        .map(|input| match labels.column_by_name(&input.field.name) {
-            Some(column) => taken(column, &input.field.name, input.field.dtype),
-            None if input.kind == InputKind::JoinKey => {
-                Err(Error::MissingColumn { column: input.field.name.clone(), what: "a join key" })
-            }
-            None if !input.field.nullable => {
-                Err(Error::MissingColumn { column: input.field.name.clone(), what: "a request field" })
-            }
-            None => Ok(new_null_array(&input.field.dtype.arrow(), labels.num_rows())),
-        })
-        .collect()
-}
-
-/// Where the rows of one read are, and what is wanted of them.
-struct History {
-    offline: Arc<dyn OfflineStore>,
-    source: Source,
-    join_keys: Vec<Field>,
-    features: Vec<Field>,
-    ttl: Option<Duration>,
-    known_at: Option<Micros>,
-}
-
-impl History {
-    fn of(gateway: &Gateway, catalog: &Catalog, read: &PlanRead, options: &Options) -> Self {
-        Self {
-            offline: Arc::clone(&gateway.offline),
-            source: catalog.sources[&read.view.source].clone(),
-            join_keys: read.view.join_keys.clone(),
-            features: read.columns.iter().map(|column| read.online.features[*column].clone()).collect(),
-            ttl: read.ttl,
-            known_at: options.known_at,
-        }
-    }
-}
-
-/// The history of one view, joined to the labels.
-async fn join(history: History, keys: KeyBatch, times: TimestampMicrosecondArray) -> Result<StoredRows, Error> {
-    let History { offline, source, join_keys, features, ttl, known_at } = history;
-    let (Some(first), Some(last)) = (min(&times), max(&times)) else {
-        return Ok(StoredRows::absent(&features, 0));
-    };
-    let columns = join_keys.iter().chain(&features).cloned().collect();
-    let from = ttl.map(|ttl| first.saturating_sub(micros(ttl)));
-    let scan = Scan { from, until: Some(last), known_at, ..Scan::of(columns) };
-    let mut batches = offline.scan(&source, &scan).await?;
-    let mut join = PointInTime::new(features, &keys, &times, ttl);
-    while let Some(batch) = batches.next().await {
-        let batch = batch?;
-        let (event_time, created_time) = (batch.num_columns() - 2, batch.num_columns() - 1);
-        let time = |column: usize| batch.column(column).as_primitive::<TimestampMicrosecondType>();
-        let (key_columns, columns) = batch.columns()[..event_time].split_at(join_keys.len());
-        let row_keys = KeyBatch::encode(&join_keys, key_columns, batch.num_rows());
-        join.push(&row_keys, time(event_time), time(created_time), columns)?;
-    }
-    Ok(join.finish()?)
 }
 
 /// The columns of the set; every name once.
@@ -309,22 +268,4 @@ fn set_schema(plan: &FeaturePlan, version: u64, labels: &Schema, options: &Optio
 fn made_with(plan: &FeaturePlan) -> ArrayRef {
     let digests = digests(plan).iter().map(|(view, digest)| format!("{view}={digest}")).collect::<Vec<_>>().join(",");
     Arc::new(StringArray::from(vec![digests]))
-}
-
-fn assemble(
-    plan: &FeaturePlan,
-    schema: &SchemaRef,
-    labels: &RecordBatch,
-    working: &Working,
-    made_with: Option<ArrayRef>,
-) -> Result<RecordBatch, Error> {
-    let mut columns: Vec<ArrayRef> = labels.columns().to_vec();
-    columns.extend(plan.outputs.iter().map(|output| Arc::clone(working.column(output.column))));
-    if let Some(made_with) = made_with {
-        let keys = Int32Array::from(vec![0; working.rows]);
-        columns.push(Arc::new(DictionaryArray::<Int32Type>::new(keys, made_with)));
-    }
-    let rows = RecordBatchOptions::new().with_row_count(Some(working.rows));
-    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &rows)
-        .map_err(|error| Error::Stopped(error.to_string()))
 }

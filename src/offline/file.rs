@@ -20,7 +20,7 @@ use tempfile::NamedTempFile;
 
 use super::Error;
 use super::panics::without_panic;
-use crate::limits::SCAN_BATCH_ROWS;
+use crate::limits::{ROW_GROUP_ROWS, SCAN_BATCH_ROWS};
 
 /// The key under which the Parquet format itself keeps the Arrow schema.
 const ARROW_SCHEMA_KEY: &str = "ARROW:schema";
@@ -79,11 +79,6 @@ impl ParquetWriter {
 
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), Error> {
         at(&self.path, || Ok(self.writer.write(batch)?))
-    }
-
-    /// Ends a row group, however many rows it has.
-    pub fn end_row_group(&mut self) -> Result<(), Error> {
-        at(&self.path, || Ok(self.writer.flush()?))
     }
 
     /// When this returns the file is there and durable.
@@ -161,6 +156,7 @@ fn properties(metadata: &[(String, String)]) -> WriterProperties {
     let key_values = metadata.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_key_value_metadata(Some(key_values))
         .build()
 }

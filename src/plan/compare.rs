@@ -6,7 +6,8 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::catalog::{
-    Catalog, DerivedView, Entity, FeatureService, FeatureView, Field, Placement, Source, SourceKind, View,
+    Alias, Catalog, DerivedView, Entity, FeatureRef, FeatureService, FeatureView, Field, Placement, Source, SourceKind,
+    View,
 };
 use crate::document::duration_text;
 
@@ -14,7 +15,7 @@ use crate::document::duration_text;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
     pub change: ChangeKind,
-    /// What it is: `entity`, `source`, `feature view`, `derived view` or `feature service`.
+    /// What it is: `entity`, `source`, `feature view`, `derived view`, `feature service` or `alias`.
     pub thing: &'static str,
     pub name: String,
     /// What about it changed; empty for something added or removed.
@@ -57,6 +58,7 @@ pub fn compare(old: &Catalog, new: &Catalog) -> Vec<Change> {
     changes.pairs(&old.sources, &new.sources, |_| "source", source);
     changes.pairs(&old.views, &new.views, view_noun, |changes, before, after| view(changes, old, before, after));
     changes.pairs(&old.services, &new.services, |_| "feature service", service);
+    changes.pairs(&old.aliases, &new.aliases, |_| "alias", alias);
     changes.list
 }
 
@@ -180,7 +182,10 @@ fn features(changes: &mut Changes<'_>, old: &Catalog, before: &View, after: &Vie
             .services
             .values()
             .filter(|service| {
-                service.features.iter().any(|read| read.view == before.name() && read.feature == feature.name)
+                let reads = |read: &FeatureRef| {
+                    old.view_name_behind(&read.view) == before.name() && read.feature == feature.name
+                };
+                service.features.iter().any(reads)
             })
             .map(|service| service.name.as_str())
             .collect();
@@ -268,6 +273,14 @@ fn service(changes: &mut Changes<'_>, before: &FeatureService, after: &FeatureSe
     }
     changes.incompatible("full_feature_names", before.full_feature_names, after.full_feature_names);
     changes.description(&before.description, &after.description);
+}
+
+fn alias(changes: &mut Changes<'_>, before: &Alias, after: &Alias) {
+    changes.incompatible("view", &before.view, &after.view);
+    let columns = |alias: &Alias| {
+        list(&alias.join_keys.iter().map(|(key, column)| format!("{key} in {column}")).collect::<Vec<_>>())
+    };
+    changes.incompatible("join keys", columns(before), columns(after));
 }
 
 fn typed(fields: &[Field]) -> String {

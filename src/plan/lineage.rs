@@ -217,7 +217,10 @@ fn services(catalog: &Catalog, feature: &FeatureRef) -> Vec<String> {
             break;
         }
     }
-    let uses = |named: &FeatureRef| named == feature || computed.contains(named.view.as_str());
+    let uses = |named: &FeatureRef| {
+        let behind = catalog.feature_behind(named);
+        behind == *feature || computed.contains(behind.view.as_str())
+    };
     let services = catalog.services.values().filter(|service| service.features.iter().any(uses));
     services.map(|service| service.name.clone()).collect()
 }

@@ -37,8 +37,7 @@ pub(super) fn resolve(catalog: &Catalog, selection: &Selection) -> Result<Asked,
 
 fn check_exists(catalog: &Catalog, named: &FeatureRef) -> Result<(), Error> {
     let view = catalog
-        .views
-        .get(&named.view)
+        .view_behind(&named.view)
         .ok_or_else(|| Error::UnknownView { view: named.view.clone(), project: catalog.project.clone() })?;
     if view.features().iter().any(|feature| feature.name == named.feature) {
         return Ok(());

@@ -28,6 +28,7 @@ use lockstep::gateway::{Applied, Gateway};
 use lockstep::metrics::Metrics;
 use lockstep::offline::{self, OfflineStore, StoredSources};
 use lockstep::online::{self, OnlineStore};
+use lockstep::pit::Space;
 use lockstep::registry::Registry;
 use lockstep::transform::{Settings, Transforms};
 
@@ -134,6 +135,7 @@ impl Light {
             registry: Registry::in_memory().await.expect("a registry"),
             clock: Clock::held_at(NOW),
             metrics: Metrics::default(),
+            join_space: Space::default(),
             serve_deadline: Duration::from_secs(5),
         };
         Self { gateway, history }

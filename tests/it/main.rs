@@ -17,6 +17,10 @@ mod serve;
 mod sync;
 mod ingest;
 mod train;
+mod manifest;
+mod aliases;
+mod peers;
+mod full_disk;
 mod online;
 
 mod bad_input;

@@ -7,13 +7,16 @@ use arrow::array::{
     TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray,
 };
 use arrow::datatypes::Int32Type;
-use lockstep::app::{read_rows, write_training_set};
+use futures::TryStreamExt;
+use lockstep::app::read_rows;
 use lockstep::catalog::Selection;
 use lockstep::clock::Micros;
 use lockstep::error::ErrorKind;
 use lockstep::flow::Error;
-use lockstep::flow::train::{DIGEST_COLUMN, Labels, Options, train};
+use lockstep::flow::train::{DIGEST_COLUMN, Labels, Options, TrainingSet, train};
 use lockstep::offline::read_parquet;
+use lockstep::pit::Space;
+use lockstep::training::write_training_set;
 
 use crate::light::{DAY, HOUR, Light, NOW, SECOND, batch, floats, floats_of, integers, selection, texts, times};
 
@@ -277,6 +280,45 @@ async fn a_training_set_says_what_made_it() {
     assert_eq!(said, expected);
     let read = read_rows(&path).expect("read");
     assert_eq!((read.num_rows(), floats_of(&read, "fare")), (2, vec![Some(3.0), Some(4.0)]));
+}
+
+#[tokio::test]
+async fn a_set_as_of_an_earlier_time_lacks_what_was_written_since() {
+    let light = light().await;
+    let ask = async |known_at: Option<Micros>| {
+        let options = Options { known_at, ..Options::default() };
+        let labels = Labels::of(labels(&["a", "b"], &[NOW, NOW]), None);
+        let set = made(&light, &selection(&["stats:fare"]), labels, options).await.expect("trained");
+        floats_of(&set, "stats__fare")
+    };
+    assert_eq!(ask(None).await, [Some(3.0), Some(4.0)]);
+    assert_eq!(ask(Some(NOW + 1)).await, [Some(3.0), Some(4.0)], "the end is inclusive");
+    assert_eq!(ask(Some(NOW)).await, [Some(3.0), Some(5.0)], "the row that was created later was not known");
+    assert_eq!(ask(Some(NOW - 1)).await, [None, None]);
+}
+
+#[tokio::test]
+async fn a_set_that_does_not_fit_into_memory_is_the_same_and_says_what_it_put_aside() {
+    let mut light = light().await;
+    let companies: Vec<&str> = (0..30_000).map(|label| ["a", "b", "zz"][label % 3]).collect();
+    let at: Vec<Micros> = (0..30_000).map(|label| NOW - (label % 40) * HOUR).collect();
+    let rows = labels(&companies, &at);
+    let features = ["stats:fare", "fresh:fare"];
+    let in_memory = light.train(&features, &rows).await.expect("trained");
+    assert!(light.gateway.metrics.encode().contains("lockstep_join_spilled_bytes_total 0\n"));
+
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let spill = folder.path().join("spill");
+    light.gateway.join_space = Space { memory_bytes: 200_000, spill: spill.clone(), ..Space::default() };
+    let set = train(&light.gateway, &selection(&features), Labels::of(rows, None), Options::default()).await;
+    let TrainingSet { schema, batches, spilled_bytes, .. } = set.expect("trained");
+    let batches: Vec<RecordBatch> = batches.try_collect().await.expect("trained");
+    let on_disk = arrow::compute::concat_batches(&schema, &batches).expect("one schema");
+    assert_eq!(on_disk, in_memory);
+    assert!(spilled_bytes() > 200_000, "{}", spilled_bytes());
+    let counted = format!("lockstep_join_spilled_bytes_total {}\n", spilled_bytes());
+    assert!(light.gateway.metrics.encode().contains(&counted), "{counted}");
+    assert_eq!(std::fs::read_dir(spill).expect("the folder").count(), 0);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod inputs;
 mod names;
 mod order;
 mod placement;
+mod aliases;
 mod services;
 mod sources;
 

@@ -29,6 +29,7 @@ use crate::clock::{Clock, Deadline, Micros};
 use crate::gateway::{Applied, Gateway};
 use crate::metrics::Metrics;
 use crate::online::{self, ChangeListener, Health, OnlineStore, OnlineView, Read, ViewStatistics, Written};
+use crate::pit::Space;
 use crate::registry::Registry;
 use crate::transform::{Settings, Transforms};
 use crate::{offline, server};
@@ -58,6 +59,7 @@ impl World {
             registry: Registry::in_memory().await.unwrap(),
             clock: Clock::held_at(NOW),
             metrics: Metrics::default(),
+            join_space: Space::default(),
             serve_deadline,
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -155,6 +157,7 @@ pub(super) fn taxi(service: &[&str]) -> Catalog {
         views: BTreeMap::from([(view.name.clone(), View::Feature(Arc::new(view)))]),
         services: BTreeMap::from([(service.name.clone(), service)]),
         feature_descriptions: BTreeMap::new(),
+        aliases: BTreeMap::new(),
     }
 }
 
