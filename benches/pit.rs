@@ -8,8 +8,9 @@ use std::sync::Arc;
 use arrow::array::{Array, Int64Array, RecordBatch};
 use lockstep::app::{Project as App, read_rows};
 use lockstep::catalog::Selection;
-use lockstep::flow::train::{Labels, Options, train};
+use lockstep::flow::train::{Options, train};
 use lockstep::gateway::Gateway;
+use lockstep::training::read_labels;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -121,10 +122,11 @@ fn label_frame(labels: &RecordBatch) -> Result<RecordBatch> {
 /// The whole way of `lockstep train` but for the file it writes: labels from Parquet, plan, scan, join, Arrow.
 fn join(runtime: &Runtime, gateway: &Gateway, labels: &Path) -> Result<(Seconds, RecordBatch)> {
     let stopwatch = Stopwatch::start()?;
-    let rows = read_rows(labels)?;
     let selection = Selection::Service { name: SERVICE.to_owned(), full_feature_names: None };
-    let labels = Labels { rows, time_column: None };
-    let set = runtime.block_on(train(gateway, &selection, labels, Options::default()))?;
+    let set = runtime.block_on(async {
+        let set = train(gateway, &selection, read_labels(labels, None)?, Options::default()).await?;
+        Ok::<_, Box<dyn std::error::Error>>(set.collect().await?)
+    })?;
     Ok((stopwatch.stop()?, set))
 }
 

@@ -81,6 +81,8 @@ pub enum Error {
     Plan(#[from] plan::Error),
     #[error("nothing is applied yet; run lockstep apply")]
     NothingApplied,
+    #[error("the registry has no version {version}; lockstep history shows those that it has")]
+    NoVersion { version: u64 },
     #[error("these changes break what is in use:\n{0}\napply them with --allow-incompatible if that is meant")]
     Incompatible(String),
     #[error("these changes break a promise:\n{0}")]
@@ -111,7 +113,7 @@ impl Error {
             Self::NothingApplied | Self::Incompatible(_) | Self::Promised(_) | Self::Listen { .. } => {
                 ErrorKind::Conflict
             }
-            Self::NotOnline { .. } => ErrorKind::NotFound,
+            Self::NotOnline { .. } | Self::NoVersion { .. } => ErrorKind::NotFound,
             Self::TooMuch { .. } => ErrorKind::TooLarge,
             Self::Server(_) | Self::Folder { .. } => ErrorKind::Unavailable,
         }
@@ -154,14 +156,28 @@ impl Project {
 
     /// The definitions as they were applied last, built of what the registry recorded.
     pub async fn applied_catalog(&self) -> Result<Applied, Error> {
-        self.load_applied(&self.registry().await?, &self.transforms()?).await
+        let registry = self.registry().await?;
+        let recorded = registry.latest().await?.ok_or(Error::NothingApplied)?;
+        self.load(recorded, &registry, &self.transforms()?).await
     }
 
     /// Everything a flow needs, with the definitions that were applied last.
     pub async fn gateway(&self) -> Result<Arc<Gateway>, Error> {
         let registry = self.registry().await?;
+        let recorded = registry.latest().await?.ok_or(Error::NothingApplied)?;
+        self.gateway_of(registry, recorded).await
+    }
+
+    /// The same with the definitions of an earlier version.
+    pub async fn gateway_at(&self, version: u64) -> Result<Arc<Gateway>, Error> {
+        let registry = self.registry().await?;
+        let recorded = registry.version(version).await?.ok_or(Error::NoVersion { version })?;
+        self.gateway_of(registry, recorded).await
+    }
+
+    async fn gateway_of(&self, registry: Registry, recorded: Recorded) -> Result<Arc<Gateway>, Error> {
         let transforms = self.transforms()?;
-        let applied = self.load_applied(&registry, &transforms).await?;
+        let applied = self.load(recorded, &registry, &transforms).await?;
         self.check_online_views(&applied.catalog)?;
         let (offline, reads) = self.stored_sources()?;
         offline.define(applied.catalog.sources.clone());
@@ -179,6 +195,7 @@ impl Project {
             transforms,
             registry,
             clock: Clock::default(),
+            join_space: self.config.join_space.clone(),
             serve_deadline: self.config.serve_deadline,
             syncing: Syncing {
                 memory_bytes: self.config.sync.memory_bytes,
@@ -196,8 +213,7 @@ impl Project {
         Ok((Arc::new(offline), catalog))
     }
 
-    async fn load_applied(&self, registry: &Registry, transforms: &Transforms) -> Result<Applied, Error> {
-        let recorded = registry.latest().await?.ok_or(Error::NothingApplied)?;
+    async fn load(&self, recorded: Recorded, registry: &Registry, transforms: &Transforms) -> Result<Applied, Error> {
         let number = recorded.number;
         let mut catalog = self.built(recorded, transforms)?;
         catalog.service_versions = services::versions(self, registry, transforms).await?;
@@ -322,6 +338,8 @@ impl Project {
     }
 }
 
+/// A version as it was applied.
+
 /// One end of a copy within the online store: which rows are meant.
 #[derive(Clone, Debug)]
 pub struct CopyEnd {
@@ -405,13 +423,6 @@ pub fn read_rows(path: &Path) -> Result<RecordBatch, Error> {
     let file = offline::read_parquet(path)?;
     concat_batches(&file.schema, &file.batches)
         .map_err(|error| Error::TooMuch { path: path.to_owned(), detail: error.to_string() })
-}
-
-/// Writes a training set as Parquet, whole or not at all, with its provenance as file metadata.
-pub fn write_training_set(path: &Path, set: &RecordBatch) -> Result<(), Error> {
-    let metadata: Vec<(String, String)> =
-        set.schema_ref().metadata().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-    Ok(offline::write_parquet(path, set.schema_ref(), std::slice::from_ref(set), &metadata)?)
 }
 
 #[cfg(test)]

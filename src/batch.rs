@@ -244,6 +244,16 @@ pub struct StoredRows {
 }
 
 impl StoredRows {
+    /// Some of the rows, without a copy.
+    pub fn slice(&self, from: usize, rows: usize) -> Self {
+        Self {
+            present: self.present.slice(from, rows),
+            event_time: self.event_time.slice(from, rows),
+            columns: self.columns.iter().map(|column| column.slice(from, rows)).collect(),
+            unreachable: self.unreachable.as_ref().map(|unreachable| unreachable.slice(from, rows)),
+        }
+    }
+
     /// No key was found.
     pub fn absent(features: &[Field], rows: usize) -> Self {
         Self {

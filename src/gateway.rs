@@ -15,6 +15,7 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::offline::OfflineStore;
 use crate::online::OnlineStore;
+use crate::pit::Space;
 use crate::plan::{FeaturePlan, Notice};
 use crate::registry::Registry;
 use crate::transform::Transforms;
@@ -30,6 +31,8 @@ pub struct Gateway {
     pub registry: Registry,
     pub clock: Clock,
     pub metrics: Metrics,
+    /// What one point-in-time join may take of memory and disk.
+    pub join_space: Space,
     /// Time one serving request may take when its caller names no deadline.
     pub serve_deadline: Duration,
     pub syncing: Syncing,

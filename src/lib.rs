@@ -36,6 +36,8 @@ pub mod transform;
 pub mod pit;
 pub mod quality;
 pub mod statistics;
+pub mod manifest;
+pub mod training;
 pub mod online;
 pub mod offline;
 pub mod events;

@@ -45,6 +45,8 @@ pub const EVENTS_WAIT: Duration = Duration::from_secs(1);
 pub const PUSH_ROWS_MAX: usize = 65_536;
 /// Rows of one training request over a wire; larger ones go through files.
 pub const TRAIN_ROWS_MAX: usize = 10_000_000;
+/// Rows of a training set that are computed and handed on at once; eight frames to a plugin, a few megabytes.
+pub const TRAIN_BATCH_ROWS: usize = 65_536;
 /// Rows that sync writes to the online store in one call: large enough that one durable commit is shared by many rows.
 pub const SYNC_BATCH_ROWS: usize = 65_536;
 /// Bytes of the rows of one such call; rows that are long come in fewer.
@@ -144,6 +146,29 @@ pub const OBJECT_STORE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const OBJECT_STORE_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 /// Times that a failed request to an object store is made again.
 pub const OBJECT_STORE_RETRIES: usize = 3;
+
+/// Rows of a row group of a Parquet file that we write, and of a stretch that the manifest of a training set has a hash
+/// for: large enough that columns compress well, small enough that a difference is found close by.
+pub const ROW_GROUP_ROWS: usize = 131_072;
+/// Bytes of a manifest.
+pub const MANIFEST_BYTES_MAX: u64 = 256 << 20;
+/// Memory of one point-in-time join where the project does not say: 2 million labels of 5 views with 10 numbers each fit
+/// without a file.
+pub const PIT_MEMORY_BYTES: usize = 1 << 30;
+/// The least memory that a project may give a join: labels come in batches of a few megabytes, and every part of a join
+/// that spills has a buffer.
+pub const PIT_MEMORY_BYTES_MIN: usize = 16 << 20;
+/// Bytes that one join may put aside on disk where the project does not say.
+pub const PIT_SPILL_BYTES_MAX: u64 = 200 << 30;
+/// Memory of each join that spills, where nothing bounds the memory of all.
+pub const PIT_ROOM_BYTES: usize = 64 << 20;
+/// Parts into which a join that spills cuts labels and rows: as many files are open for each of the two.
+pub const PIT_PARTS_MAX: usize = 64;
+/// Bytes of a batch that is put aside, and of the buffer in front of its file; there are as many of both as parts.
+pub const PIT_SPILL_BATCH_BYTES: usize = 128 << 10;
+pub const PIT_SPILL_BUFFER_BYTES: usize = 64 << 10;
+/// What a value of text, or of a list, is taken to be long before it is known.
+pub const PIT_TEXT_BYTES_GUESSED: usize = 32;
 
 // Plugins (docs/plugins.md).
 

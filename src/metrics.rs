@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::counter::ConstCounter;
+pub use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
@@ -58,6 +59,7 @@ pub struct Metrics {
     sync_seconds: Family<ViewLabel, Counter<f64, AtomicU64>>,
     views: Arc<ViewStates>,
     connections: Family<ListenerLabel, Gauge>,
+    join_spilled_bytes: Counter,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -125,6 +127,7 @@ impl Default for Metrics {
             sync_seconds: Family::default(),
             views: Arc::default(),
             connections: Family::default(),
+            join_spilled_bytes: Counter::default(),
         };
         metrics.register();
         metrics
@@ -208,6 +211,11 @@ impl Metrics {
         registry.register("sync_seconds", "Time that runs of sync took, by view", self.sync_seconds.clone());
         registry.register_collector(Box::new(Views(Arc::clone(&self.views))));
         registry.register("connections", "Open connections, by listener", self.connections.clone());
+        registry.register(
+            "join_spilled_bytes",
+            "Bytes that point-in-time joins put aside on disk, because they did not fit into their memory",
+            self.join_spilled_bytes.clone(),
+        );
     }
 
     /// A request was answered. Routes are those of a route table, never a path that a caller wrote.
@@ -217,13 +225,23 @@ impl Metrics {
     }
 
     pub fn rows(&self, flow: Flow, rows: u64) {
+        self.rows_of(flow).inc_by(rows);
+    }
+
+    /// The counter of the rows of a flow, for those that go on when the gateway is not at hand any more.
+    pub fn rows_of(&self, flow: Flow) -> Counter {
         let flow = match flow {
             Flow::Serve => "serve",
             Flow::Sync => "sync",
             Flow::Ingest => "ingest",
             Flow::Train => "train",
         };
-        self.rows.get_or_create(&FlowLabel { flow }).inc_by(rows);
+        self.rows.get_or_create(&FlowLabel { flow }).clone()
+    }
+
+    /// The counter of the bytes that joins put aside on disk.
+    pub fn join_spilled_bytes(&self) -> Counter {
+        self.join_spilled_bytes.clone()
     }
 
     /// Rows of one view of an answer that have one status.

@@ -393,18 +393,44 @@ pub(super) struct FeatureServiceFile {
     pub full_feature_names: bool,
     /// In the order of the answer; `view` for all features of a view, `view:feature` for one.
     #[schemars(length(min = 1))]
-    pub features: Vec<String>,
+    pub features: Vec<ServiceFeatureFile>,
     #[serde(default)]
     pub description: String,
     #[serde(default)]
     pub deprecated: Option<DeprecatedFile>,
 }
 
+/// `view`, `view:feature`, or a view under another name.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum ServiceFeatureFile {
+    Named(String),
+    Aliased(AliasedViewFile),
+}
+
+/// A view under another name, with its join keys in other columns. Its columns are named `<as>__<feature>`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AliasedViewFile {
+    pub view: String,
+    /// The other name, in snake_case; the same one stands for the same in all services.
+    #[serde(rename = "as")]
+    pub alias: String,
+    /// From join key to the column that has its values: in requests and label rows. A join key that is not here is in the
+    /// column of its own name.
+    #[serde(default)]
+    pub join_keys: BTreeMap<String, String>,
+    /// All features of the view if not given.
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub features: Option<Vec<String>>,
+}
+
 impl SourceFile {
     pub fn partitions(&self) -> &[PartitionFile] {
         match self {
             Self::Parquet { partitions, .. } | Self::Push { partitions, .. } => partitions,
-            Self::Sql { .. } | Self::Long { .. } => &[],
+            Self::Delta { .. } | Self::Sql { .. } | Self::Long { .. } => &[],
         }
     }
 

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    Catalog, DerivedView, Digest, Expectation, FeatureView, Field, InputSource, Partition, Placement, Source,
-    SourceKind, Stored, View,
+    Catalog, DerivedView, Digest, Expectation, FeatureRef, FeatureView, Field, InputSource, Partition, Placement,
+    Source, SourceKind, Stored, View,
 };
 
 /// Changes when the canonical form does, so that an old hash is never taken for a new one.
@@ -21,7 +21,7 @@ impl Catalog {
             View::Derived(view) => derived_view(view),
         });
         let services = self.services.values().map(|service| {
-            let features: Vec<String> = service.features.iter().map(ToString::to_string).collect();
+            let features: Vec<String> = service.features.iter().map(|feature| self.spelled_out(feature)).collect();
             json!([service.name, features, service.full_feature_names, service.description])
         });
         let descriptions = self.feature_descriptions.iter().map(|(feature, text)| json!([feature.to_string(), text]));
@@ -44,6 +44,17 @@ impl Catalog {
             canonical.push(deprecations.collect());
         }
         Digest::of(Value::Array(canonical).to_string().as_bytes())
+    }
+
+    /// A feature of a service; of an alias with what it stands for.
+    fn spelled_out(&self, feature: &FeatureRef) -> String {
+        match self.aliases.get(&feature.view) {
+            None => feature.to_string(),
+            Some(alias) => {
+                let join_keys: Vec<_> = alias.join_keys.iter().collect();
+                format!("{feature}={}", json!([alias.view, join_keys]))
+            }
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod versioned;
 mod deprecation;
 mod recorded;
 
+mod alias;
 mod build;
 mod definitions;
 mod file;
@@ -27,6 +28,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use alias::{Alias, JoinKeyColumns, column_of};
 pub use build::{Bind, Columns, PluginUse, Warning, build};
 pub use definitions::{DefinitionFile, Definitions};
 pub use deprecation::{Day, Defined, Deprecation};
@@ -310,7 +312,7 @@ pub enum View {
     Derived(Arc<DerivedView>),
 }
 
-/// A feature of a view, as a service or a caller names it: `view:feature`.
+/// A feature of a view (or of an alias of one), as a service or a caller names it: `view:feature`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FeatureRef {
     pub view: String,
@@ -351,6 +353,8 @@ pub struct Catalog {
     pub deprecations: BTreeMap<Defined, Deprecation>,
     /// The lists that services have had, by service, as the registry recorded them; not a part of what is defined.
     pub service_versions: BTreeMap<String, Vec<ServiceVersion>>,
+    /// The other names under which services read views.
+    pub aliases: BTreeMap<String, Alias>,
 }
 
 impl View {
@@ -381,6 +385,7 @@ impl Catalog {
             feature_descriptions: BTreeMap::new(),
             deprecations: BTreeMap::new(),
             service_versions: BTreeMap::new(),
+            aliases: BTreeMap::new(),
         }
     }
 
@@ -395,6 +400,16 @@ impl Catalog {
         match self.view(name)? {
             View::Feature(view) => Some(view),
             View::Derived(_) => None,
+        }
+    }
+
+    /// Whether the rows of a source have an order, so that of two that tie on their times the later one is known. Files
+    /// have one; the rows of a table are a set, and so are those of a query wherever it may read a table.
+    pub fn keeps_order(&self, source: &Source) -> bool {
+        let is_files = |source: &Source| matches!(source.kind.stored(), None | Some(Stored::Parquet { .. }));
+        match source.kind {
+            SourceKind::Sql { .. } | SourceKind::Long(_) => self.sources.values().all(is_files),
+            SourceKind::Stored(_) | SourceKind::Push { .. } => is_files(source),
         }
     }
 

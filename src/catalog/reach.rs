@@ -14,11 +14,14 @@ pub struct Reach {
 }
 
 impl Catalog {
-    /// What the view of this name reads; of a feature view, itself.
+    /// What the view of this name reads; of a feature view, itself. Under an alias, join keys have the names of their columns.
     pub fn reach(&self, view: &str) -> Reach {
         let mut reach = Reach::default();
-        self.reach_view(view, &mut reach, &mut BTreeSet::new());
-        reach
+        self.reach_view(self.view_name_behind(view), &mut reach, &mut BTreeSet::new());
+        match self.aliases.get(view) {
+            Some(alias) => alias.reach(reach),
+            None => reach,
+        }
     }
 
     /// What a derived view reads that need not be in the catalog yet; everything it reads is.

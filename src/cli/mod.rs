@@ -150,6 +150,7 @@ macro_rules! failure_from {
 failure_from!(
     crate::flow::Error,
     crate::offline::Error,
+    crate::training::Error,
     crate::plan::Error,
     crate::registry::Error,
     crate::transform::Error,

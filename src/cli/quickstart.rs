@@ -11,13 +11,13 @@ use super::output::say;
 use super::plan::Changes;
 use super::sync::sync_views;
 use super::{Context, Failure, Format, Outcome, output, sync, time};
-use crate::app::{self, Project, Servers, read_rows, write_training_set};
-use crate::catalog::Selection;
+use crate::app::{self, Project, Servers};
 use crate::clock::Micros;
 use crate::flow::parity::parity;
 use crate::flow::sync::{Range, syncable_views};
-use crate::flow::train::{Labels, Options, train};
 use crate::gateway::Gateway;
+use crate::manifest::OptionsUsed;
+use crate::training::{self, Order};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lockstep quickstart --dir /tmp/taxi --once")]
@@ -91,18 +91,20 @@ fn make(dir: &Path) -> Result<Project, Failure> {
 async fn training_set(gateway: &Gateway, dir: &Path) -> Result<(), Failure> {
     let started = Instant::now();
     let bar = output::progress("joining labels to history");
-    let rows = read_rows(&dir.join("data/labels.parquet"))?;
-    let labels = Labels { rows, time_column: None };
-    let selection = Selection::Service { name: SERVICE.to_owned(), full_feature_names: None };
-    let set = train(gateway, &selection, labels, Options::default()).await;
-    bar.finish_and_clear();
-    let set = set?;
+    let order = Order {
+        service: SERVICE.to_owned(),
+        labels: dir.join("data/labels.parquet"),
+        time_column: None,
+        options: OptionsUsed::default(),
+    };
     let path = dir.join("training.parquet");
-    write_training_set(&path, &set)?;
+    let made = training::make(gateway, &order, &path).await;
+    bar.finish_and_clear();
+    let made = made?;
     say(format!(
         "  {} rows × {} columns in {} ({:.1} s)",
-        set.num_rows(),
-        set.num_columns(),
+        made.rows,
+        made.columns,
         path.display(),
         started.elapsed().as_secs_f64()
     ))

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::file::{ConfigFile, HotCacheFile, OfflineStoreFile, OnlineStoreFile, SchedulesFile, SyncFile};
-use super::{Config, HotCache, HotView, Listen, OfflineStore, OnlineStore, Sync, object_stores, redis};
+use super::file::{
+    ConfigFile, HotCacheFile, OfflineKindFile, OfflineStoreFile, OnlineStoreFile, SchedulesFile, SyncFile,
+};
+use super::{Config, HotCache, HotView, Listen, OnlineStore, Sync, object_stores, redis};
 use crate::catalog::snake_case_mistake;
-use crate::document::{Document, Mistake, Mistakes, duration_text, parse_duration};
+use crate::document::{Document, Mistake, Mistakes, duration_text, parse_duration, parse_size, size_text};
 use crate::limits;
+use crate::pit::Space;
 
 /// The checked config; every mistake at once.
 pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Result<Config, Mistakes> {
@@ -26,12 +29,14 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
     let plugins = path("/plugins", &file.plugins);
     let cache = path("/cache", &file.cache);
     let spool = path("/sync/spool", &file.sync.spool);
+    let spill = path("/offline_store/spill", &file.offline_store.spill);
     let online_store = match &file.online_store {
         OnlineStoreFile::Embedded { path: file } => OnlineStore::Embedded { path: path("/online_store/path", file) },
         OnlineStoreFile::Memory {} => OnlineStore::Memory,
         redis @ OnlineStoreFile::Redis { .. } => redis::settings(folder, document, &file.project, redis, &mut mistakes),
     };
-    let OfflineStoreFile::Parquet {} = file.offline_store;
+    let OfflineKindFile::Parquet = file.offline_store.kind;
+    let join_space = join_space(document, &file.offline_store, spill, &mut mistakes);
     let object_stores = object_stores::settings(folder, document, &file.object_stores, &mut mistakes);
     let hot_cache = hot_cache(document, &file.hot_cache, &mut mistakes);
     let sync = sync(document, &file.sync, spool, &mut mistakes);
@@ -42,7 +47,9 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
         if deadline <= max { Ok(deadline) } else { Err(too_long()) }
     });
     let deadline = deadline.map_err(|wrong| mistakes.push(document.mistake("/serve/deadline", wrong)));
-    let (Some(listen), Ok(serve_deadline), Some(sync), true) = (listen, deadline, sync, mistakes.is_empty()) else {
+    let (Some(listen), Ok(serve_deadline), Some(sync), Some(join_space), true) =
+        (listen, deadline, sync, join_space, mistakes.is_empty())
+    else {
         return Err(Mistakes::from(mistakes));
     };
     Ok(Config {
@@ -51,7 +58,7 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
         registry,
         online_store,
         hot_cache,
-        offline_store: OfflineStore::Parquet,
+        join_space,
         object_stores,
         plugins,
         cache,
@@ -72,6 +79,25 @@ fn sync(document: &Document, file: &SyncFile, spool: PathBuf, mistakes: &mut Vec
     let checkpoint_every = parse_duration(&file.checkpoint_every).map_err(refused).ok()?;
     let schedules = file.schedules == SchedulesFile::On;
     Some(Sync { schedules, memory_bytes: memory_bytes?, checkpoint_every, spool })
+}
+
+fn join_space(
+    document: &Document,
+    file: &OfflineStoreFile,
+    spill: PathBuf,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Space> {
+    let mut size = |key: &str, text: &str, min: u64| {
+        let checked = parse_size(text).and_then(|bytes| match bytes >= min {
+            true => Ok(bytes),
+            false => Err(format!("{text} is too little; a join needs {} at least", size_text(min))),
+        });
+        checked.map_err(|wrong| mistakes.push(document.mistake(&format!("/offline_store/{key}"), wrong))).ok()
+    };
+    let memory = size("memory", &file.memory, limits::PIT_MEMORY_BYTES_MIN as u64);
+    let spill_bytes_max = size("spill_max", &file.spill_max, 0);
+    let memory_bytes = usize::try_from(memory?).unwrap_or(usize::MAX);
+    Some(Space { memory_bytes, spill, spill_bytes_max: spill_bytes_max? })
 }
 
 fn hot_cache(document: &Document, file: &HotCacheFile, mistakes: &mut Vec<Mistake>) -> HotCache {

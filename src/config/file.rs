@@ -183,10 +183,27 @@ pub(super) struct HotViewFile {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub(super) enum OfflineStoreFile {
-    /// Parquet files in the project's folder.
-    Parquet {},
+#[serde(deny_unknown_fields)]
+pub(super) struct OfflineStoreFile {
+    /// Where sources of no other type are: Parquet files in the project's folder.
+    #[serde(rename = "type", default)]
+    pub kind: OfflineKindFile,
+    /// Memory that one training set may take to join labels to histories, such as `4GiB`. What does not fit goes to disk.
+    #[serde(default = "join_memory")]
+    pub memory: String,
+    /// The folder for what does not fit. It is empty when no training set is being made.
+    #[serde(default = "spill")]
+    pub spill: String,
+    /// What one training set may write there.
+    #[serde(default = "spill_max")]
+    pub spill_max: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OfflineKindFile {
+    #[default]
+    Parquet,
 }
 
 /// A bucket of Amazon S3 or of a store that speaks its protocol.
@@ -283,7 +300,7 @@ impl Default for OnlineStoreFile {
 
 impl Default for OfflineStoreFile {
     fn default() -> Self {
-        Self::Parquet {}
+        Self { kind: OfflineKindFile::Parquet, memory: join_memory(), spill: spill(), spill_max: spill_max() }
     }
 }
 
@@ -305,6 +322,18 @@ fn registry() -> String {
 
 fn online() -> String {
     ".lockstep/online.db".to_owned()
+}
+
+fn join_memory() -> String {
+    crate::document::size_text(crate::limits::PIT_MEMORY_BYTES as u64)
+}
+
+fn spill() -> String {
+    ".lockstep/spill".to_owned()
+}
+
+fn spill_max() -> String {
+    crate::document::size_text(crate::limits::PIT_SPILL_BYTES_MAX)
 }
 
 fn hot_rows() -> u64 {

@@ -27,6 +27,7 @@ use crate::error::ErrorKind;
 use crate::limits;
 use crate::offline::Bucket;
 use crate::online::redis::Settings as RedisSettings;
+use crate::pit::Space;
 
 /// The file that makes a folder a project.
 pub const FILE_NAME: &str = "lockstep.yaml";
@@ -43,9 +44,10 @@ pub struct Config {
     pub registry: PathBuf,
     pub online_store: OnlineStore,
     pub hot_cache: HotCache,
-    pub offline_store: OfflineStore,
     /// How to reach each bucket that a source's path names.
     pub object_stores: BTreeMap<String, Bucket>,
+    /// What one training set may take of memory and disk to join labels to histories.
+    pub join_space: Space,
     /// The folder of the plugins.
     pub plugins: PathBuf,
     /// The folder for compiled plugins.
@@ -85,12 +87,6 @@ pub struct HotView {
     pub rows: u64,
     pub max_age: Duration,
     pub absent: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OfflineStore {
-    /// Parquet files in the project's folder.
-    Parquet,
 }
 
 /// The addresses to listen on; loopback all of them. Port 0 takes a free port.

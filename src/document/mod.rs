@@ -9,6 +9,7 @@
 
 mod check;
 mod duration;
+mod size;
 mod schema;
 mod suggest;
 mod yaml;
@@ -26,6 +27,7 @@ use crate::limits;
 pub use check::Shape;
 pub use duration::{duration_text, parse_duration};
 pub use schema::schema_of;
+pub use size::{parse_size, size_text};
 pub(crate) use suggest::did_you_mean;
 
 /// Something wrong in a file, in a sentence for the person who wrote the file. Lines and columns count from 1.

@@ -11,7 +11,6 @@ use arrow::error::ArrowError;
 use super::Error;
 use crate::batch::{StoredRows, null_where_not};
 use crate::clock::Deadline;
-use crate::gateway::Gateway;
 use crate::limits::DERIVE_INLINE_ROWS_MAX;
 use crate::plan::{AsOf, ColumnRef, Derivation};
 use crate::transform::Transforms;
@@ -68,7 +67,7 @@ impl Working {
 
 /// Fills `working.derived`. Small batches are computed here and now; larger ones off the async threads.
 pub(super) async fn derive(
-    gateway: &Gateway,
+    transforms: &Arc<Transforms>,
     derivations: &[Derivation],
     mut working: Working,
     deadline: Deadline,
@@ -77,10 +76,10 @@ pub(super) async fn derive(
         return Ok(working);
     }
     if working.rows <= DERIVE_INLINE_ROWS_MAX {
-        compute(&gateway.transforms, derivations, &mut working, deadline)?;
+        compute(transforms, derivations, &mut working, deadline)?;
         return Ok(working);
     }
-    let (transforms, derivations) = (Arc::clone(&gateway.transforms), derivations.to_vec());
+    let (transforms, derivations) = (Arc::clone(transforms), derivations.to_vec());
     off_the_async_threads(async move {
         compute(&transforms, &derivations, &mut working, deadline)?;
         Ok(working)

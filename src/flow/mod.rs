@@ -18,12 +18,13 @@ mod spool;
 mod store;
 pub mod sync;
 pub mod train;
+pub mod verify;
 
 use std::path::PathBuf;
 
 use crate::cast::CastError;
 use crate::error::ErrorKind;
-use crate::{offline, pit, plan, quality, registry, transform};
+use crate::{manifest, offline, pit, plan, quality, registry, transform};
 
 pub use derive::Working;
 
@@ -78,6 +79,8 @@ pub enum Error {
     Spool { path: PathBuf, detail: String },
     #[error("the sync of {view} was stopped; run the same again and it goes on where it was")]
     SyncStopped { view: String },
+    #[error(transparent)]
+    Content(#[from] manifest::Unhashable),
     #[error("a stage of ours stopped: {0}")]
     Stopped(String),
 }
@@ -97,6 +100,7 @@ impl Error {
             | Self::WrongType { .. }
             | Self::Invalid(_)
             | Self::Unmet(_)
+            | Self::Content(_)
             | Self::NoLabelTime(_) => ErrorKind::Invalid,
             Self::StatisticsBusy { .. } => ErrorKind::Exhausted,
             Self::UnknownPushSource(_) | Self::UnknownSource(_) => ErrorKind::NotFound,

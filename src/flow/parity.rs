@@ -63,7 +63,8 @@ pub async fn parity(gateway: &Gateway, service: &str, sample: usize, as_of: Opti
     };
     let (unreachable, deadline) = (WhenUnreachable::Fail, Deadline::after(PARITY_DEADLINE));
     let served = serve(gateway, prepared.clone(), inputs.clone(), rows, Some(asked), unreachable, deadline).await?;
-    let trained = train(gateway, &selection, labels(&prepared.plan, &inputs, rows, asked), Options::default()).await?;
+    let labels = labels(&prepared.plan, &inputs, rows, asked);
+    let trained = train(gateway, &selection, labels, Options::default()).await?.collect().await?;
     compare(service, &served, &trained, asked)
 }
 
@@ -186,7 +187,7 @@ fn labels(plan: &FeaturePlan, inputs: &[ArrayRef], rows: usize, as_of: Micros) -
     let time_column = "lockstep_label_time".to_owned();
     fields.push(Field::new(&time_column, DType::TIMESTAMP));
     columns.push(Arc::new(timestamps(vec![Some(as_of); rows])));
-    Labels { rows: record_batch(&fields, columns, rows), time_column: Some(time_column) }
+    Labels::of(record_batch(&fields, columns, rows), Some(time_column))
 }
 
 fn compare(service: &str, served: &Answer, trained: &RecordBatch, as_of: Micros) -> Result<Parity, Error> {

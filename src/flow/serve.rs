@@ -190,7 +190,7 @@ pub async fn serve(
 
     let as_of_column: ArrayRef = Arc::new(timestamps(vec![Some(as_of); rows]));
     let working = Working { rows, as_of: as_of_column, inputs, stored, derived: Vec::new(), unreachable: Vec::new() };
-    let working = derive(gateway, &plan.derivations, working, deadline).await?;
+    let working = derive(&gateway.transforms, &plan.derivations, working, deadline).await?;
 
     let columns = answer_columns(&plan, &working, views);
     let deprecated = prepared.deprecated(gateway.clock.now());
@@ -345,6 +345,8 @@ pub fn digests(plan: &FeaturePlan) -> Vec<(String, String)> {
     let stored = plan.reads.iter().filter_map(|read| Some((read.online.name.clone(), read.online.digest?.to_string())));
     let mut digests: Vec<_> = now.chain(stored).collect();
     digests.sort();
+    // A view that is read under two names is computed twice, by one transform.
+    digests.dedup();
     digests
 }
 

@@ -89,8 +89,8 @@ pub fn of_file(path: &Path, asked: &Asked) -> Result<Statistics, Error> {
         let text = format!("nothing says which column of {name} is its event time; ask about all of it");
         return Err(Error::Invalid(text));
     }
-    let file = offline::ParquetBatches::open(path)?;
-    let (fields, left_out) = columns_of(&name, &file.schema(), &asked.columns)?;
+    let file = offline::ParquetRows::open(path)?;
+    let (fields, left_out) = columns_of(&name, &file.schema, &asked.columns)?;
     let mut profile = Profile::new(&fields);
     for batch in file {
         let batch = batch?;

@@ -72,5 +72,5 @@ pub(super) async fn compute_derived(
         derived: Vec::new(),
         unreachable: Vec::new(),
     };
-    Ok(derive(gateway, &plan.derivations, working, deadline).await?.derived)
+    Ok(derive(&gateway.transforms, &plan.derivations, working, deadline).await?.derived)
 }

@@ -1,175 +1,247 @@
 //! A training set is made: labels in, the features that were true at each label's time out.
+//!
+//! Labels and rows of the set are streams, so neither has to fit into memory.
+
+mod frame;
+mod history;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch, RecordBatchOptions, StringArray,
-    TimestampMicrosecondArray, new_null_array,
-};
-use arrow::compute::{max, min};
-use arrow::datatypes::{DataType, Field as ArrowField, Int32Type, Schema, TimestampMicrosecondType};
-use futures::{StreamExt, TryStreamExt, stream};
+use arrow::array::{ArrayRef, DictionaryArray, Int32Array, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Field as ArrowField, Int32Type, Schema, SchemaRef};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 
-use super::derive::{Working, derive, off_the_async_threads};
-use super::ingest::taken;
-use super::serve::{digests, encode_keys, micros, provenance};
-use super::{Error, Selection, history};
-use crate::batch::{KeyBatch, StoredRows};
-use crate::cast;
-use crate::catalog::{Catalog, FeatureView, Field, Source};
-use crate::clock::Deadline;
+use self::frame::{label_frame, time_column};
+use self::history::{histories, snapshots};
+use super::derive::{Working, derive};
+use super::serve::{digests, provenance};
+use super::{Error, Selection};
+use crate::catalog::{Digest, Field};
+use crate::clock::{Deadline, Micros};
 use crate::gateway::Gateway;
-use crate::limits::{JOINS_AT_ONCE, TRAIN_DEADLINE, TRAIN_ROWS_MAX};
-use crate::offline::{OfflineStore, Scan};
-use crate::pit::PointInTime;
-use crate::plan::{self, FeaturePlan, InputKind, PlanRead};
+use crate::limits::TRAIN_DEADLINE;
+use crate::metrics::{Counter, Flow};
+use crate::offline::{self, Snapshot};
+use crate::pit::{self, JoinedBatch};
+use crate::plan::{self, FeaturePlan};
+use crate::transform::Transforms;
+
+/// Rows, a batch at a time.
+pub type Batches = BoxStream<'static, Result<RecordBatch, Error>>;
 
 /// The rows to find features for.
-#[derive(Clone, Debug)]
 pub struct Labels {
+    /// Of all batches of `rows`.
+    pub schema: SchemaRef,
     /// Join keys and request fields by name, the label's time, and any other columns, which pass through.
-    pub rows: RecordBatch,
+    pub rows: Batches,
     /// The column with the time of each label; `None` takes `event_timestamp`, else the only timestamp column.
     pub time_column: Option<String>,
 }
 
-/// How the training set should look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How the training set should look, and what of the past it may see.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Options {
     /// Adds the column `lockstep_digest` (dictionary-encoded): the digests of all transforms that made the row.
     pub digest_column: bool,
+    /// Only what was written by then, `created time <= known_at`: the set as it would have been made at that time.
+    pub known_at: Option<Micros>,
+    /// Which state of the sources is read.
+    pub sources: Sources,
+}
+
+/// Which state of the sources a training set is made of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Sources {
+    /// What is there when each is read.
+    #[default]
+    Now,
+    /// What is there now, and [`MadeOf::sources`] says what that was. Costs reading the files once more.
+    Recorded,
+    /// What was there when these were recorded, by name of the source.
+    At(Vec<(String, Snapshot)>),
+}
+
+/// The rows of a training set and what they are made of.
+pub struct TrainingSet {
+    /// Of all batches. Its metadata carries `lockstep.version`, `lockstep.service` and `lockstep.digest.<view>`.
+    pub schema: SchemaRef,
+    /// One row a label, in the labels' order.
+    pub batches: Batches,
+    pub made_of: MadeOf,
+    /// Bytes that the join has put aside on disk so far, because they did not fit into its memory.
+    pub spilled_bytes: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// What a training set is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MadeOf {
+    pub service: Option<String>,
+    /// The columns with features, as `view:feature`, in order.
+    pub features: Vec<(String, String)>,
+    /// The version of the definitions in the registry, and their hash.
+    pub version: u64,
+    pub catalog: Digest,
+    /// The digest of the transform behind each derived view.
+    pub digests: Vec<(String, String)>,
+    /// The state of each source; empty where nobody asked for it.
+    pub sources: Vec<(String, Snapshot)>,
+    /// The column with the time of each label.
+    pub time_column: String,
 }
 
 /// The column that [`Options::digest_column`] adds.
 pub const DIGEST_COLUMN: &str = "lockstep_digest";
-/// The name that a label frame's time has in the field, and in Feast.
-const LABEL_TIME: &str = "event_timestamp";
 
-/// One row out per label row, in order: the label frame's own columns, then the selected features. The schema's metadata
-/// carries `lockstep.version`, `lockstep.service` and `lockstep.digest.<view>`.
+impl Labels {
+    /// Labels that are in memory already.
+    pub fn of(rows: RecordBatch, time_column: Option<String>) -> Self {
+        Self { schema: rows.schema(), rows: stream::iter([Ok(rows)]).boxed(), time_column }
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Labels").field("schema", &self.schema).field("time_column", &self.time_column).finish()
+    }
+}
+
+impl fmt::Debug for TrainingSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrainingSet").field("schema", &self.schema).field("made_of", &self.made_of).finish()
+    }
+}
+
+impl TrainingSet {
+    /// The whole set in memory, for those who know that it is small.
+    pub async fn collect(self) -> Result<RecordBatch, Error> {
+        let batches: Vec<RecordBatch> = self.batches.try_collect().await?;
+        concat_batches(&self.schema, &batches).map_err(|error| Error::Stopped(error.to_string()))
+    }
+}
+
+/// One row out per label row, in order: the label frame's own columns, then the selected features. What is wrong with
+/// the question is told at once; what is wrong with a row, when its batch is taken.
 pub async fn train(
     gateway: &Gateway,
     selection: &Selection,
     labels: Labels,
     options: Options,
-) -> Result<RecordBatch, Error> {
+) -> Result<TrainingSet, Error> {
     let applied = gateway.applied.load_full();
-    let plan = plan::training(&applied.catalog, selection)?;
-    let deadline = Deadline::after(TRAIN_DEADLINE);
-    let rows = labels.rows.num_rows();
-    if rows > TRAIN_ROWS_MAX {
-        return Err(Error::TooManyRows { rows, max: TRAIN_ROWS_MAX });
-    }
-    let times = label_times(&labels)?;
-    let inputs = label_inputs(&plan, &labels.rows)?;
-
-    let mut joins = Vec::with_capacity(plan.reads.len());
-    for read in &plan.reads {
-        let history = History::of(gateway, &applied.catalog, read);
-        joins.push(off_the_async_threads(join(history, encode_keys(read, &inputs, rows), times.clone())));
-    }
-    let stored = stream::iter(joins).buffered(JOINS_AT_ONCE).try_collect().await?;
-
-    let working =
-        Working { rows, as_of: Arc::new(times), inputs, stored, derived: Vec::new(), unreachable: Vec::new() };
-    let working = derive(gateway, &plan.derivations, working, deadline).await?;
-    assemble(&plan, applied.version, &labels.rows, &working, options)
-}
-
-fn label_times(labels: &Labels) -> Result<TimestampMicrosecondArray, Error> {
-    let schema = labels.rows.schema_ref();
-    let timestamps: Vec<&str> = schema
-        .fields()
-        .iter()
-        .filter(|field| matches!(field.data_type(), DataType::Timestamp(..)))
-        .map(|field| field.name().as_str())
-        .collect();
-    let name = match &labels.time_column {
-        Some(name) => name,
-        None if schema.column_with_name(LABEL_TIME).is_some() => LABEL_TIME,
-        None if timestamps.len() == 1 => timestamps[0],
-        None => return Err(Error::NoLabelTime(LABEL_TIME.to_owned())),
+    let plan = Arc::new(plan::training(&applied.catalog, selection)?);
+    let time_column = time_column(&labels)?.to_owned();
+    let schema = set_schema(&plan, applied.version, &labels.schema, &options)?;
+    let sources = snapshots(gateway, &applied.catalog, &plan, &options.sources).await?;
+    let made_of = MadeOf {
+        service: plan.service.clone(),
+        features: plan.outputs.iter().map(|output| (output.view.clone(), output.feature.clone())).collect(),
+        version: applied.version,
+        catalog: applied.catalog.hash(),
+        digests: digests(&plan),
+        sources,
+        time_column,
     };
-    let column = labels.rows.column_by_name(name).ok_or_else(|| Error::NoLabelTime(name.to_owned()))?;
-    let times = cast::to_times(column).map_err(|error| Error::wrong_type(name, error))?;
-    match (0..times.len()).find(|row| times.is_null(*row)) {
-        Some(row) => Err(Error::Invalid(format!("row {row} of the labels has no {name}; every label needs its time"))),
-        None => Ok(times),
-    }
+    let frame = label_frame(&plan, labels, &made_of.time_column)?;
+    let views = histories(gateway, &applied.catalog, &plan, &frame, options.known_at, &made_of.sources);
+    let set = Set {
+        digest: options.digest_column.then(|| made_with(&plan)),
+        schema: Arc::clone(&schema),
+        label_columns: frame.own,
+        transforms: Arc::clone(&gateway.transforms),
+        deadline: Deadline::after(TRAIN_DEADLINE),
+        plan,
+    };
+
+    let joined = pit::join(frame.labels, views, &gateway.join_space)?;
+    let spilled = joined.spilled_bytes();
+    let rows = gateway.metrics.rows_of(Flow::Train);
+    let counted = CountSpilled { spilled: spilled.clone(), metric: gateway.metrics.join_spilled_bytes() };
+    let made = joined.batches.map_err(of_join).and_then(move |joined| set.clone().make(joined));
+    let batches = or_else(made, RecordBatch::new_empty(Arc::clone(&schema))).inspect_ok(move |batch| {
+        // Counted when this closure goes, with the stream.
+        let _ = &counted;
+        rows.inc_by(batch.num_rows() as u64);
+    });
+    Ok(TrainingSet { schema, batches: batches.boxed(), made_of, spilled_bytes: Box::new(spilled) })
 }
 
-/// The plan's inputs, from the label frame's columns of the same names. A null join key finds nothing.
-fn label_inputs(plan: &FeaturePlan, labels: &RecordBatch) -> Result<Vec<ArrayRef>, Error> {
-    plan.inputs
-        .iter()
-        .map(|input| match labels.column_by_name(&input.field.name) {
-            Some(column) => taken(column, &input.field.name, input.field.dtype),
-            None if input.kind == InputKind::JoinKey => {
-                Err(Error::MissingColumn { column: input.field.name.clone(), what: "a join key" })
-            }
-            None if !input.field.nullable => {
-                Err(Error::MissingColumn { column: input.field.name.clone(), what: "a request field" })
-            }
-            None => Ok(new_null_array(&input.field.dtype.arrow(), labels.num_rows())),
-        })
-        .collect()
+/// What the rows of one set are made with.
+#[derive(Clone)]
+struct Set {
+    plan: Arc<FeaturePlan>,
+    schema: SchemaRef,
+    label_columns: usize,
+    transforms: Arc<Transforms>,
+    deadline: Deadline,
+    digest: Option<ArrayRef>,
 }
 
-/// Where the rows of one read are, and what is wanted of them.
-struct History {
-    offline: Arc<dyn OfflineStore>,
-    source: Source,
-    view: Arc<FeatureView>,
-    join_keys: Vec<Field>,
-    features: Vec<Field>,
-    ttl: Option<Duration>,
-}
-
-impl History {
-    fn of(gateway: &Gateway, catalog: &Catalog, read: &PlanRead) -> Self {
-        Self {
-            offline: Arc::clone(&gateway.offline),
-            source: catalog.sources[&read.view.source].clone(),
-            view: Arc::clone(&read.view),
-            join_keys: read.view.join_keys.clone(),
-            features: read.columns.iter().map(|column| read.online.features[*column].clone()).collect(),
-            ttl: read.ttl,
+impl Set {
+    /// The rows of the set for some labels and what was found for them.
+    async fn make(self, joined: JoinedBatch) -> Result<RecordBatch, Error> {
+        let (labels, inputs) = joined.labels.columns().split_at(self.label_columns);
+        let working = Working {
+            rows: joined.labels.num_rows(),
+            as_of: Arc::clone(&inputs[0]),
+            inputs: inputs[1..].to_vec(),
+            stored: joined.found,
+            derived: Vec::new(),
+            unreachable: Vec::new(),
+        };
+        let working = derive(&self.transforms, &self.plan.derivations, working, self.deadline).await?;
+        let mut columns = labels.to_vec();
+        columns.extend(self.plan.outputs.iter().map(|output| Arc::clone(working.column(output.column))));
+        if let Some(digest) = self.digest {
+            let keys = Int32Array::from(vec![0; working.rows]);
+            columns.push(Arc::new(DictionaryArray::<Int32Type>::new(keys, digest)));
         }
+        let rows = RecordBatchOptions::new().with_row_count(Some(working.rows));
+        RecordBatch::try_new_with_options(self.schema, columns, &rows)
+            .map_err(|error| Error::Stopped(error.to_string()))
     }
 }
 
-/// The history of one view, joined to the labels.
-async fn join(history: History, keys: KeyBatch, times: TimestampMicrosecondArray) -> Result<StoredRows, Error> {
-    let History { offline, source, view, join_keys, features, ttl } = history;
-    let (Some(first), Some(last)) = (min(&times), max(&times)) else {
-        return Ok(StoredRows::absent(&features, 0));
+/// The errors of labels and stores as they were, the join's own as they are.
+fn of_join(error: pit::Error) -> Error {
+    let pit::Error::Input(error) = error else { return Error::PointInTime(error) };
+    match error.downcast::<Error>() {
+        Ok(error) => *error,
+        Err(error) => match error.downcast::<offline::Error>() {
+            Ok(error) => Error::Offline(*error),
+            Err(error) => Error::Stopped(error.to_string()),
+        },
+    }
+}
+
+/// `batches`, or where there is none, `none`: a set without rows still has columns.
+fn or_else(batches: impl Stream<Item = Result<RecordBatch, Error>> + Send + 'static, none: RecordBatch) -> Batches {
+    let next = |(mut batches, none): (Batches, Option<RecordBatch>)| async move {
+        let batch = batches.try_next().await?.or(none);
+        Ok(batch.map(|batch| (batch, (batches, None))))
     };
-    let columns = join_keys.iter().chain(&features).cloned().collect();
-    let scan = Scan { from: ttl.map(|ttl| first.saturating_sub(micros(ttl))), until: Some(last), ..Scan::of(columns) };
-    let mut batches = history::scan(offline.as_ref(), &source, &view, &scan).await?;
-    let mut join = PointInTime::new(features, &keys, &times, ttl);
-    while let Some(batch) = batches.next().await {
-        let batch = batch?;
-        let (event_time, created_time) = (batch.num_columns() - 2, batch.num_columns() - 1);
-        let time = |column: usize| batch.column(column).as_primitive::<TimestampMicrosecondType>();
-        let (key_columns, columns) = batch.columns()[..event_time].split_at(join_keys.len());
-        let row_keys = KeyBatch::encode(&join_keys, key_columns, batch.num_rows());
-        join.push(&row_keys, time(event_time), time(created_time), columns)?;
-    }
-    Ok(join.finish()?)
+    stream::try_unfold((batches.boxed(), Some(none)), next).boxed()
 }
 
-fn assemble(
-    plan: &FeaturePlan,
-    version: u64,
-    labels: &RecordBatch,
-    working: &Working,
-    options: Options,
-) -> Result<RecordBatch, Error> {
-    let mut fields: Vec<ArrowField> = labels.schema_ref().fields().iter().map(|field| field.as_ref().clone()).collect();
-    let mut columns: Vec<ArrayRef> = labels.columns().to_vec();
+/// Adds what was put aside on disk to the metric when the set is at its end, or given up.
+struct CountSpilled<F: Fn() -> u64> {
+    spilled: F,
+    metric: Counter,
+}
+
+impl<F: Fn() -> u64> Drop for CountSpilled<F> {
+    fn drop(&mut self) {
+        self.metric.inc_by((self.spilled)());
+    }
+}
+
+/// The columns of the set; every name once.
+fn set_schema(plan: &FeaturePlan, version: u64, labels: &Schema, options: &Options) -> Result<SchemaRef, Error> {
+    let mut fields: Vec<ArrowField> = labels.fields().iter().map(|field| field.as_ref().clone()).collect();
     let mut names: BTreeSet<String> = fields.iter().map(|field| field.name().clone()).collect();
     for output in &plan.outputs {
         if !names.insert(output.field.name.clone()) {
@@ -179,7 +251,6 @@ fn assemble(
             )));
         }
         fields.push(Field { nullable: true, ..output.field.clone() }.arrow());
-        columns.push(Arc::clone(working.column(output.column)));
     }
     if options.digest_column {
         if !names.insert(DIGEST_COLUMN.to_owned()) {
@@ -187,15 +258,14 @@ fn assemble(
                 "the label frame already has a column {DIGEST_COLUMN}; rename it, or leave the digests out"
             )));
         }
-        let made_with =
-            digests(plan).iter().map(|(view, digest)| format!("{view}={digest}")).collect::<Vec<_>>().join(",");
-        let keys = Int32Array::from(vec![0; working.rows]);
-        let column = DictionaryArray::<Int32Type>::new(keys, Arc::new(StringArray::from(vec![made_with])));
-        fields.push(ArrowField::new(DIGEST_COLUMN, column.data_type().clone(), false));
-        columns.push(Arc::new(column));
+        let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        fields.push(ArrowField::new(DIGEST_COLUMN, dictionary, false));
     }
-    let schema = Schema::new(fields).with_metadata(provenance(plan, version).into_iter().collect());
-    let rows = RecordBatchOptions::new().with_row_count(Some(working.rows));
-    RecordBatch::try_new_with_options(Arc::new(schema), columns, &rows)
-        .map_err(|error| Error::Stopped(error.to_string()))
+    Ok(Arc::new(Schema::new(fields).with_metadata(provenance(plan, version).into_iter().collect())))
+}
+
+/// What [`DIGEST_COLUMN`] says, the same in every row.
+fn made_with(plan: &FeaturePlan) -> ArrayRef {
+    let digests = digests(plan).iter().map(|(view, digest)| format!("{view}={digest}")).collect::<Vec<_>>().join(",");
+    Arc::new(StringArray::from(vec![digests]))
 }

@@ -1,6 +1,7 @@
 //! One Parquet file, written whole or not at all: a pushed batch, a training set; and read back whole, as labels are.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,13 +14,13 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
+use tempfile::NamedTempFile;
 
 use super::Error;
 use super::panics::without_panic;
-use crate::limits::SCAN_BATCH_ROWS;
+use crate::limits::{ROW_GROUP_ROWS, SCAN_BATCH_ROWS};
 
 /// The key under which the Parquet format itself keeps the Arrow schema.
 const ARROW_SCHEMA_KEY: &str = "ARROW:schema";
@@ -41,51 +42,131 @@ pub fn write_parquet(
     batches: &[RecordBatch],
     metadata: &[(String, String)],
 ) -> Result<(), Error> {
-    let failed = |detail: String| Error::WriteFile { path: path.display().to_string(), detail };
-    // A name without a folder is in the current one.
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    // Column types that Parquet does not have make its writer panic.
-    without_panic(|| write_and_rename(path, &folder, schema, batches, metadata).map_err(|error| error.to_string()))
-        .map_err(failed)
+    let mut writer = ParquetWriter::create(path, schema, metadata)?;
+    for batch in batches {
+        writer.write(batch)?;
+    }
+    writer.finish()
 }
 
 /// Reads all of the file at `path`. Text and bytes come in Arrow's plain layouts, never as views. Blocks.
 pub fn read_parquet(path: &Path) -> Result<ParquetFile, Error> {
-    let name = path.display().to_string();
-    let file = open(path)?;
-    without_panic(|| read(file).map_err(|error| error.to_string()))
-        .map_err(|detail| Error::UnreadableFile { path: name, detail })
+    let rows = ParquetRows::open(path)?;
+    let (schema, metadata) = (Arc::clone(&rows.schema), rows.metadata.clone());
+    Ok(ParquetFile { schema, batches: rows.collect::<Result<_, _>>()?, metadata })
 }
 
-fn write_and_rename(
-    path: &Path,
-    folder: &Path,
-    schema: &SchemaRef,
-    batches: &[RecordBatch],
-    metadata: &[(String, String)],
-) -> Result<(), Box<dyn std::error::Error>> {
+/// A Parquet file that is being written, a batch at a time. Until [`ParquetWriter::finish`] there is nothing at its path
+/// but what was there before; dropped before that, it leaves nothing behind.
+pub struct ParquetWriter {
+    path: PathBuf,
+    folder: PathBuf,
+    writer: ArrowWriter<NamedTempFile>,
+}
+
+impl ParquetWriter {
+    /// Begins a file of `schema`. Blocks, as all of this does.
+    pub fn create(path: &Path, schema: &SchemaRef, metadata: &[(String, String)]) -> Result<Self, Error> {
+        // A name without a folder is in the current one.
+        let folder = match path.parent() {
+            Some(folder) if folder != Path::new("") => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        let create = || Ok(ArrowWriter::try_new(temporary(&folder)?, schema.clone(), Some(properties(metadata)))?);
+        let writer = at(path, create)?;
+        Ok(Self { path: path.to_owned(), folder, writer })
+    }
+
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), Error> {
+        at(&self.path, || Ok(self.writer.write(batch)?))
+    }
+
+    /// When this returns the file is there and durable.
+    pub fn finish(self) -> Result<(), Error> {
+        let Self { path, folder, writer } = self;
+        at(&path, || {
+            let temporary = writer.into_inner()?;
+            temporary.as_file().sync_all()?;
+            temporary.persist(&path)?;
+            File::open(&folder)?.sync_all()?;
+            Ok(())
+        })
+    }
+}
+
+impl fmt::Debug for ParquetWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ParquetWriter").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// The rows of a Parquet file, a batch at a time, as [`read_parquet`] reads them. Each step blocks.
+pub struct ParquetRows {
+    pub schema: SchemaRef,
+    /// The file's key-value metadata.
+    pub metadata: BTreeMap<String, String>,
+    path: String,
+    reader: ParquetRecordBatchReader,
+}
+
+impl ParquetRows {
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let name = path.display().to_string();
+        let file = File::open(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Error::NoSuchFile { path: name.clone() },
+            _ => Error::UnreadableFile { path: name.clone(), detail: error.to_string() },
+        })?;
+        without_panic(|| open(name.clone(), file).map_err(|error| error.to_string()))
+            .map_err(|detail| Error::UnreadableFile { path: name, detail })
+    }
+}
+
+impl Iterator for ParquetRows {
+    type Item = Result<RecordBatch, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (schema, reader) = (&self.schema, &mut self.reader);
+        let next = without_panic(|| match reader.next() {
+            None => Ok(None),
+            Some(batch) => {
+                // The reader puts the file's metadata on every batch, from where it would get into what is made of them.
+                let (_, columns, rows) = batch.map_err(|error| error.to_string())?.into_parts();
+                let options = RecordBatchOptions::new().with_row_count(Some(rows));
+                let batch = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options);
+                Ok(Some(batch.map_err(|error| error.to_string())?))
+            }
+        });
+        next.map_err(|detail| Error::UnreadableFile { path: self.path.clone(), detail }).transpose()
+    }
+}
+
+impl fmt::Debug for ParquetRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ParquetRows").field("path", &self.path).field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+/// Column types that Parquet does not have make its writer panic.
+fn at<T>(path: &Path, work: impl FnOnce() -> Result<T, Box<dyn std::error::Error>>) -> Result<T, Error> {
+    without_panic(|| work().map_err(|error| error.to_string()))
+        .map_err(|detail| Error::WriteFile { path: path.display().to_string(), detail })
+}
+
+fn properties(metadata: &[(String, String)]) -> WriterProperties {
     let key_values = metadata.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
-    let properties = WriterProperties::builder()
+    WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_key_value_metadata(Some(key_values))
-        .build();
+        .build()
+}
+
+fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
     // The dot keeps a scan from reading the file before it is whole.
     let mut temporary = tempfile::Builder::new();
     temporary.prefix(".lockstep-").suffix(".writing");
     readable_by_others(&mut temporary);
-    let mut temporary = temporary.tempfile_in(folder)?;
-    let mut writer = ArrowWriter::try_new(temporary.as_file_mut(), schema.clone(), Some(properties))?;
-    for batch in batches {
-        writer.write(batch)?;
-    }
-    writer.close()?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(path)?;
-    File::open(folder)?.sync_all()?;
-    Ok(())
+    temporary.tempfile_in(folder)
 }
 
 /// Temporary files are private to their user; this one becomes an ordinary file.
@@ -97,59 +178,7 @@ pub(super) fn readable_by_others(temporary: &mut tempfile::Builder<'_, '_>) {
     }
 }
 
-/// The batches of a Parquet file, one after the other. Text and bytes come in Arrow's plain layouts, never as views.
-#[derive(Debug)]
-pub struct ParquetBatches {
-    name: String,
-    schema: SchemaRef,
-    reader: ParquetRecordBatchReader,
-}
-
-impl ParquetBatches {
-    /// Blocks, as the iteration does.
-    pub fn open(path: &Path) -> Result<Self, Error> {
-        let name = path.display().to_string();
-        let file = open(path)?;
-        let opened = without_panic(|| {
-            let opened = || -> Result<_, ParquetError> {
-                let footer = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
-                let schema = without_views(footer.schema());
-                let options = ArrowReaderOptions::new().with_schema(Arc::clone(&schema));
-                let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)?;
-                Ok((schema, reader.with_batch_size(SCAN_BATCH_ROWS).build()?))
-            };
-            opened().map_err(|error| error.to_string())
-        });
-        match opened {
-            Ok((schema, reader)) => Ok(Self { name, schema, reader }),
-            Err(detail) => Err(Error::UnreadableFile { path: name, detail }),
-        }
-    }
-
-    pub fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-}
-
-impl Iterator for ParquetBatches {
-    type Item = Result<RecordBatch, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let reader = &mut self.reader;
-        let next = without_panic(|| reader.next().transpose().map_err(|error| error.to_string()));
-        next.map_err(|detail| Error::UnreadableFile { path: self.name.clone(), detail }).transpose()
-    }
-}
-
-fn open(path: &Path) -> Result<File, Error> {
-    let name = path.display().to_string();
-    File::open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Error::NoSuchFile { path: name },
-        _ => Error::UnreadableFile { path: name, detail: error.to_string() },
-    })
-}
-
-fn read(file: File) -> Result<ParquetFile, Box<dyn std::error::Error>> {
+fn open(path: String, file: File) -> Result<ParquetRows, Box<dyn std::error::Error>> {
     let footer = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
     let schema = without_views(footer.schema());
     let key_values = footer.metadata().file_metadata().key_value_metadata();
@@ -161,14 +190,8 @@ fn read(file: File) -> Result<ParquetFile, Box<dyn std::error::Error>> {
         .collect();
     let options = ArrowReaderOptions::new().with_schema(Arc::clone(&schema));
     let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)?;
-    let mut batches = Vec::new();
-    for batch in reader.with_batch_size(SCAN_BATCH_ROWS).build()? {
-        // The reader puts the file's metadata on every batch, from where it would get into whatever is made of them.
-        let (_, columns, rows) = batch?.into_parts();
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        batches.push(RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)?);
-    }
-    Ok(ParquetFile { schema, batches, metadata })
+    let reader = reader.with_batch_size(SCAN_BATCH_ROWS).build()?;
+    Ok(ParquetRows { schema, metadata, path, reader })
 }
 
 fn without_views(schema: &Schema) -> SchemaRef {

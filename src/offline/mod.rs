@@ -48,7 +48,7 @@ use crate::clock::Micros;
 use crate::error::ErrorKind;
 
 pub use delta::DeltaTables;
-pub use file::{ParquetBatches, ParquetFile, read_parquet, write_parquet};
+pub use file::{ParquetFile, ParquetRows, ParquetWriter, read_parquet, write_parquet};
 pub use memory::MemoryStore;
 pub use object_stores::{Bucket, BucketLogin, ObjectStores};
 pub use parquet::ParquetTables;

@@ -7,10 +7,11 @@
 //!
 //! This takes `O(log labels of the key)` a row, memory only for the labels, and no order among the rows.
 
+use std::cmp::Ordering;
+
 use arrow::array::{Array, TimestampMicrosecondArray};
 
-use super::keys::KeyNumbers;
-use crate::batch::KeyBatch;
+use super::keys::{KeyNumbers, Keys};
 use crate::clock::Micros;
 
 /// Where a feature row stands: the number of the batch it came with, and its row there.
@@ -26,6 +27,10 @@ pub struct Match {
     pub place: Place,
     pub event_time: Micros,
 }
+
+/// Memory that a join takes for each label, whatever its features: 4 for its key, 8 for its time, 4 for its row, 40 for
+/// the row found so far, up to 24 for the table of keys, and 48 while the matches are put together.
+pub const LABEL_BYTES: usize = 128;
 
 /// One point-in-time join under way.
 #[derive(Debug)]
@@ -61,7 +66,7 @@ struct Candidate {
 impl Join {
     /// Labels are `keys` at `times`. Without a `ttl` a row is never too old; with a ttl of zero only a row of the
     /// label's very microsecond matches.
-    pub fn new(keys: &KeyBatch, times: &TimestampMicrosecondArray, ttl: Option<Micros>) -> Self {
+    pub fn new(keys: &Keys, times: &TimestampMicrosecondArray, ttl: Option<Micros>) -> Self {
         debug_assert_eq!(keys.rows(), times.len());
         let (keys, mut numbers) = KeyNumbers::of(keys);
         for (row, number) in numbers.iter_mut().enumerate() {
@@ -74,40 +79,42 @@ impl Join {
     }
 
     /// Offers the next rows of the source as batch 0, 1, 2 and so on. Answers the batches of which no row is wanted any
-    /// more; this batch may be among them.
+    /// more; this batch may be among them. Of two rows that tie on both times, `replaces` says whether the one that comes
+    /// now takes the place of the one that was there.
     pub fn push(
         &mut self,
-        keys: &KeyBatch,
+        keys: &Keys,
         event_time: &TimestampMicrosecondArray,
         created_time: &TimestampMicrosecondArray,
+        replaces: impl Fn(Place, Place) -> bool,
     ) -> Vec<u32> {
         let batch = u32::try_from(self.held.len()).expect("a source has fewer than 2³² batches");
         self.held.push(0);
         let mut freed = Vec::new();
-        for row in 0..keys.rows() {
-            if keys.is_null(row) || event_time.is_null(row) {
-                continue;
+        let Self { keys: numbers, slots, held, .. } = self;
+        numbers.for_each(keys, |row, key| {
+            if event_time.is_null(row) {
+                return;
             }
-            let Some(key) = self.keys.find(keys.get(row)) else { continue };
             let candidate = Candidate {
                 event_time: event_time.value(row),
                 created_time: created_time.is_valid(row).then(|| created_time.value(row)),
                 place: Place { batch, row: row as u32 },
             };
-            let Some(slot) = self.slots.slot_for(key, candidate.event_time) else { continue };
-            let newest = &mut self.slots.newest[slot];
-            if newest.is_some_and(|newest| !candidate.replaces(&newest)) {
-                continue;
+            let Some(slot) = slots.slot_for(key, candidate.event_time) else { return };
+            let newest = &mut slots.newest[slot];
+            if newest.is_some_and(|newest| !candidate.replaces(&newest, &replaces)) {
+                return;
             }
-            self.held[batch as usize] += 1;
+            held[batch as usize] += 1;
             if let Some(replaced) = newest.replace(candidate) {
-                let held = &mut self.held[replaced.place.batch as usize];
+                let held = &mut held[replaced.place.batch as usize];
                 *held -= 1;
                 if *held == 0 && replaced.place.batch != batch {
                     freed.push(replaced.place.batch);
                 }
             }
-        }
+        });
         if self.held[batch as usize] == 0 {
             freed.push(batch);
         }
@@ -193,8 +200,12 @@ impl Slots {
 }
 
 impl Candidate {
-    /// Rows come in source order, so of two that tie the one that comes now is the later one.
-    fn replaces(&self, other: &Self) -> bool {
-        (self.event_time, self.created_time) >= (other.event_time, other.created_time)
+    fn replaces(&self, other: &Self, on_a_tie: &impl Fn(Place, Place) -> bool) -> bool {
+        let times = |candidate: &Self| (candidate.event_time, candidate.created_time);
+        match times(self).cmp(&times(other)) {
+            Ordering::Less => false,
+            Ordering::Equal => on_a_tie(self.place, other.place),
+            Ordering::Greater => true,
+        }
     }
 }

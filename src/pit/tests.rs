@@ -12,14 +12,14 @@ use crate::offline::read_parquet;
 
 const KEY: DType = DType::One(Scalar::Int64);
 
-fn keys(values: &[Option<i64>]) -> KeyBatch {
-    KeyBatch::encode(&[Field::new("k", KEY)], &[Arc::new(Int64Array::from(values.to_vec()))], values.len())
+fn keys(values: &[Option<i64>]) -> Keys {
+    Keys::of(&[Field::new("k", KEY)], &[Arc::new(Int64Array::from(values.to_vec()))], values.len())
 }
 
 /// The same keys as text, which takes the other way through the key numbers.
-fn text_keys(values: &[Option<i64>]) -> KeyBatch {
+fn text_keys(values: &[Option<i64>]) -> Keys {
     let texts: StringArray = values.iter().map(|value| value.map(|value| format!("{value:0>9}"))).collect();
-    KeyBatch::encode(&[Field::new("k", DType::One(Scalar::String))], &[Arc::new(texts)], values.len())
+    Keys::of(&[Field::new("k", DType::One(Scalar::String))], &[Arc::new(texts)], values.len())
 }
 
 fn times(values: &[Option<i64>]) -> TimestampMicrosecondArray {
@@ -53,7 +53,7 @@ fn by_join(
     ttl: Option<i64>,
     batch_rows: usize,
     compact_at: usize,
-    encode: fn(&[Option<i64>]) -> KeyBatch,
+    encode: fn(&[Option<i64>]) -> Keys,
 ) -> Vec<Option<usize>> {
     let (label_keys, label_times): (Vec<_>, Vec<_>) = labels.iter().copied().unzip();
     let ttl = ttl.map(|ttl| Duration::from_micros(ttl as u64));
@@ -122,11 +122,39 @@ proptest! {
 
 #[test]
 fn a_view_without_entities_is_one_row_of_history_for_every_label() {
-    let no_keys = |rows| KeyBatch::encode(&[], &[], rows);
+    let no_keys = |rows| Keys::of(&[], &[], rows);
     let mut join = Join::new(&no_keys(2), &times(&[Some(5), Some(1)]), None);
-    join.push(&no_keys(3), &times(&[Some(0), Some(2), Some(9)]), &times(&[None, None, None]));
+    join.push(&no_keys(3), &times(&[Some(0), Some(2), Some(9)]), &times(&[None, None, None]), |_, _| true);
     let rows: Vec<_> = join.finish().into_iter().map(|found| found.map(|found| found.place.row)).collect();
     assert_eq!(rows, [Some(1), Some(0)]);
+}
+
+#[test]
+fn rows_without_an_order_tie_to_the_larger_values_in_whatever_order_they_come() {
+    let rows = [(3, Some(1)), (1, Some(9)), (3, None), (3, Some(2)), (2, Some(7))];
+    let found = |order: &[usize], batch_rows: usize, by: Vec<usize>| {
+        let fields = vec![Field::new("a", KEY), Field::new("b", KEY)];
+        let join = PointInTime::new(fields, &keys(&[Some(1)]), &times(&[Some(5)]), None);
+        let mut join = join.keeping(0).breaking(Ties::LargerValues(by));
+        for batch in order.chunks(batch_rows) {
+            let a: ArrayRef = Arc::new(batch.iter().map(|row| Some(rows[*row].0)).collect::<Int64Array>());
+            let b: ArrayRef = Arc::new(batch.iter().map(|row| rows[*row].1).collect::<Int64Array>());
+            let (key, at, none) = (vec![Some(1); batch.len()], vec![Some(4); batch.len()], vec![None; batch.len()]);
+            join.push(&keys(&key), &times(&at), &times(&none), &[a, b]).expect("small");
+        }
+        let found = join.finish().expect("small");
+        let value = |column: usize| {
+            let values = found.columns[column].as_primitive::<Int64Type>();
+            values.is_valid(0).then(|| values.value(0))
+        };
+        (value(0), value(1))
+    };
+    for order in [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 3, 0, 4, 1]] {
+        for batch_rows in [1, 2, 5] {
+            assert_eq!(found(&order, batch_rows, vec![0, 1]), (Some(3), Some(2)), "{order:?} {batch_rows}");
+            assert_eq!(found(&order, batch_rows, vec![1, 0]), (Some(1), Some(9)), "{order:?} {batch_rows}");
+        }
+    }
 }
 
 #[test]
@@ -198,7 +226,7 @@ fn the_edges_are_where_feast_has_them() {
         };
         let event = column("event_timestamp", DType::TIMESTAMP);
         let created = column("created", DType::TIMESTAMP);
-        let rows = KeyBatch::encode(&[Field::new("k", KEY)], &[column("driver_id", KEY)], batch.num_rows());
+        let rows = Keys::of(&[Field::new("k", KEY)], &[column("driver_id", KEY)], batch.num_rows());
         join.push(&rows, event.as_primitive(), created.as_primitive(), &[column("v", KEY)]).expect("numbers are small");
     }
     let found = join.finish().expect("numbers are small");

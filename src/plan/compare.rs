@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use super::users::users;
 use crate::catalog::{
-    Catalog, Day, Defined, Deprecation, DerivedView, Entity, Expectation, FeatureRef, FeatureService, FeatureView,
-    Field, Placement, Source, SourceKind, View, split_version, versioned_name,
+    Alias, Catalog, Day, Defined, Deprecation, DerivedView, Entity, Expectation, FeatureRef, FeatureService,
+    FeatureView, Field, Placement, Source, SourceKind, View, split_version, versioned_name,
 };
 use crate::document::duration_text;
 
@@ -24,7 +24,7 @@ const USERS_SHOWN_MAX: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
     pub change: ChangeKind,
-    /// What it is: `entity`, `source`, `feature view`, `derived view` or `feature service`.
+    /// What it is: `entity`, `source`, `feature view`, `derived view`, `feature service` or `alias`.
     pub thing: &'static str,
     pub name: String,
     /// What about it changed; empty for something added or removed.
@@ -88,6 +88,7 @@ pub fn compare(old: &Catalog, new: &Catalog, today: Day) -> Vec<Change> {
     changes.pairs(&old.sources, &new.sources, |_| "source", source, |changes, _| changes.removed());
     changes.pairs(&old.views, &new.views, view_noun, view, view_removed);
     changes.pairs(&old.services, &new.services, |_| "feature service", service, service_removed);
+    changes.pairs(&old.aliases, &new.aliases, |_| "alias", alias, |changes, _| changes.removed());
     changes.service_versions();
     changes.deprecations();
     changes.list
@@ -472,6 +473,14 @@ fn service(changes: &mut Changes<'_>, before: &FeatureService, after: &FeatureSe
         changes.add(ChangeKind::Incompatible, detail);
     }
     changes.description(&before.description, &after.description);
+}
+
+fn alias(changes: &mut Changes<'_>, before: &Alias, after: &Alias) {
+    changes.incompatible("view", &before.view, &after.view);
+    let columns = |alias: &Alias| {
+        list(&alias.join_keys.iter().map(|(key, column)| format!("{key} in {column}")).collect::<Vec<_>>())
+    };
+    changes.incompatible("join keys", columns(before), columns(after));
 }
 
 fn typed(fields: &[Field]) -> String {

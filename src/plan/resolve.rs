@@ -90,7 +90,7 @@ fn told(versions: &[ServiceVersion]) -> String {
 
 fn existing<'a>(catalog: &'a Catalog, named: &FeatureRef) -> Result<&'a View, Error> {
     let view = catalog
-        .view(&named.view)
+        .view_behind(&named.view)
         .ok_or_else(|| Error::UnknownView { view: named.view.clone(), project: catalog.project.clone() })?;
     if view.features().iter().any(|feature| feature.name == named.feature) {
         return Ok(view);

@@ -7,7 +7,9 @@ use super::fingerprint::Recipes;
 use super::placement::{For, derived_online_view, online_view, stored_with};
 use super::resolve::Asked;
 use super::{AsOf, ColumnRef, Derivation, Error, FeaturePlan, PlanInput, PlanOutput, PlanRead, inputs, order};
-use crate::catalog::{Catalog, DerivedView, FeatureView, Field, InputSource, TimeUse, View};
+use crate::catalog::{
+    Alias, Catalog, DerivedView, FeatureRef, FeatureView, Field, InputSource, JoinKeyColumns, TimeUse, View, column_of,
+};
 use crate::online::OnlineView;
 
 /// The plan for features that exist. Reads hold only the columns that somebody needs, each once.
@@ -15,21 +17,34 @@ pub(super) fn plan(catalog: &Catalog, asked: Asked, answers: For) -> Result<Feat
     let inputs = inputs::inputs(catalog, &asked.features)?;
     refuse_equal_names(&asked, &inputs)?;
     let mut steps = Steps::new(catalog, answers, inputs);
-    let views = asked.features.iter().map(|feature| feature.view.as_str());
     let is_stored = |view: &DerivedView| stored_with(catalog, view, answers).is_some();
-    for view in order::computed_in_order(catalog, views, &is_stored) {
+    // Views as they are, and then each alias by itself: under it everything below has its join keys in other columns.
+    let (aliased, views): (Vec<_>, Vec<_>) = asked
+        .features
+        .iter()
+        .map(|feature| feature.view.as_str())
+        .partition(|view| catalog.aliases.contains_key(*view));
+    for view in order::computed_in_order(catalog, views.into_iter(), &is_stored) {
         steps.derive(view);
+    }
+    for alias in aliased.into_iter().collect::<BTreeSet<_>>() {
+        let Alias { view, join_keys } = &catalog.aliases[alias];
+        steps.join_keys = join_keys.clone();
+        for view in order::computed_in_order(catalog, std::iter::once(view.as_str()), &is_stored) {
+            steps.derive(view);
+        }
+        steps.join_keys.clear();
     }
     let mut recipes = Recipes::of(catalog);
     let mut outputs = Vec::with_capacity(asked.features.len());
     for feature in &asked.features {
-        let (column, field) = steps.feature(&feature.view, &feature.feature);
+        let (column, field) = steps.asked(feature);
         outputs.push(PlanOutput {
             field: Field { name: feature.column(asked.full_feature_names), ..field },
             view: feature.view.clone(),
             feature: feature.feature.clone(),
             column,
-            recipe: recipes.recipe(&feature.view, &feature.feature),
+            recipe: recipes.recipe(catalog.view_name_behind(&feature.view), &feature.feature),
         });
     }
     let Steps { inputs, reads, derivations, .. } = steps;
@@ -56,8 +71,10 @@ pub(super) struct Steps<'a> {
     pub inputs: Vec<PlanInput>,
     pub reads: Vec<PlanRead>,
     pub derivations: Vec<Derivation>,
-    read_of: BTreeMap<String, usize>,
-    derivation_of: BTreeMap<String, usize>,
+    /// The columns of the join keys of what is read and derived now, where they have other names.
+    join_keys: JoinKeyColumns,
+    read_of: BTreeMap<(String, JoinKeyColumns), usize>,
+    derivation_of: BTreeMap<(String, JoinKeyColumns), usize>,
     /// By derivation: the reads under it, through other derivations too.
     reads_under: Vec<BTreeSet<usize>>,
 }
@@ -70,6 +87,7 @@ impl<'a> Steps<'a> {
             inputs,
             reads: Vec::new(),
             derivations: Vec::new(),
+            join_keys: JoinKeyColumns::new(),
             read_of: BTreeMap::new(),
             derivation_of: BTreeMap::new(),
             reads_under: Vec::new(),
@@ -93,10 +111,26 @@ impl<'a> Steps<'a> {
         // Without a row there is no event time to freeze at, so such a view has nothing to say either.
         let speaks_without_rows = !self.catalog.reach_of(&view).request.is_empty() && !view.freeze_at_event_time;
         let needs_any_of = if speaks_without_rows { Vec::new() } else { reads_under.iter().copied().collect() };
-        self.derivation_of.insert(view.name.clone(), self.derivations.len());
+        self.derivation_of.insert(self.here(&view.name), self.derivations.len());
         self.reads_under.push(reads_under);
         let transform = Arc::clone(&view.transform);
         self.derivations.push(Derivation { view, transform, inputs: columns, as_of, needs_any_of });
+    }
+
+    /// The column of a feature that is asked for, maybe of an alias.
+    fn asked(&mut self, feature: &FeatureRef) -> (ColumnRef, Field) {
+        let Some(alias) = self.catalog.aliases.get(&feature.view) else {
+            return self.feature(&feature.view, &feature.feature);
+        };
+        self.join_keys = alias.join_keys.clone();
+        let found = self.feature(&alias.view, &feature.feature);
+        self.join_keys.clear();
+        found
+    }
+
+    /// A view with the columns of its join keys.
+    fn here(&self, view: &str) -> (String, JoinKeyColumns) {
+        (view.to_owned(), self.join_keys.clone())
     }
 
     /// The column of a feature, which is read if it is stored, and what it is.
@@ -105,7 +139,7 @@ impl<'a> Steps<'a> {
         let position = found.features().iter().position(|known| known.name == feature);
         let position = position.expect("a resolved feature is in its view");
         let field = found.features()[position].clone();
-        if let Some(derivation) = self.derivation_of.get(view) {
+        if let Some(derivation) = self.derivation_of.get(&self.here(view)) {
             return (ColumnRef::Derived { derivation: *derivation, output: position }, field);
         }
         let column = match &found {
@@ -121,11 +155,12 @@ impl<'a> Steps<'a> {
 
     /// Adds a read of a stored view, without columns yet.
     pub fn read(&mut self, online: Arc<OnlineView>, history: &Arc<FeatureView>) -> usize {
-        if let Some(read) = self.read_of.get(&online.name) {
+        if let Some(read) = self.read_of.get(&self.here(&online.name)) {
             return *read;
         }
-        let keys = history.join_keys.iter().map(|key| self.input_position(&key.name)).collect();
-        self.read_of.insert(online.name.clone(), self.reads.len());
+        let column = |key: &Field| self.input_position(column_of(&self.join_keys, &key.name));
+        let keys = history.join_keys.iter().map(column).collect();
+        self.read_of.insert(self.here(&online.name), self.reads.len());
         let view = Arc::clone(history);
         self.reads.push(PlanRead { online, ttl: view.ttl, view, keys, columns: Vec::new() });
         self.reads.len() - 1

@@ -26,7 +26,10 @@ impl fmt::Display for User<'_> {
 /// service has now is that service.
 pub(super) fn users<'a>(catalog: &'a Catalog, meant: impl Fn(&FeatureRef) -> bool) -> Vec<User<'a>> {
     let computed = computed_from(catalog, &meant);
-    let uses = |named: &FeatureRef| meant(named) || computed.contains(named.view.as_str());
+    let uses = |named: &FeatureRef| {
+        let behind = catalog.feature_behind(named);
+        meant(&behind) || computed.contains(behind.view.as_str())
+    };
     let mut users = Vec::new();
     for service in catalog.services.values() {
         if service.features.iter().any(uses) {

@@ -28,6 +28,7 @@ use lockstep::gateway::{Applied, Gateway, Syncing};
 use lockstep::metrics::Metrics;
 use lockstep::offline::{self, OfflineStore, StoredSources};
 use lockstep::online::{self, OnlineStore};
+use lockstep::pit::Space;
 use lockstep::registry::Registry;
 use lockstep::transform::{Settings, Transforms};
 
@@ -137,6 +138,7 @@ impl Light {
             registry: Registry::in_memory().await.expect("a registry"),
             clock: Clock::held_at(NOW),
             metrics: Metrics::default(),
+            join_space: Space::default(),
             serve_deadline: Duration::from_secs(5),
             syncing: Syncing::in_folder(spool.path().to_owned()),
         };
@@ -185,8 +187,8 @@ impl Light {
     }
 
     pub async fn train(&self, features: &[&str], labels: &RecordBatch) -> Result<RecordBatch, flow::Error> {
-        let labels = Labels { rows: labels.clone(), time_column: None };
-        train(&self.gateway, &selection(features), labels, Options::default()).await
+        let labels = Labels::of(labels.clone(), None);
+        train(&self.gateway, &selection(features), labels, Options::default()).await?.collect().await
     }
 }
 

@@ -109,7 +109,18 @@ fn no_adapter_names_another_adapter() {
 #[test]
 fn planning_and_the_catalog_are_pure() {
     let impure = ["async fn", ".await", "std::fs", "std::net", "tokio::", "std::env"];
-    check_absent(&["src/plan", "src/catalog", "src/pit", "src/batch.rs", "src/cast.rs", "src/document"], &impure);
+    let pure = [
+        "src/plan",
+        "src/catalog",
+        "src/pit/kernel.rs",
+        "src/pit/keys.rs",
+        "src/pit/newest.rs",
+        "src/pit/mod.rs",
+        "src/batch.rs",
+        "src/cast.rs",
+        "src/document",
+    ];
+    check_absent(&pure, &impure);
 }
 
 #[test]

@@ -7,13 +7,16 @@ use arrow::array::{
     TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray,
 };
 use arrow::datatypes::Int32Type;
-use lockstep::app::{read_rows, write_training_set};
+use futures::TryStreamExt;
+use lockstep::app::read_rows;
 use lockstep::catalog::Selection;
 use lockstep::clock::Micros;
 use lockstep::error::ErrorKind;
 use lockstep::flow::Error;
-use lockstep::flow::train::{DIGEST_COLUMN, Labels, Options, train};
+use lockstep::flow::train::{DIGEST_COLUMN, Labels, Options, TrainingSet, train};
 use lockstep::offline::read_parquet;
+use lockstep::pit::Space;
+use lockstep::training::write_training_set;
 
 use crate::light::{DAY, HOUR, Light, NOW, SECOND, batch, floats, floats_of, integers, selection, texts, times};
 
@@ -64,6 +67,11 @@ fn labels(companies: &[&str], at: &[Micros]) -> RecordBatch {
     batch(&[("company", texts(companies)), ("event_timestamp", times(at))])
 }
 
+/// The whole set at once.
+async fn made(light: &Light, selection: &Selection, labels: Labels, options: Options) -> Result<RecordBatch, Error> {
+    train(&light.gateway, selection, labels, options).await?.collect().await
+}
+
 fn model() -> Selection {
     Selection::Service { name: "model".to_owned(), full_feature_names: None }
 }
@@ -110,8 +118,8 @@ async fn labels_before_all_history_and_null_keys_find_nothing() {
 async fn no_labels_make_an_empty_set_of_the_same_columns() {
     let light = light().await;
     let rows = batch(&[("company", texts::<&str>(&[])), ("area", integers(&[])), ("event_timestamp", times(&[]))]);
-    let options = Options { digest_column: true };
-    let set = train(&light.gateway, &model(), Labels { rows, time_column: None }, options).await.expect("trained");
+    let options = Options { digest_column: true, ..Options::default() };
+    let set = made(&light, &model(), Labels::of(rows, None), options).await.expect("trained");
     let names: Vec<String> = set.schema().fields().iter().map(|field| field.name().clone()).collect();
     let features = ["company", "area", "event_timestamp", "fare", "expected_fare", "is_rush_hour", DIGEST_COLUMN];
     assert_eq!((names.iter().map(String::as_str).collect::<Vec<_>>(), set.num_rows()), (features.to_vec(), 0));
@@ -167,8 +175,8 @@ async fn the_time_of_a_label_is_found_or_named() {
     let company = texts(&["a"]);
     let selection = selection(&["stats:fare"]);
     let ask = async |columns: &[(&str, ArrayRef)], time_column: Option<&str>| {
-        let labels = Labels { rows: batch(columns), time_column: time_column.map(str::to_owned) };
-        train(&light.gateway, &selection, labels, Options::default()).await
+        let labels = Labels::of(batch(columns), time_column.map(str::to_owned));
+        made(&light, &selection, labels, Options::default()).await
     };
     let company = |more: &[(&'static str, ArrayRef)]| {
         let mut columns = vec![("company", Arc::clone(&company))];
@@ -223,14 +231,14 @@ async fn a_feature_with_the_name_of_a_label_column_is_refused() {
         ("event_timestamp", times(&[NOW])),
     ]);
     let ask = async |selection: Selection, rows: RecordBatch, options: Options| {
-        train(&light.gateway, &selection, Labels { rows, time_column: None }, options).await
+        made(&light, &selection, Labels::of(rows, None), options).await
     };
     let error = ask(model(), rows.clone(), Options::default()).await.expect_err("two columns of one name");
     let sentence = "the label frame already has a column fare; rename it, or ask with full_feature_names";
     assert_eq!((error.to_string().as_str(), error.kind()), (sentence, ErrorKind::Invalid));
     let full = Selection::Service { name: "model".to_owned(), full_feature_names: Some(true) };
-    let digests = Options { digest_column: true };
-    let set = ask(full.clone(), rows, digests).await.expect("trained");
+    let digests = Options { digest_column: true, ..Options::default() };
+    let set = ask(full.clone(), rows, digests.clone()).await.expect("trained");
     assert_eq!(floats_of(&set, "stats__fare"), [Some(3.0)]);
 
     let made_before = set.project(&[0, 1, 3, set.num_columns() - 1]).expect("columns that are there");
@@ -250,8 +258,8 @@ async fn a_training_set_says_what_made_it() {
         ("hour", Arc::new(Int32Array::from(vec![8, 99]))),
         ("event_timestamp", times(&[NOW, NOW])),
     ]);
-    let options = Options { digest_column: true };
-    let set = train(&light.gateway, &model(), Labels { rows, time_column: None }, options).await.expect("trained");
+    let options = Options { digest_column: true, ..Options::default() };
+    let set = made(&light, &model(), Labels::of(rows.clone(), None), options.clone()).await.expect("trained");
     let catalog = &light.gateway.applied.load().catalog;
     let digest = catalog.derived_views().next().expect("the quote").transform.digest.to_string();
 
@@ -263,7 +271,8 @@ async fn a_training_set_says_what_made_it() {
 
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("training.parquet");
-    write_training_set(&path, &set).expect("written");
+    let set = train(&light.gateway, &model(), Labels::of(rows, None), options).await.expect("trained");
+    write_training_set(&path, set).await.expect("written");
     let metadata = read_parquet(&path).expect("read").metadata;
     let said: Vec<(&str, &str)> = metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let expected =
@@ -271,6 +280,45 @@ async fn a_training_set_says_what_made_it() {
     assert_eq!(said, expected);
     let read = read_rows(&path).expect("read");
     assert_eq!((read.num_rows(), floats_of(&read, "fare")), (2, vec![Some(3.0), Some(4.0)]));
+}
+
+#[tokio::test]
+async fn a_set_as_of_an_earlier_time_lacks_what_was_written_since() {
+    let light = light().await;
+    let ask = async |known_at: Option<Micros>| {
+        let options = Options { known_at, ..Options::default() };
+        let labels = Labels::of(labels(&["a", "b"], &[NOW, NOW]), None);
+        let set = made(&light, &selection(&["stats:fare"]), labels, options).await.expect("trained");
+        floats_of(&set, "stats__fare")
+    };
+    assert_eq!(ask(None).await, [Some(3.0), Some(4.0)]);
+    assert_eq!(ask(Some(NOW + 1)).await, [Some(3.0), Some(4.0)], "the end is inclusive");
+    assert_eq!(ask(Some(NOW)).await, [Some(3.0), Some(5.0)], "the row that was created later was not known");
+    assert_eq!(ask(Some(NOW - 1)).await, [None, None]);
+}
+
+#[tokio::test]
+async fn a_set_that_does_not_fit_into_memory_is_the_same_and_says_what_it_put_aside() {
+    let mut light = light().await;
+    let companies: Vec<&str> = (0..30_000).map(|label| ["a", "b", "zz"][label % 3]).collect();
+    let at: Vec<Micros> = (0..30_000).map(|label| NOW - (label % 40) * HOUR).collect();
+    let rows = labels(&companies, &at);
+    let features = ["stats:fare", "fresh:fare"];
+    let in_memory = light.train(&features, &rows).await.expect("trained");
+    assert!(light.gateway.metrics.encode().contains("lockstep_join_spilled_bytes_total 0\n"));
+
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let spill = folder.path().join("spill");
+    light.gateway.join_space = Space { memory_bytes: 200_000, spill: spill.clone(), ..Space::default() };
+    let set = train(&light.gateway, &selection(&features), Labels::of(rows, None), Options::default()).await;
+    let TrainingSet { schema, batches, spilled_bytes, .. } = set.expect("trained");
+    let batches: Vec<RecordBatch> = batches.try_collect().await.expect("trained");
+    let on_disk = arrow::compute::concat_batches(&schema, &batches).expect("one schema");
+    assert_eq!(on_disk, in_memory);
+    assert!(spilled_bytes() > 200_000, "{}", spilled_bytes());
+    let counted = format!("lockstep_join_spilled_bytes_total {}\n", spilled_bytes());
+    assert!(light.gateway.metrics.encode().contains(&counted), "{counted}");
+    assert_eq!(std::fs::read_dir(spill).expect("the folder").count(), 0);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod inputs;
 mod names;
 mod order;
 mod placement;
+mod aliases;
 mod services;
 mod sources;
 

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::aliases::aliased;
 use super::inputs::{feature_ref, view_name};
 use super::names::Names;
 use super::{Building, Warning};
 use crate::catalog::definitions::Placed;
-use crate::catalog::file::FeatureServiceFile;
+use crate::catalog::file::{FeatureServiceFile, ServiceFeatureFile};
 use crate::catalog::{Definitions, FeatureRef, FeatureService, Field};
 use crate::document::did_you_mean;
 use crate::limits;
@@ -40,8 +41,12 @@ fn features(placed: &Placed<'_, FeatureServiceFile>, building: &mut Building) ->
     let mut features: Vec<FeatureRef> = Vec::new();
     let mut seen = BTreeSet::new();
     let mut is_whole = true;
-    for (index, text) in placed.item.features.iter().enumerate() {
-        let named = match named_features(service, text, building) {
+    for (index, entry) in placed.item.features.iter().enumerate() {
+        let named = match entry {
+            ServiceFeatureFile::Named(text) => named_features(service, text, building),
+            ServiceFeatureFile::Aliased(file) => Ok(aliased(placed, &format!("/features/{index}"), file, building)),
+        };
+        let named = match named {
             Ok(Some(named)) => named,
             Ok(None) => {
                 is_whole = false;

@@ -1,5 +1,6 @@
 //! What definitions may say, and how each mistake in them is told.
 
+mod aliases;
 mod derived_views;
 mod expectations;
 mod feature_views;

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::object_store::path::Path;
-use datafusion::object_store::{self, ObjectStoreExt};
+use datafusion::object_store::{self, ObjectMeta, ObjectStoreExt};
 use deltalake::DeltaTableError;
+use deltalake::kernel::LogicalFileView;
 use deltalake::table::state::DeltaTableState;
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -171,7 +172,13 @@ fn files(place: &Place, found: &Loaded, state: &DeltaTableState) -> Vec<TableFil
     let file = |file: LogicalFileView| TableFile {
         shown: format!("{}/{}", place.path.trim_end_matches('/'), file.path()),
         store: Arc::clone(&store),
-        meta: file.object_store_path_meta(),
+        meta: ObjectMeta {
+            location: file.object_store_path(),
+            last_modified: file.modification_datetime().unwrap_or_default(),
+            size: u64::try_from(file.size()).unwrap_or_default(),
+            e_tag: None,
+            version: None,
+        },
     };
     state.log_data().iter().map(file).collect()
 }

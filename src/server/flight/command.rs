@@ -172,6 +172,7 @@ struct WrittenTraining {
     time_column: Option<String>,
     #[serde(default)]
     digest_column: bool,
+    known_at: Option<Box<RawValue>>,
     labels: Option<String>,
 }
 
@@ -237,7 +238,11 @@ impl WrittenTraining {
         Ok(Command::Train(Training {
             selection: selection(self.service, self.features, self.full_feature_names)?,
             time_column: self.time_column,
-            options: Options { digest_column: self.digest_column },
+            options: Options {
+                digest_column: self.digest_column,
+                known_at: time("known_at", self.known_at.as_deref())?,
+                ..Options::default()
+            },
             labels: self.labels,
         }))
     }

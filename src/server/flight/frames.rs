@@ -111,6 +111,21 @@ pub(super) fn answer(batch: RecordBatch, app_metadata: Bytes) -> Messages {
     pieces.map_ok(|messages| stream::iter(messages.into_iter().map(Ok))).try_flatten().boxed()
 }
 
+/// An answer that comes a batch at a time, each of `schema`; the schema goes out at once.
+pub(super) fn answers(schema: SchemaRef, batches: BoxStream<'static, Result<RecordBatch, Status>>) -> Messages {
+    let mut frames = Frames::default();
+    let first = frames.start(&schema);
+    let rest = stream::try_unfold((frames, batches), |(mut frames, mut batches)| async move {
+        let Some(batch) = batches.try_next().await? else { return Ok::<_, Status>(None) };
+        let size = bytes(batch.columns());
+        let encode = move || frames.batch(&batch).map(|messages| (messages, frames));
+        let (messages, frames) = beside(size, encode).await??;
+        Ok(Some((messages, (frames, batches))))
+    });
+    let rest = rest.map_ok(|messages| stream::iter(messages.into_iter().map(Ok))).try_flatten();
+    stream::iter([Ok(first)]).chain(rest).boxed()
+}
+
 /// Runs an encoding of `bytes` on this thread when it is short, else on one where it delays no one.
 pub(super) async fn beside<T: Send + 'static>(
     bytes: usize,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow_flight::PutResult;
-use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
@@ -26,7 +26,6 @@ use crate::flow::labels::labels_of_source;
 use crate::flow::train::{Labels, train};
 use crate::gateway::Gateway;
 use crate::limits::{FLIGHT_STREAM_BYTES_MAX, TRAIN_ROWS_MAX};
-use crate::metrics::Flow;
 
 /// Makes the training set of labels that are a source of the project.
 pub(super) async fn of_source(
@@ -81,7 +80,7 @@ pub(super) async fn exchange(
 
 fn sent(training: &Training, rows: RecordBatch) -> Result<Labels, Status> {
     match &training.labels {
-        None => Ok(Labels { rows, time_column: training.time_column.clone() }),
+        None => Ok(Labels::of(rows, training.time_column.clone())),
         Some(_) => Err(invalid("labels were sent and a source of labels is named; do one of both")),
     }
 }
@@ -92,16 +91,22 @@ async fn make(
     labels: Labels,
     deadline: Option<Deadline>,
 ) -> Result<Messages, Status> {
-    let made = train(gateway, &training.selection, labels, training.options);
-    let set = match deadline {
-        None => made.await,
-        Some(deadline) => timeout_at(Instant::from_std(deadline.instant()), made)
+    let set = by(deadline, train(gateway, &training.selection, labels, training.options)).await?;
+    let batches = stream::try_unfold(set.batches, move |mut batches| async move {
+        Ok(by(deadline, batches.try_next()).await?.map(|batch| (batch, batches)))
+    });
+    Ok(frames::answers(set.schema, batches.boxed()))
+}
+
+/// What comes of `work`, if it comes in time.
+async fn by<T>(deadline: Option<Deadline>, work: impl Future<Output = Result<T, flow::Error>>) -> Result<T, Status> {
+    let done = match deadline {
+        None => work.await,
+        Some(deadline) => timeout_at(Instant::from_std(deadline.instant()), work)
             .await
             .unwrap_or(Err(flow::Error::Late("the training set was made"))),
     };
-    let set = set.map_err(of_flow)?;
-    gateway.metrics.rows(Flow::Train, set.num_rows() as u64);
-    Ok(frames::answer(set, Bytes::new()))
+    done.map_err(of_flow)
 }
 
 /// All labels of a call as one frame.

@@ -31,6 +31,7 @@ use crate::metrics::Metrics;
 use crate::online::{
     self, ChangeListener, Cursor, Health, OnlineStore, OnlineView, Read, RowPage, ViewStatistics, Written,
 };
+use crate::pit::Space;
 use crate::registry::Registry;
 use crate::transform::{Settings, Transforms};
 use crate::{offline, server};
@@ -60,6 +61,7 @@ impl World {
             registry: Registry::in_memory().await.unwrap(),
             clock: Clock::held_at(NOW),
             metrics: Metrics::default(),
+            join_space: Space::default(),
             serve_deadline,
             syncing: crate::gateway::Syncing::in_folder(std::env::temp_dir().join("lockstep-unused")),
         });

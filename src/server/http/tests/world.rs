@@ -19,6 +19,7 @@ use crate::gateway::{Applied, Gateway};
 use crate::metrics::Metrics;
 use crate::offline;
 use crate::online::memory::MemoryStore;
+use crate::pit::Space;
 use crate::registry::Registry;
 use crate::server::http::router;
 use crate::transform::{Settings, Transforms};
@@ -54,6 +55,7 @@ impl World {
             registry: Registry::in_memory().await.unwrap(),
             clock: Clock::held_at(NOW),
             metrics: Metrics::default(),
+            join_space: Space::default(),
             serve_deadline: Duration::from_secs(5),
             syncing: crate::gateway::Syncing::in_folder(std::env::temp_dir().join("lockstep-unused")),
         });
