@@ -99,6 +99,9 @@ impl Prepared {
 
     /// What is deprecated on the day of `now`. Where nothing ever is, nothing is looked at.
     fn deprecated(&self, now: Micros) -> Arc<[Notice]> {
+        if self.notices.is_empty() {
+            return Arc::clone(&self.notices);
+        }
         let today = Day::of(now);
         let has_begun = |notice: &Notice| notice.deprecation.since <= today;
         match self.notices.iter().all(has_begun) {
