@@ -276,7 +276,17 @@ fn the_command_line_tells_what_does_not_hold() {
     succeed(folder, &["apply"]);
     let ran = run(folder, &["check"]);
     assert_eq!(ran.code, 1, "{ran:?}");
-    expect_test::expect![""].assert_eq(&ran.stdout);
+    expect_test::expect![[r#"
+        view              expectation                    holds   on failure   found
+        ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+        customer_orders   amount is between 12 and 100   NO      quarantine   3 of 5 rows are otherwise
+                                                                                customer_id=1 at 2024-01-10T00:00:00Z: amount is 10.5
+                                                                                customer_id=2 at 2024-01-15T00:00:00Z: amount is NaN
+                                                                                customer_id=null at 2024-01-16T00:00:00Z: amount is 1.0
+        customer_orders   city is not null               NO      warn         2 of 5 rows are otherwise
+                                                                                customer_id=2 at 2024-01-15T00:00:00Z: city is null
+                                                                                customer_id=null at 2024-01-16T00:00:00Z: city is null
+    "#]].assert_eq(&ran.stdout);
     let synced = run(folder, &["sync", "customer_orders"]);
     assert!(synced.stderr.contains("warning: 3 rows of customer_orders are quarantined"), "{synced:?}");
     assert!(folder.join(".lockstep/quarantine/customer_orders").is_dir());

@@ -86,7 +86,16 @@ fn the_command_line_prints_a_table_for_people_and_everything_for_programs() {
     let folder = synced_shop();
     let folder = folder.path();
     let table = succeed(folder, &["stats", "customer_orders"]);
-    expect_test::expect![""].assert_eq(&table);
+    expect_test::expect![[r#"
+        5 rows of customer_orders, 2024-01-10T00:00:00Z to 2024-01-20T00:00:00Z
+
+        column        type              null %   distinct   mean     std      min                    median                 max                    most frequent
+        ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+        customer_id   int64              20.00          3   1.75     0.9574   1                      1.5                    3                      1 (2), 3 (1), 2 (1)
+        amount        float64             0.00          4   11.125   7.8568   1                      11.75                  20                     13 (1), 10.5 (1), 1 (1)
+        city          string (length)    40.00          3   4.6667   1.1547   4                      4                      6                      Bonn (1), Berlin (1), Köln (1)
+        paid_at       timestamp           0.00          4                     2024-01-11T00:00:00Z   2024-01-16T00:00:00Z   2024-01-20T00:00:00Z   2024-01-16T00:00:00Z (2), 2024-01-11T00:00:00Z (1), 2024-01-15T00:00:00Z (1)
+    "#]].assert_eq(&table);
     let found =
         json_of(folder, &["stats", "orders", "--column", "amount", "--from", "2024-01-11", "--to", "2024-01-16"]);
     assert_eq!((&found["rows"], &found["columns"][0]["nans"]), (&json!(3), &json!(1)));
