@@ -24,7 +24,7 @@ entities: [{name: trip, join_keys: [{name: trip, type: int64}]}]
 sources:
   - {name: meters, type: push, path: data/meters, event_time: at, created_time: made}
   - {name: copies, type: push, path: data/copies, event_time: true_at}
-  - {name: sums, type: sql, query: 'SELECT * FROM meters', event_time: at}
+  - {name: sums, type: sql, query: 'SELECT TIMESTAMP ''2020-01-01T00:00:00'' AS at', event_time: at}
 feature_views:
   - {name: last, entities: [trip], source: meters, features: [{name: fare, type: float64}]}
   - {name: again, entities: [trip], source: copies, features: [{name: fare, type: float64}]}
