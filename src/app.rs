@@ -3,7 +3,10 @@
 //! The only file that names concrete adapters. Definitions are built the same way from files (`plan`, `apply`) and from
 //! what the registry recorded (`gateway`), so what was applied is what runs.
 
+mod apply;
+mod reading;
 mod servers;
+mod services;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,15 +20,16 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 
 use crate::backend::Backend;
-use crate::catalog::{self, Catalog, DefinitionFile, Definitions, Digest, PluginUse, Source, Transform, Warning};
+use crate::catalog::{self, Catalog, Day, DefinitionFile, Definitions, PluginUse, Source, Transform, Warning};
 use crate::clock::{Clock, Deadline, Steady};
 use crate::config::{self, Config, HotView};
 use crate::document::Mistakes;
 use crate::error::ErrorKind;
+use crate::flow;
 use crate::gateway::{Applied, Gateway, Syncing};
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::offline::{self, OfflineStore, ParquetTables, StoredSources};
+use crate::offline::{self, DeltaTables, ObjectStores, OfflineStore, ParquetTables, Reads, StoredSources};
 use crate::online::cache::{CachedStore, Keeping};
 use crate::online::embedded::EmbeddedStore;
 use crate::online::guarded::{GuardedStore, Parts};
@@ -34,9 +38,10 @@ use crate::online::redis::{self, Mode, RedisStore};
 pub use crate::online::redis::{Copied, Copying, Layout};
 use crate::online::{self, OnlineStore};
 use crate::plan::{self, Change};
-use crate::registry::{self, NewVersion, Registry, Version};
+use crate::registry::{self, Recorded, Registry};
 use crate::transform::{self, Settings, Transforms};
 
+pub use reading::{Explained, file_statistics};
 pub use servers::Servers;
 
 /// A project on this machine: its folder and what `lockstep.yaml` says.
@@ -69,6 +74,8 @@ pub enum Error {
     #[error(transparent)]
     Offline(#[from] offline::Error),
     #[error(transparent)]
+    Flow(#[from] flow::Error),
+    #[error(transparent)]
     Registry(#[from] registry::Error),
     #[error(transparent)]
     Plan(#[from] plan::Error),
@@ -76,6 +83,8 @@ pub enum Error {
     NothingApplied,
     #[error("these changes break what is in use:\n{0}\napply them with --allow-incompatible if that is meant")]
     Incompatible(String),
+    #[error("these changes break a promise:\n{0}")]
+    Promised(String),
     #[error("hot_cache names {view}, which is not a view of the online store; these are: {known}")]
     NotOnline { view: String, known: String },
     #[error("cannot listen on {address}; is another gateway running?")]
@@ -96,9 +105,12 @@ impl Error {
             Self::Transform(source) => source.kind(),
             Self::Online(source) => source.kind(),
             Self::Offline(source) => source.kind(),
+            Self::Flow(source) => source.kind(),
             Self::Registry(source) => source.kind(),
             Self::Plan(source) => source.kind(),
-            Self::NothingApplied | Self::Incompatible(_) | Self::Listen { .. } => ErrorKind::Conflict,
+            Self::NothingApplied | Self::Incompatible(_) | Self::Promised(_) | Self::Listen { .. } => {
+                ErrorKind::Conflict
+            }
             Self::NotOnline { .. } => ErrorKind::NotFound,
             Self::TooMuch { .. } => ErrorKind::TooLarge,
             Self::Server(_) | Self::Folder { .. } => ErrorKind::Unavailable,
@@ -127,44 +139,17 @@ impl Project {
         let definitions = Definitions::parse(&self.config.project, &files)?;
         let plugins = self.read_plugins(&definitions);
         let transforms = self.transforms()?;
-        let columns = self.source_columns(&definitions).await;
-        let (catalog, warnings) = build(&definitions, &plugins, &transforms, &columns)?;
+        let columns = self.source_columns(&definitions).await?;
+        let (catalog, mut warnings) = build(&definitions, &plugins, &transforms, &columns)?;
+        warnings.extend(self.look_ahead(&definitions, &catalog).await?);
         self.check_online_views(&catalog)?;
         let before = match self.registry().await?.latest().await? {
             Some(_) => self.applied_catalog().await?.catalog,
             None => Catalog::empty(&self.config.project),
         };
-        let changes = plan::compare(&before, &catalog);
+        let changes = plan::compare(&before, &catalog, Day::of(Clock::default().now()));
         let plugins = plugins.into_iter().filter_map(|(name, bytes)| Some((name, bytes.ok()?))).collect();
         Ok(Planned { catalog, changes, warnings, files, plugins })
-    }
-
-    /// Records planned definitions as the next version.
-    pub async fn apply(&self, planned: &Planned, allow_incompatible: bool) -> Result<Version, Error> {
-        let breaking: Vec<String> =
-            planned.changes.iter().filter(|change| change.is_incompatible()).map(ToString::to_string).collect();
-        if !breaking.is_empty() && !allow_incompatible {
-            return Err(Error::Incompatible(breaking.join("\n")));
-        }
-        let plugins = planned.plugins.iter().map(|(name, bytes)| registry::PluginFile {
-            name: name.clone(),
-            digest: Digest::of(bytes),
-            bytes: bytes.clone(),
-        });
-        let version = NewVersion {
-            project: self.config.project.clone(),
-            catalog_hash: planned.catalog.hash(),
-            applied_by: config::user(),
-            applied_at: Clock::default().now(),
-            definitions: planned
-                .files
-                .iter()
-                .map(|file| registry::DefinitionFile { name: file.path.clone(), text: file.text.clone() })
-                .collect(),
-            plugins: plugins.collect(),
-            summary: planned.changes.iter().map(ToString::to_string).collect(),
-        };
-        Ok(self.registry().await?.record(version).await?)
     }
 
     /// The definitions as they were applied last, built of what the registry recorded.
@@ -178,10 +163,11 @@ impl Project {
         let transforms = self.transforms()?;
         let applied = self.load_applied(&registry, &transforms).await?;
         self.check_online_views(&applied.catalog)?;
-        let offline = self.stored_sources();
+        let (offline, reads) = self.stored_sources()?;
         offline.define(applied.catalog.sources.clone());
         let transforms = Arc::new(transforms);
         let mut metrics = Metrics::of(&transforms);
+        metrics.of_reads(reads);
         let Opened { store, server } = self.online_store().await?;
         let online = guard(store, server, &mut metrics);
         let online = cache(online, &self.config.hot_cache, &applied.catalog, &mut metrics)?;
@@ -202,14 +188,29 @@ impl Project {
         }))
     }
 
+    /// The offline store and the applied definitions, without the online store, which a running gateway may hold.
+    pub async fn offline(&self) -> Result<(Arc<dyn OfflineStore>, Catalog), Error> {
+        let catalog = self.applied_catalog().await?.catalog;
+        let (offline, _) = self.stored_sources()?;
+        offline.define(catalog.sources.clone());
+        Ok((Arc::new(offline), catalog))
+    }
+
     async fn load_applied(&self, registry: &Registry, transforms: &Transforms) -> Result<Applied, Error> {
         let recorded = registry.latest().await?.ok_or(Error::NothingApplied)?;
+        let number = recorded.number;
+        let mut catalog = self.built(recorded, transforms)?;
+        catalog.service_versions = services::versions(self, registry, transforms).await?;
+        Ok(Applied::new(catalog, number))
+    }
+
+    /// The catalog that recorded definitions describe.
+    fn built(&self, recorded: Recorded, transforms: &Transforms) -> Result<Catalog, Error> {
         let files: Vec<DefinitionFile> =
             recorded.definitions.into_iter().map(|file| DefinitionFile { path: file.name, text: file.text }).collect();
         let definitions = Definitions::parse(&recorded.project, &files)?;
         let plugins = recorded.plugins.into_iter().map(|plugin| (plugin.name, Ok(plugin.bytes))).collect();
-        let (catalog, _) = build(&definitions, &plugins, transforms, &BTreeMap::new())?;
-        Ok(Applied::new(catalog, recorded.number))
+        Ok(build(&definitions, &plugins, transforms, &BTreeMap::new())?.0)
     }
 
     fn transforms(&self) -> Result<Transforms, Error> {
@@ -292,15 +293,23 @@ impl Project {
         definitions.plugins().into_iter().map(read).collect()
     }
 
-    fn stored_sources(&self) -> StoredSources {
-        StoredSources::new(vec![Arc::new(ParquetTables::new(self.config.folder.clone()))])
+    /// The offline store, and what its scans will count.
+    fn stored_sources(&self) -> Result<(StoredSources, Arc<Reads>), Error> {
+        let buckets = Arc::new(ObjectStores::new(&self.config.object_stores)?);
+        let parquet = ParquetTables::new(self.config.folder.clone(), Arc::clone(&buckets));
+        let reads = parquet.reads();
+        let delta = DeltaTables::new(self.config.folder.clone(), buckets);
+        Ok((StoredSources::new(vec![Arc::new(parquet), Arc::new(delta)]), reads))
     }
 
     /// The columns of each source, or why they cannot be read; a push source without rows has none yet.
-    async fn source_columns(&self, definitions: &Definitions) -> BTreeMap<String, Result<SchemaRef, String>> {
+    async fn source_columns(
+        &self,
+        definitions: &Definitions,
+    ) -> Result<BTreeMap<String, Result<SchemaRef, String>>, Error> {
         let sources: BTreeMap<String, Source> =
             definitions.sources().into_iter().map(|source| (source.name.clone(), source)).collect();
-        let offline = self.stored_sources();
+        let (offline, _) = self.stored_sources()?;
         offline.define(sources.clone());
         let mut columns = BTreeMap::new();
         for (name, source) in
@@ -309,7 +318,7 @@ impl Project {
             let schema = offline.schema(source).await.map_err(|error| crate::error::chain(&error));
             columns.insert(name.clone(), schema);
         }
-        columns
+        Ok(columns)
     }
 }
 

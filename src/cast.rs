@@ -11,8 +11,8 @@ use arrow::array::{
 };
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
-    DataType, Date32Type, Date64Type, Field as ArrowField, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    DataType, Date32Type, Date64Type, Field as ArrowField, Float32Type, Float64Type, Int64Type, TimeUnit,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -98,6 +98,26 @@ pub fn from_text(values: &[Option<&str>], dtype: DType) -> Result<ArrayRef, Stri
         let shown = values.iter().flatten().map(|value| format!("{value:?}")).collect::<Vec<_>>().join(", ");
         format!("{shown} cannot be read as {dtype}")
     })
+}
+
+/// Numbers, bools, times and dates out of a column of text, each of them whole: `1.5` is no `int32`, and what is larger
+/// than every `float64` is none.
+pub fn parsed(texts: &ArrayRef, to: Scalar) -> Result<ArrayRef, CastError> {
+    let refused = |detail: String| CastError { is: "string".to_owned(), wanted: to.name().to_owned(), detail };
+    let parsed = strict(texts, &to.arrow()).map_err(|detail| refused(detail.0))?;
+    let overflown = match to {
+        Scalar::Float32 => {
+            parsed.as_primitive::<Float32Type>().iter().position(|value| value.is_some_and(f32::is_infinite))
+        }
+        Scalar::Float64 => {
+            parsed.as_primitive::<Float64Type>().iter().position(|value| value.is_some_and(f64::is_infinite))
+        }
+        _ => None,
+    };
+    match overflown.map(|row| to_text(texts, row)) {
+        Some(text) if !text.to_lowercase().contains("inf") => Err(refused(inexact(text, to.name()).0)),
+        _ => Ok(parsed),
+    }
 }
 
 /// One value as people read it; times in RFC 3339.

@@ -15,7 +15,7 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::offline::OfflineStore;
 use crate::online::OnlineStore;
-use crate::plan::FeaturePlan;
+use crate::plan::{FeaturePlan, Notice};
 use crate::registry::Registry;
 use crate::transform::Transforms;
 
@@ -71,6 +71,10 @@ pub struct Planned {
     pub schema: SchemaRef,
     /// The transforms behind the answers, as `view=digest` with the first 12 digits, comma-separated.
     pub transforms: Arc<str>,
+    /// The fingerprint of the answers' schema, in hex; see [`crate::plan::fingerprint`].
+    pub fingerprint: Arc<str>,
+    /// What is deprecated of that which was asked for, on whatever day.
+    pub notices: Arc<[Notice]>,
 }
 
 impl Applied {

@@ -16,7 +16,7 @@
 //! 2. [`plan`]: a question becomes steps. Serving and training share the plan; who answers its reads differs.
 //! 3. [`transform`]: the shared stage, and the only place where a plugin runs.
 //! 4. [`online`], [`offline`], [`events`]: the ports, each with its contract, its adapters and its conformance suite.
-//!    [`pit`]: the point-in-time join.
+//!    [`pit`]: the point-in-time join. [`statistics`] of columns, and [`quality`]: rows against what is expected of them.
 //! 5. [`catalog`] (what is defined), [`document`] (YAML with places), [`config`], [`registry`] (what was applied).
 //! 6. [`server`]: the wires. [`app`] puts the parts together. [`cli`]: one file a command.
 //!
@@ -34,6 +34,8 @@ pub mod gateway;
 pub mod plan;
 pub mod transform;
 pub mod pit;
+pub mod quality;
+pub mod statistics;
 pub mod online;
 pub mod offline;
 pub mod events;
@@ -52,4 +54,5 @@ pub mod clock;
 pub mod error;
 pub mod limits;
 pub mod metrics;
+pub mod secret;
 pub mod telemetry;

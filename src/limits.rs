@@ -101,8 +101,49 @@ pub const SCAN_BATCH_ROWS: usize = 8_192;
 pub const SCAN_MEMORY_BYTES_MAX: usize = 1 << 30;
 /// Sql sources that read each other, one behind the other.
 pub const SQL_SOURCE_DEPTH_MAX: usize = 32;
+/// Times that a commit to a Delta table is tried when others are faster, and the wait after the first; it doubles up to
+/// 64-fold. Every loss is somebody else's commit, so this many in a row take more writers than a log can serve.
+pub const DELTA_ATTEMPTS_MAX: u32 = 24;
+pub const DELTA_RETRY_WAIT: Duration = Duration::from_millis(5);
+/// Files of an older version of a Delta table that are looked for at the same time.
+pub const DELTA_FILE_CHECKS_AT_ONCE: usize = 32;
+/// Groups of files of a Delta table that are written together at the same time; each takes about its files' size.
+pub const DELTA_COMPACTIONS_AT_ONCE: usize = 2;
 /// Feature columns that a point-in-time join keeps of one view before it copies out the rows that labels still want.
 pub const PIT_KEPT_BYTES: usize = 256 << 20;
+/// Footers of Parquet files that a gateway keeps: those of some thousand files with 50 columns.
+pub const PARQUET_FOOTERS_BYTES_MAX: usize = 64 << 20;
+/// Bytes at the end of a file that are read at first: nearly every footer fits, so that one request is enough.
+pub const PARQUET_FOOTER_BYTES_READ: usize = 64 << 10;
+/// Footers of one table that are read at once.
+pub const FOOTERS_READ_AT_ONCE: usize = 16;
+/// Keys that are told to the Parquet reader one by one; of more, the smallest and the largest. Each one is looked up in
+/// the statistics of each row group.
+pub const PRUNED_KEYS_MAX: usize = 100;
+/// Hashes of local files that are remembered, each about 200 bytes.
+pub const FILE_HASHES_KEPT_MAX: usize = 100_000;
+/// Rows of one row group: small enough to be skipped with profit, large enough to compress well.
+pub const PARQUET_ROW_GROUP_ROWS: usize = 128 << 10;
+/// Partitions that one written batch may have rows for. Each one is a file.
+pub const PARTITIONS_PER_BATCH_MAX: usize = 1_000;
+/// Files of less than this are small; compaction makes of them files of about this size.
+pub const COMPACTED_FILE_BYTES: u64 = 128 << 20;
+/// Bytes of a file that an upsert rewrites. It is made in memory.
+pub const REWRITTEN_FILE_BYTES_MAX: u64 = 1 << 30;
+/// Times that a change of files starts over because another one came in between, and that a table is looked at because
+/// files went meanwhile.
+pub const TABLE_CHANGES_MAX: usize = 5;
+pub const TABLE_LOOKS_MAX: usize = 5;
+/// How long files are kept that a write may still be about to count in.
+pub const UNCOMMITTED_KEPT: Duration = Duration::from_secs(24 * 3_600);
+/// Time to connect to an object store, and for one request to it where the project does not say: a row group of
+/// 128 MiB comes within 30 s at 5 MiB/s.
+pub const OBJECT_STORE_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub const OBJECT_STORE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest that a project may configure.
+pub const OBJECT_STORE_TIMEOUT_MAX: Duration = Duration::from_secs(600);
+/// Times that a failed request to an object store is made again.
+pub const OBJECT_STORE_RETRIES: usize = 3;
 
 // Plugins (docs/plugins.md).
 
@@ -332,12 +373,47 @@ pub const REGISTRY_CONNECTIONS_MAX: u32 = 4;
 /// Runs of sync that the registry remembers of each view.
 pub const SYNC_RUNS_KEPT: u32 = 1_000;
 
+// Statistics and expectations.
+
+/// Numbers of a column of which statistics keep every one, 512 KiB; beyond, quantiles are estimated.
+pub const STATISTICS_EXACT_VALUES: usize = 65_536;
+/// Numbers on each rung of that estimate above the lowest: ranks are then within 0.5 % after 10⁹ rows, and mostly ten
+/// times nearer.
+pub const STATISTICS_RUNG_VALUES: usize = 4_096;
+/// Values of a column that are counted by themselves; of more, the frequent ones are found.
+pub const STATISTICS_COUNTED_VALUES: usize = 1_024;
+/// Frequent values, bins of a histogram, and characters of a long value that are shown.
+pub const STATISTICS_TOP_VALUES: usize = 10;
+pub const STATISTICS_BINS: usize = 20;
+pub const STATISTICS_TEXT_CHARACTERS: usize = 128;
+/// Columns of one question for statistics; each takes up to 2 MiB, so all of them half a GiB.
+pub const STATISTICS_COLUMNS_MAX: usize = 256;
+/// Questions for statistics of a history that one gateway answers at once: each keeps a processor busy for as long as
+/// it takes to read the history.
+pub const STATISTICS_AT_ONCE: usize = 2;
+/// Time for one such question over HTTP or Flight.
+pub const HISTORY_STATISTICS_DEADLINE: Duration = Duration::from_secs(600);
+/// Expectations of one feature view.
+pub const EXPECTATIONS_MAX: usize = 1_000;
+/// Values of one `in_set`.
+pub const EXPECTATION_SET_MAX: usize = 10_000;
+/// Rows that an expectation shows as examples of what it found.
+pub const EXPECTATION_EXAMPLES: usize = 3;
+/// Values that `unique` can tell apart in one run, 75 MiB of hashes; of more, it says that it cannot know.
+pub const UNIQUE_VALUES_MAX: usize = 4_000_000;
+/// Rows of one file of quarantined rows.
+pub const QUARANTINE_BATCH_ROWS: usize = 65_536;
+
 // Definitions.
 
 /// Bytes of one definition file.
 pub const DEFINITION_FILE_BYTES_MAX: usize = 4 << 20;
 /// Bytes of a name of an entity, view, feature or service.
 pub const NAME_BYTES_MAX: usize = 128;
+
+/// Deprecated things that one answer names. At most some 600 bytes each: together they fit the headers that every client
+/// takes.
+pub const NOTICES_MAX: usize = 12;
 /// Nesting of one definition file. Ours need 5; a bound keeps a hostile file from using up the stack.
 pub const DEFINITION_NESTING_MAX: usize = 64;
 /// Values that all anchors and aliases of one definition file may stand for together, so that a few lines cannot

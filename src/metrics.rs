@@ -3,6 +3,7 @@
 
 mod backends;
 mod cache;
+mod offline;
 mod views;
 
 use std::collections::BTreeMap;
@@ -21,9 +22,11 @@ use prometheus_client::registry::Registry;
 
 use self::backends::Backends;
 use self::cache::HotCache;
+use self::offline::OfflineReads;
 pub use self::views::ViewState;
 use self::views::{ViewStates, Views};
 use crate::backend::Backend;
+use crate::offline::Reads;
 use crate::online::cache::CachedStore;
 use crate::transform::{FaultKind, Transforms};
 
@@ -49,6 +52,8 @@ pub struct Metrics {
     rows: Family<FlowLabel, Counter>,
     view_rows: Family<ViewStatusLabels, Counter>,
     sync_rows: Family<SyncLabels, Counter>,
+    expectation_failures: Family<ExpectationLabels, Counter>,
+    quarantined_rows: Family<ViewLabel, Counter>,
     sync_runs: Family<SyncLabels, Counter>,
     sync_seconds: Family<ViewLabel, Counter<f64, AtomicU64>>,
     views: Arc<ViewStates>,
@@ -83,6 +88,13 @@ struct SyncLabels {
     outcome: &'static str,
 }
 
+/// Expectations are those of the catalog.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ExpectationLabels {
+    view: String,
+    expectation: String,
+}
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ViewLabel {
     view: String,
@@ -107,6 +119,8 @@ impl Default for Metrics {
             rows: Family::default(),
             view_rows: Family::default(),
             sync_rows: Family::default(),
+            expectation_failures: Family::default(),
+            quarantined_rows: Family::default(),
             sync_runs: Family::default(),
             sync_seconds: Family::default(),
             views: Arc::default(),
@@ -175,6 +189,11 @@ impl Metrics {
         self.registry.register_collector(Box::new(HotCache(cache)));
     }
 
+    /// From now on, what scans of these sources read is printed too.
+    pub fn of_reads(&mut self, reads: Arc<Reads>) {
+        self.registry.register_collector(Box::new(OfflineReads(reads)));
+    }
+
     fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register("requests", "Requests answered, by route and status", self.requests.clone());
@@ -182,6 +201,9 @@ impl Metrics {
         registry.register("rows", "Rows that went through a flow", self.rows.clone());
         registry.register("feature_status", "Rows looked up, by view and status", self.view_rows.clone());
         registry.register("sync_rows", "Rows meant for the online store, by view and outcome", self.sync_rows.clone());
+        let help = "Rows that were not as expected, or 1 for what is expected of all rows of a run together";
+        registry.register("expectation_failures", help, self.expectation_failures.clone());
+        registry.register("quarantined_rows", "Rows that went to a side table", self.quarantined_rows.clone());
         registry.register("sync_runs", "Runs of sync, by view and outcome", self.sync_runs.clone());
         registry.register("sync_seconds", "Time that runs of sync took, by view", self.sync_seconds.clone());
         registry.register_collector(Box::new(Views(Arc::clone(&self.views))));
@@ -215,6 +237,19 @@ impl Metrics {
             self.sync_rows.get_or_create(&SyncLabels { view: view.to_owned(), outcome }).inc_by(*rows);
         }
         self.rows(Flow::Sync, read);
+    }
+
+    /// Something that a view expects did not hold, for so many rows.
+    pub fn expectation_failures(&self, view: &str, expectation: &str, failed: u64) {
+        let labels = ExpectationLabels { view: view.to_owned(), expectation: expectation.to_owned() };
+        self.expectation_failures.get_or_create(&labels).inc_by(failed);
+    }
+
+    /// Rows of a view went to its side table.
+    pub fn quarantined_rows(&self, view: &str, rows: u64) {
+        if rows > 0 {
+            self.quarantined_rows.get_or_create(&ViewLabel { view: view.to_owned() }).inc_by(rows);
+        }
     }
 
     /// A run of sync of one view ended.
@@ -302,6 +337,8 @@ mod tests {
             ViewState { synced_until: Some(2_500_000), newest_event_time: Some(hour_ago), coverage: Some(0.25) };
         metrics.views(BTreeMap::from([("rides".to_owned(), known), ("areas".to_owned(), ViewState::default())]));
         metrics.connections("http").inc();
+        metrics.expectation_failures("rides", "fare.range", 3);
+        metrics.quarantined_rows("rides", 2);
         let text = metrics.encode();
         for line in [
             "lockstep_requests_total{route=\"/get-online-features\",status=\"200\"} 1",
@@ -311,6 +348,8 @@ mod tests {
             "lockstep_rows_total{flow=\"sync\"} 9",
             "lockstep_feature_status_total{view=\"rides\",status=\"not_found\"} 2",
             "lockstep_sync_rows_total{view=\"rides\",outcome=\"older\"} 4",
+            "lockstep_expectation_failures_total{view=\"rides\",expectation=\"fare.range\"} 3",
+            "lockstep_quarantined_rows_total{view=\"rides\"} 2",
             "lockstep_sync_runs_total{view=\"rides\",outcome=\"failed\"} 1",
             "lockstep_sync_seconds_total{view=\"rides\"} 0.5",
             "lockstep_view_synced_until{view=\"rides\"} 2.5",

@@ -4,12 +4,14 @@
 
 use std::collections::BTreeSet;
 
+use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 
 use super::file::{
-    DefinitionsFile, DerivedViewFile, EntityFile, FeatureServiceFile, FeatureViewFile, SourceFile, schema,
+    DefinitionsFile, DerivedViewFile, EntityFile, FeatureServiceFile, FeatureViewFile, PartitionFile, SourceFile,
+    schema,
 };
-use super::{Source, SourceKind, Stored};
+use super::{Field, Long, Partition, Source, SourceKind, Stored, TableVersion, Warning, versioned_name};
 use crate::document::{Document, Mistake, Mistakes, Shape};
 
 /// A definition file as it was written; the registry keeps these.
@@ -45,7 +47,10 @@ impl Definitions {
             let read = Document::parse(&file.path, &file.text)
                 .and_then(|document| document.read(&shape).map(|definitions| (document, definitions)));
             match read {
-                Ok(read) => parsed.push(read),
+                Ok((document, mut definitions)) => {
+                    name_versions(&mut definitions);
+                    parsed.push((document, definitions));
+                }
                 Err(wrong) => mistakes.extend(wrong.into_vec()),
             }
         }
@@ -64,6 +69,12 @@ impl Definitions {
     /// The sources as they are written, unchecked: for asking a store about their columns before the catalog is built.
     pub fn sources(&self) -> Vec<Source> {
         self.source_files().map(|source| self::source(source.item)).collect()
+    }
+
+    /// A warning about the query of a source.
+    pub fn query_warning(&self, source: &str, text: &str) -> Option<Warning> {
+        let placed = self.source_files().find(|placed| placed.item.name() == source)?;
+        Some(Warning(placed.mistake("/query", format!("the query of source {source} looks into the future: {text}"))))
     }
 
     pub(super) fn entities(&self) -> impl Iterator<Item = Placed<'_, EntityFile>> {
@@ -101,6 +112,15 @@ impl Definitions {
     }
 }
 
+/// From here on a view is called by its whole name. A name that has an `@` of its own is left to be refused.
+fn name_versions(file: &mut DefinitionsFile) {
+    let views = file.feature_views.iter_mut().map(|view| (&mut view.name, view.version));
+    let derived = file.derived_views.iter_mut().map(|view| (&mut view.name, view.version));
+    for (name, version) in views.chain(derived).filter(|(name, _)| !name.contains('@')) {
+        *name = versioned_name(name, version.unwrap_or(1));
+    }
+}
+
 impl<T> Placed<'_, T> {
     /// A mistake in the definition; `path` leads from it to the value, such as `/features/0/type`.
     pub fn mistake(&self, path: &str, text: impl Into<String>) -> Mistake {
@@ -117,12 +137,60 @@ pub(super) fn source(file: &SourceFile) -> Source {
     Source {
         name: file.name().to_owned(),
         kind: match file {
-            SourceFile::Parquet { path, .. } => SourceKind::Stored(Stored::parquet(path)),
+            SourceFile::Parquet { path, partitions: by, .. } => {
+                SourceKind::Stored(Stored::Parquet { path: path.clone(), partitions: partitions(by) })
+            }
+            // What is wrong with a version is told by `build`; until then the newest one stands for it.
+            SourceFile::Delta { path, version, as_of, .. } => SourceKind::Stored(Stored::Delta {
+                path: path.clone(),
+                as_of: table_version(*version, as_of.as_deref()).unwrap_or_default(),
+            }),
             SourceFile::Sql { query, .. } => SourceKind::Sql { query: query.clone() },
-            SourceFile::Push { path, .. } => SourceKind::Push { into: Stored::parquet(path) },
+            SourceFile::Long { source, entity_type, entity, name_column, value_column, value_columns, .. } => {
+                // A type that is none is told by `build`.
+                let typed = |(of, column): (&String, &String)| Some((of.parse().ok()?, column.clone()));
+                SourceKind::Long(Box::new(Long {
+                    source: source.clone(),
+                    entity_type: entity_type.as_ref().map(|of| (of.column.clone(), of.value.clone())),
+                    entity: entity.column.clone(),
+                    join_key: entity.join_key.clone(),
+                    name_column: name_column.clone(),
+                    value_column: value_column.clone(),
+                    value_columns: value_columns.iter().filter_map(typed).collect(),
+                }))
+            }
+            SourceFile::Push { delta: Some(path), .. } => {
+                SourceKind::Push { into: Stored::Delta { path: path.clone(), as_of: None } }
+            }
+            SourceFile::Push { path, partitions: by, .. } => {
+                let path = path.clone().unwrap_or_default();
+                SourceKind::Push { into: Stored::Parquet { path, partitions: partitions(by) } }
+            }
         },
         event_time: file.event_time().to_owned(),
         created_time: file.created_time().map(str::to_owned),
         description: file.description().to_owned(),
+    }
+}
+
+/// Partitions of types that are none are left out here; `build` says so.
+fn partitions(files: &[PartitionFile]) -> Vec<Partition> {
+    let partition = |file: &PartitionFile| {
+        let field = Field::new(&file.name, file.dtype.parse().ok()?);
+        Some(Partition { field, day_of: file.day_of.clone() })
+    };
+    files.iter().filter_map(partition).collect()
+}
+
+/// The moment of a table that is meant by its number or by a time; the newest one without either.
+pub(super) fn table_version(number: Option<u64>, time: Option<&str>) -> Result<Option<TableVersion>, String> {
+    match (number, time) {
+        (None, None) => Ok(None),
+        (Some(number), None) => Ok(Some(TableVersion::Number(number))),
+        (None, Some(text)) => match DateTime::parse_from_rfc3339(text) {
+            Ok(time) => Ok(Some(TableVersion::Time(time.timestamp_micros()))),
+            Err(_) => Err(format!("{text:?} is not a time; write one like 2026-01-31T00:00:00Z")),
+        },
+        (Some(_), Some(_)) => Err("the version is given already; leave one of the two out".to_owned()),
     }
 }

@@ -89,7 +89,61 @@ impl DType {
         }
     }
 
+    /// Whether its values are numbers.
+    pub fn is_number(self) -> bool {
+        matches!(self, Self::One(Scalar::Int32 | Scalar::Int64 | Scalar::Float32 | Scalar::Float64))
+    }
+
+    /// Whether a value is one value, and not a list of them.
+    pub fn is_one(self) -> bool {
+        matches!(self, Self::One(_))
+    }
+
+    /// The type as which a column of somebody else's is read when nobody says another; `None` where there is none.
+    pub fn of_arrow(data_type: &DataType) -> Option<Self> {
+        let scalar = |data_type: &DataType| {
+            Some(match data_type {
+                DataType::Boolean => Scalar::Bool,
+                DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => {
+                    Scalar::Int32
+                }
+                DataType::Int64 | DataType::UInt32 | DataType::UInt64 => Scalar::Int64,
+                DataType::Float16 | DataType::Float32 => Scalar::Float32,
+                DataType::Float64
+                | DataType::Decimal32(..)
+                | DataType::Decimal64(..)
+                | DataType::Decimal128(..)
+                | DataType::Decimal256(..) => Scalar::Float64,
+                DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Scalar::String,
+                DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+                    Scalar::Bytes
+                }
+                DataType::Timestamp(..) | DataType::Date64 => Scalar::Timestamp,
+                DataType::Date32 => Scalar::Date,
+                _ => return None,
+            })
+        };
+        match data_type {
+            DataType::Dictionary(_, values) => Self::of_arrow(values),
+            DataType::FixedSizeList(item, width) if *item.data_type() == DataType::Float32 => {
+                u32::try_from(*width).ok().filter(|width| *width > 0).map(Self::Embedding)
+            }
+            DataType::List(item)
+            | DataType::LargeList(item)
+            | DataType::ListView(item)
+            | DataType::LargeListView(item)
+            | DataType::FixedSizeList(item, _) => scalar(item.data_type()).map(Self::List),
+            one => scalar(one).map(Self::One),
+        }
+    }
+
     /// Whether a column of this type may identify an entity.
+    /// Whether values can stand in the name of a folder.
+    pub fn can_be_partition(self) -> bool {
+        use Scalar::{Bool, Date, Int32, Int64, String};
+        matches!(self, Self::One(Bool | Int32 | Int64 | String | Date))
+    }
+
     pub fn can_be_join_key(self) -> bool {
         matches!(
             self,

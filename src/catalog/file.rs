@@ -62,8 +62,31 @@ pub(super) enum SourceFile {
     Parquet {
         /// In snake_case; the table's name in SQL sources.
         name: String,
-        /// Relative to the project's folder.
+        /// Relative to the project's folder, or `s3://bucket/path` in a bucket under `object_stores` in lockstep.yaml.
         path: String,
+        /// The columns that stand in the names of the folders, such as `day=2026-01-31/`, in their order.
+        #[serde(default)]
+        partitions: Vec<PartitionFile>,
+        /// The column that says when a row became true.
+        event_time: String,
+        /// The column that says when a row was written; of rows with the same event time the later one counts.
+        #[serde(default)]
+        created_time: Option<String>,
+        #[serde(default)]
+        description: String,
+    },
+    /// A Delta Lake table.
+    Delta {
+        /// In snake_case; the table's name in SQL sources.
+        name: String,
+        /// The table's folder, relative to the project's folder.
+        path: String,
+        /// The version to read, such as 12; the newest without it.
+        #[serde(default)]
+        version: Option<u64>,
+        /// Reads the table as it was then, such as 2026-01-31T00:00:00Z.
+        #[serde(default)]
+        as_of: Option<String>,
         /// The column that says when a row became true.
         event_time: String,
         /// The column that says when a row was written; of rows with the same event time the later one counts.
@@ -86,12 +109,47 @@ pub(super) enum SourceFile {
         #[serde(default)]
         description: String,
     },
-    /// Rows that callers push. They are online at once and kept as Parquet files, so that training sees them.
+    /// One row for each value, as some stores keep them: whose it is, of which feature, when, and the value. Views read
+    /// it as if it had a column for each of their features.
+    Long {
+        /// In snake_case.
+        name: String,
+        /// The source with the values.
+        source: String,
+        /// Only the rows that have this in that column.
+        #[serde(default)]
+        entity_type: Option<EntityTypeFile>,
+        /// The column that says whose value it is.
+        entity: LongEntityFile,
+        /// The column with the name of the feature.
+        name_column: String,
+        /// The column with the values; text is parsed as the type of the feature.
+        #[serde(default)]
+        value_column: Option<String>,
+        /// From type to column, where values of several types have columns of their own.
+        #[serde(default)]
+        value_columns: BTreeMap<String, String>,
+        /// The column that says when a value became true.
+        event_time: String,
+        /// The column that says when a value was written; of values with the same event time the later one counts.
+        #[serde(default)]
+        created_time: Option<String>,
+        #[serde(default)]
+        description: String,
+    },
+    /// Rows that callers push. They are online at once and kept in a table, so that training sees them.
     Push {
         /// In snake_case; what callers push to.
         name: String,
-        /// The folder for the pushed rows, relative to the project's folder.
-        path: String,
+        /// Keeps the pushed rows as Parquet files in this folder, relative to the project's folder, or `s3://bucket/path`.
+        #[serde(default)]
+        path: Option<String>,
+        /// Keeps the pushed rows in the Delta Lake table in this folder, relative to the project's folder, or `s3://bucket/path`.
+        #[serde(default)]
+        delta: Option<String>,
+        /// The columns by whose values pushed rows are put into folders, in the order of these.
+        #[serde(default)]
+        partitions: Vec<PartitionFile>,
         /// The column that says when a row became true.
         event_time: String,
         /// The column that says when a row was written.
@@ -102,12 +160,46 @@ pub(super) enum SourceFile {
     },
 }
 
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EntityTypeFile {
+    pub column: String,
+    /// What stands there in the rows that count.
+    pub value: String,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LongEntityFile {
+    pub column: String,
+    /// The join key that its values are.
+    pub join_key: String,
+}
+
+/// A column whose values stand in the names of folders.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PartitionFile {
+    /// The column, and what stands before the = in the folder's name.
+    pub name: String,
+    /// date, string, int32, int64 or bool.
+    #[serde(rename = "type")]
+    pub dtype: String,
+    /// The column of times whose day in UTC this is, usually the event time. Files of other days are then not opened.
+    #[serde(default)]
+    pub day_of: Option<String>,
+}
+
 /// Features that are columns of one source.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FeatureViewFile {
     /// In snake_case.
     pub name: String,
+    /// Another version beside the others of the same name: 2 is called `name@v2`. The first is called by the name alone.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 9999))]
+    pub version: Option<u32>,
     /// What the features describe; a row is identified by the join keys of all of them.
     pub entities: Vec<String>,
     /// The source with the columns.
@@ -123,8 +215,74 @@ pub(super) struct FeatureViewFile {
     pub sync_every: Option<String>,
     #[schemars(length(min = 1))]
     pub features: Vec<FeatureFile>,
+    /// What the rows are expected to be, and what happens when they are not.
+    #[serde(default)]
+    pub expectations: Vec<ExpectationFile>,
+    /// The source that takes quarantined rows; without it they go to a folder under .lockstep/quarantine.
+    #[serde(default)]
+    pub quarantine: Option<String>,
     #[serde(default)]
     pub description: String,
+    #[serde(default)]
+    pub deprecated: Option<DeprecatedFile>,
+}
+
+/// One thing that is expected: `{feature: fare, range: [0, 500], on_failure: quarantine}`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExpectationFile {
+    /// The feature that it is about; freshness, and unique rows, are about none.
+    #[serde(default)]
+    pub feature: Option<String>,
+    /// No value is null.
+    #[serde(default)]
+    pub not_null: Option<bool>,
+    /// Every value is between the two, both included. Times are text, such as '2016-01-01'.
+    #[serde(default)]
+    #[schemars(schema_with = "range")]
+    pub range: Option<Vec<Value>>,
+    /// Every value is this or more.
+    #[serde(default)]
+    #[schemars(schema_with = "bound")]
+    pub at_least: Option<Value>,
+    /// Every value is this or less.
+    #[serde(default)]
+    #[schemars(schema_with = "bound")]
+    pub at_most: Option<Value>,
+    /// Every value is one of these.
+    #[serde(default)]
+    #[schemars(schema_with = "set")]
+    pub in_set: Option<Vec<Value>>,
+    /// The part of the rows, from 0 to 1, that has no value is not larger.
+    #[serde(default)]
+    pub null_ratio_at_most: Option<f64>,
+    /// No value comes twice; without a feature, no two rows share keys and event time.
+    #[serde(default)]
+    pub unique: Option<bool>,
+    /// The variance of the values is larger.
+    #[serde(default)]
+    pub variance_above: Option<f64>,
+    /// The part of the values that lies more than three times the distance of the quartiles outside of them is not larger.
+    #[serde(default)]
+    pub outlier_ratio_at_most: Option<f64>,
+    /// The newest row is not older, such as 2h.
+    #[serde(default)]
+    pub freshness_at_most: Option<String>,
+    /// What happens to rows that are not as expected, or to the run.
+    #[serde(default)]
+    pub on_failure: OnFailureFile,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OnFailureFile {
+    /// They go on, and it is said and counted.
+    #[default]
+    Warn,
+    /// They go to a side table with the reason, the others go on; only for what is about each row by itself.
+    Quarantine,
+    /// Nothing is written.
+    Fail,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -138,6 +296,22 @@ pub(super) struct FeatureFile {
     pub dtype: String,
     #[serde(default)]
     pub description: String,
+    #[serde(default)]
+    pub deprecated: Option<DeprecatedFile>,
+}
+
+/// Something that is going away.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeprecatedFile {
+    /// The first day on which it is deprecated, such as 2026-11-01.
+    pub since: String,
+    /// The last day on which it is promised to be there, such as 2027-02-01.
+    #[serde(default)]
+    pub remove_after: Option<String>,
+    /// What to use in its place: another view, `view:feature` or service.
+    #[serde(default, rename = "use")]
+    pub instead: Option<String>,
 }
 
 /// Features that a plugin computes.
@@ -146,6 +320,10 @@ pub(super) struct FeatureFile {
 pub(super) struct DerivedViewFile {
     /// In snake_case; feature views and derived views share their names.
     pub name: String,
+    /// Another version beside the others of the same name: 2 is called `name@v2`. The first is called by the name alone.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 9999))]
+    pub version: Option<u32>,
     /// The file in the plugins' folder, without `.wasm`.
     pub plugin: String,
     /// Values of the plugin's parameters.
@@ -171,6 +349,8 @@ pub(super) struct DerivedViewFile {
     pub features: Option<Vec<OutputFile>>,
     #[serde(default)]
     pub description: String,
+    #[serde(default)]
+    pub deprecated: Option<DeprecatedFile>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
@@ -198,6 +378,8 @@ pub(super) struct RenamedFile {
     pub output: String,
     /// The feature, in snake_case.
     pub name: String,
+    #[serde(default)]
+    pub deprecated: Option<DeprecatedFile>,
 }
 
 /// The features that one model reads.
@@ -214,36 +396,55 @@ pub(super) struct FeatureServiceFile {
     pub features: Vec<String>,
     #[serde(default)]
     pub description: String,
+    #[serde(default)]
+    pub deprecated: Option<DeprecatedFile>,
 }
 
 impl SourceFile {
+    pub fn partitions(&self) -> &[PartitionFile] {
+        match self {
+            Self::Parquet { partitions, .. } | Self::Push { partitions, .. } => partitions,
+            Self::Sql { .. } | Self::Long { .. } => &[],
+        }
+    }
+
     pub fn name(&self) -> &str {
         match self {
-            Self::Parquet { name, .. } | Self::Sql { name, .. } | Self::Push { name, .. } => name,
+            Self::Parquet { name, .. }
+            | Self::Delta { name, .. }
+            | Self::Sql { name, .. }
+            | Self::Long { name, .. }
+            | Self::Push { name, .. } => name,
         }
     }
 
     pub fn event_time(&self) -> &str {
         match self {
-            Self::Parquet { event_time, .. } | Self::Sql { event_time, .. } | Self::Push { event_time, .. } => {
-                event_time
-            }
+            Self::Parquet { event_time, .. }
+            | Self::Delta { event_time, .. }
+            | Self::Sql { event_time, .. }
+            | Self::Long { event_time, .. }
+            | Self::Push { event_time, .. } => event_time,
         }
     }
 
     pub fn created_time(&self) -> Option<&str> {
         match self {
-            Self::Parquet { created_time, .. } | Self::Sql { created_time, .. } | Self::Push { created_time, .. } => {
-                created_time.as_deref()
-            }
+            Self::Parquet { created_time, .. }
+            | Self::Delta { created_time, .. }
+            | Self::Sql { created_time, .. }
+            | Self::Long { created_time, .. }
+            | Self::Push { created_time, .. } => created_time.as_deref(),
         }
     }
 
     pub fn description(&self) -> &str {
         match self {
-            Self::Parquet { description, .. } | Self::Sql { description, .. } | Self::Push { description, .. } => {
-                description
-            }
+            Self::Parquet { description, .. }
+            | Self::Delta { description, .. }
+            | Self::Sql { description, .. }
+            | Self::Long { description, .. }
+            | Self::Push { description, .. } => description,
         }
     }
 }
@@ -262,6 +463,13 @@ impl OutputFile {
             Self::Renamed(renamed) => &renamed.name,
         }
     }
+
+    pub fn deprecated(&self) -> Option<&DeprecatedFile> {
+        match self {
+            Self::Same(_) => None,
+            Self::Renamed(renamed) => renamed.deprecated.as_ref(),
+        }
+    }
 }
 
 /// The JSON Schema of a definition file.
@@ -271,6 +479,25 @@ pub fn schema() -> Value {
 
 fn yes() -> bool {
     true
+}
+
+fn bound(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": ["number", "string"] })
+}
+
+fn range(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "array",
+        "items": { "type": ["number", "string"] }
+    })
+}
+
+fn set(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "array",
+        "items": { "type": ["boolean", "integer", "string"] },
+        "minItems": 1
+    })
 }
 
 fn parameters(_: &mut schemars::SchemaGenerator) -> schemars::Schema {

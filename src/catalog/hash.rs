@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    Catalog, DerivedView, Digest, FeatureView, Field, InputSource, Placement, Source, SourceKind, Stored, View,
+    Catalog, DerivedView, Digest, Expectation, FeatureView, Field, InputSource, Partition, Placement, Source,
+    SourceKind, Stored, View,
 };
 
 /// Changes when the canonical form does, so that an old hash is never taken for a new one.
@@ -24,23 +25,44 @@ impl Catalog {
             json!([service.name, features, service.full_feature_names, service.description])
         });
         let descriptions = self.feature_descriptions.iter().map(|(feature, text)| json!([feature.to_string(), text]));
+        let deprecations = self.deprecations.iter().map(|(thing, deprecation)| {
+            let last = deprecation.remove_after.map(|day| day.to_string());
+            json!([thing.noun(), thing.name(), deprecation.since.to_string(), last, deprecation.instead])
+        });
         // Arrays only: an object's order of keys is a matter of how serde_json is built.
-        let canonical = json!([
-            FORM,
-            self.project,
-            entities.collect::<Vec<_>>(),
-            self.sources.values().map(source).collect::<Vec<_>>(),
-            views.collect::<Vec<_>>(),
-            services.collect::<Vec<_>>(),
-            descriptions.collect::<Vec<_>>(),
-        ]);
-        Digest::of(canonical.to_string().as_bytes())
+        let mut canonical = vec![
+            json!(FORM),
+            json!(self.project),
+            entities.collect(),
+            self.sources.values().map(source).collect(),
+            views.collect(),
+            services.collect(),
+            descriptions.collect(),
+        ];
+        // Left out where there are none, so that definitions from before they could be written keep their hash.
+        if !self.deprecations.is_empty() {
+            canonical.push(deprecations.collect());
+        }
+        Digest::of(Value::Array(canonical).to_string().as_bytes())
     }
 }
 
 fn source(source: &Source) -> Value {
     let content = match &source.kind {
         SourceKind::Sql { query } => json!(query),
+        SourceKind::Long(long) => {
+            let values: Vec<_> =
+                long.value_columns.iter().map(|(of, column)| json!([of.to_string(), column])).collect();
+            json!([
+                long.source,
+                long.entity_type,
+                long.entity,
+                long.join_key,
+                long.name_column,
+                long.value_column,
+                values
+            ])
+        }
         SourceKind::Stored(stored) | SourceKind::Push { into: stored } => stored_table(stored),
     };
     json!([source.name, source.kind.name(), content, source.event_time, source.created_time, source.description])
@@ -48,14 +70,20 @@ fn source(source: &Source) -> Value {
 
 fn stored_table(stored: &Stored) -> Value {
     match stored {
-        Stored::Parquet { path, partitions } => json!(["parquet", path, fields(partitions)]),
+        Stored::Parquet { path, partitions } => {
+            json!(["parquet", path, partitions.iter().map(partition).collect::<Vec<_>>()])
+        }
         Stored::Delta { path, as_of } => json!(["delta", path, as_of.map(|version| version.to_string())]),
         Stored::Postgres { connection, schema, table } => json!(["postgres", connection, schema, table]),
     }
 }
 
+fn partition(partition: &Partition) -> Value {
+    json!([partition.field.name, partition.field.dtype.to_string(), partition.day_of])
+}
+
 fn feature_view(view: &FeatureView) -> Value {
-    json!([
+    let mut form = json!([
         "feature view",
         view.name,
         view.entities,
@@ -66,7 +94,17 @@ fn feature_view(view: &FeatureView) -> Value {
         view.online,
         view.sync_every.map(|every| every.as_millis().to_string()),
         view.description,
-    ])
+    ]);
+    if let Value::Array(form) = &mut form
+        && !view.expectations.is_empty()
+    {
+        let expectation = |expectation: &Expectation| {
+            json!([expectation.name(), format!("{:?}", expectation.check), expectation.on_failure.name()])
+        };
+        form.push(view.expectations.iter().map(expectation).collect());
+        form.push(json!(view.quarantine));
+    }
+    form
 }
 
 fn derived_view(view: &DerivedView) -> Value {

@@ -9,7 +9,12 @@
 //! every time.
 
 mod dtype;
+mod expectation;
 mod signature;
+mod versioned;
+
+mod deprecation;
+mod recorded;
 
 mod build;
 mod definitions;
@@ -24,11 +29,15 @@ use std::time::Duration;
 
 pub use build::{Bind, Columns, PluginUse, Warning, build};
 pub use definitions::{DefinitionFile, Definitions};
+pub use deprecation::{Day, Defined, Deprecation};
 pub use dtype::{DType, Scalar};
+pub use expectation::{Check, Expectation, Literal, OnFailure};
 pub use file::schema;
 pub use names::snake_case_mistake;
 pub use reach::Reach;
+pub use recorded::{RecordedFeature, ServiceRef, ServiceVersion};
 pub use signature::{Digest, NullPolicy, Parameter, ParameterSpec, Signature, TimeUse, Transform};
+pub use versioned::{defined_name, latest_of, split_version, versioned_name};
 
 use arrow::datatypes::{Field as ArrowField, Schema, SchemaRef};
 
@@ -83,8 +92,44 @@ pub enum SourceKind {
     Stored(Stored),
     /// A query over the other sources, which are tables under their names.
     Sql { query: String },
+    /// One row for each value, in another source; made into one row for each entity and event time.
+    Long(Box<Long>),
     /// Rows that callers push; also appended to a table, so that training sees them.
     Push { into: Stored },
+}
+
+/// How a source in the long format says whose value it is, of what, and where the value stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Long {
+    /// The source with the values.
+    pub source: String,
+    /// A column, and what stands in it in the rows that count; all rows without it.
+    pub entity_type: Option<(String, String)>,
+    /// The column that says whose value it is.
+    pub entity: String,
+    /// What that column is called here.
+    pub join_key: String,
+    /// The column with the name of the feature.
+    pub name_column: String,
+    /// The column with the values of all types that `value_columns` does not name.
+    pub value_column: Option<String>,
+    /// The columns with the values of certain types.
+    pub value_columns: Vec<(DType, String)>,
+}
+
+impl Long {
+    /// The column with the values of features of a type.
+    pub fn value_column_of(&self, dtype: DType) -> Option<&str> {
+        let own = self.value_columns.iter().find(|(of, _)| *of == dtype).map(|(_, column)| column);
+        own.or(self.value_column.as_ref()).map(String::as_str)
+    }
+
+    /// Every column that is read besides the times.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        let entity_type = self.entity_type.iter().map(|(column, _)| column);
+        let values = self.value_column.iter().chain(self.value_columns.iter().map(|(_, column)| column));
+        [&self.entity, &self.name_column].into_iter().chain(entity_type).chain(values).map(String::as_str)
+    }
 }
 
 /// A table that some store keeps.
@@ -94,8 +139,8 @@ pub enum Stored {
     Parquet {
         /// Relative to the project's folder, or `s3://bucket/path`.
         path: String,
-        /// The columns that stand in the names of the folders, `day=2026-01-31/`; typed, in the order of the folders.
-        partitions: Vec<Field>,
+        /// The columns that stand in the names of the folders, `day=2026-01-31/`, in the order of the folders.
+        partitions: Vec<Partition>,
     },
     /// A Delta table.
     Delta {
@@ -113,6 +158,14 @@ pub enum Stored {
     },
 }
 
+/// A column of a table whose values stand in the names of folders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    pub field: Field,
+    /// The column of times whose day, in UTC, it is; so that files can be left out by time.
+    pub day_of: Option<String>,
+}
+
 /// A moment in the life of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableVersion {
@@ -125,7 +178,7 @@ impl SourceKind {
     pub fn stored(&self) -> Option<&Stored> {
         match self {
             Self::Stored(stored) | Self::Push { into: stored } => Some(stored),
-            Self::Sql { .. } => None,
+            Self::Sql { .. } | Self::Long(_) => None,
         }
     }
 
@@ -134,6 +187,7 @@ impl SourceKind {
         match self {
             Self::Stored(stored) => stored.name(),
             Self::Sql { .. } => "sql",
+            Self::Long(_) => "long",
             Self::Push { .. } => "push",
         }
     }
@@ -159,7 +213,15 @@ impl std::fmt::Display for Stored {
     /// Where the rows are, in words.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Parquet { path, .. } => write!(f, "parquet {path}"),
+            Self::Parquet { path, partitions } => {
+                write!(f, "parquet {path}")?;
+                let mut between = " by ";
+                for partition in partitions {
+                    write!(f, "{between}{}", partition.field.name)?;
+                    between = ", ";
+                }
+                Ok(())
+            }
             Self::Delta { path, as_of: None } => write!(f, "delta {path}"),
             Self::Delta { path, as_of: Some(version) } => write!(f, "delta {path} as of {version}"),
             Self::Postgres { connection, schema, table } => write!(f, "postgres {connection}: {schema}.{table}"),
@@ -182,6 +244,7 @@ impl std::fmt::Display for TableVersion {
 /// Features of one entity set from one source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeatureView {
+    /// With its version, if it is not the first: `company_stats@v2`.
     pub name: String,
     pub entities: Vec<String>,
     /// The join keys of the entities, in order, without repetition. Empty for a view without entities.
@@ -194,6 +257,10 @@ pub struct FeatureView {
     pub online: bool,
     /// How often a running gateway syncs the view.
     pub sync_every: Option<Duration>,
+    /// What its rows are expected to be.
+    pub expectations: Vec<Expectation>,
+    /// The source that takes the rows that are quarantined; a folder of the gateway's own without it.
+    pub quarantine: Option<String>,
     pub description: String,
 }
 
@@ -224,6 +291,7 @@ pub struct Input {
 /// Features that a transform computes from features of other views and from request fields.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DerivedView {
+    /// With its version, if it is not the first: `company_recency@v2`.
     pub name: String,
     pub transform: Arc<Transform>,
     pub inputs: Vec<Input>,
@@ -252,7 +320,8 @@ pub struct FeatureRef {
 /// Which features a caller asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Selection {
-    /// All features of a service. `full_feature_names` overrides what the service says.
+    /// All features of a service, as it is now or as it was: `tip_model_v1@3` (see [`ServiceRef`]).
+    /// `full_feature_names` overrides what the service says.
     Service { name: String, full_feature_names: Option<bool> },
     /// The named features, in this order.
     Features { refs: Vec<FeatureRef>, full_feature_names: bool },
@@ -278,6 +347,10 @@ pub struct Catalog {
     pub services: BTreeMap<String, FeatureService>,
     /// What the authors say of single features; a feature without a description is not here.
     pub feature_descriptions: BTreeMap<FeatureRef, String>,
+    /// What its authors want to be rid of.
+    pub deprecations: BTreeMap<Defined, Deprecation>,
+    /// The lists that services have had, by service, as the registry recorded them; not a part of what is defined.
+    pub service_versions: BTreeMap<String, Vec<ServiceVersion>>,
 }
 
 impl View {
@@ -306,11 +379,20 @@ impl Catalog {
             views: BTreeMap::new(),
             services: BTreeMap::new(),
             feature_descriptions: BTreeMap::new(),
+            deprecations: BTreeMap::new(),
+            service_versions: BTreeMap::new(),
         }
     }
 
+    /// The view that a question names: as it is defined, with `@v1` for the first version, or with `@latest`.
+    pub fn view(&self, name: &str) -> Option<&View> {
+        let Some(plain) = latest_of(name) else { return self.views.get(defined_name(name)) };
+        let versions = self.views.values().filter(|view| split_version(view.name()).0 == plain);
+        versions.max_by_key(|view| split_version(view.name()).1)
+    }
+
     pub fn feature_view(&self, name: &str) -> Option<&Arc<FeatureView>> {
-        match self.views.get(name)? {
+        match self.view(name)? {
             View::Feature(view) => Some(view),
             View::Derived(_) => None,
         }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{Context, Failure, Outcome, output, time};
 use crate::app::Project;
 use crate::cast;
-use crate::catalog::{Catalog, FeatureRef, Selection};
+use crate::catalog::{Catalog, FeatureRef, Selection, View};
 use crate::clock::{Deadline, Micros};
 use crate::flow::serve::{Answer, Status, WhenUnreachable, prepare, serve};
 use crate::plan::{FeaturePlan, InputKind};
@@ -23,7 +23,7 @@ use crate::plan::{FeaturePlan, InputKind};
 lockstep get company_stats:avg_fare_30d company='Choice Taxi Association' --as-of 2016-12-31\n\nWhile a gateway runs on the same embedded store, ask it over HTTP."
 )]
 pub(super) struct Arguments {
-    /// A feature service, or features as `view:feature`, and then the values that identify the row, as `name=value`
+    /// A feature service (or one of its lists, as `service@3`), or features as `view:feature`, and then the values that identify the row, as `name=value`
     #[arg(required = true)]
     words: Vec<String>,
     /// The moment to ask about; now if not given
@@ -66,9 +66,9 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Outc
 fn selection(names: &[&String], catalog: &Catalog) -> Result<Selection, Failure> {
     match names {
         [] => Err(Failure::invalid("name a feature service, or features as view:feature")),
-        [view] if catalog.views.contains_key(view.as_str()) && !catalog.services.contains_key(view.as_str()) => {
-            let features =
-                catalog.views[view.as_str()].features().iter().map(|feature| format!("{view}:{}", feature.name));
+        [view] if catalog.view(view).is_some() && !catalog.services.contains_key(view.as_str()) => {
+            let features = catalog.view(view).map(View::features).unwrap_or_default();
+            let features = features.iter().map(|feature| format!("{view}:{}", feature.name));
             let features = features.collect::<Vec<_>>().join(" ");
             Err(Failure::invalid(format!("{view} is a view, not a feature service; ask for its features: {features}")))
         }

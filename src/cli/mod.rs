@@ -1,7 +1,10 @@
 //! The command line: one file per command. A command parses, calls the app or a flow, and prints; it decides nothing.
 
 mod apply;
+mod check;
+mod compact;
 mod completions;
+mod deprecations;
 mod get;
 mod history;
 mod init;
@@ -15,10 +18,13 @@ mod push;
 mod quickstart;
 mod schema;
 mod serve;
+mod services;
+mod stats;
 mod sync;
 mod syncs;
 mod time;
 mod train;
+mod vacuum;
 
 use std::path::PathBuf;
 
@@ -33,7 +39,7 @@ const GLOBAL: &str = "Options of every command";
 #[derive(Debug, Parser)]
 #[command(name = "lockstep", version, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 done · 1 a check found something (parity, plan) · 2 invalid input · 3 not found · \
+    after_help = "Exit codes: 0 done · 1 a check found something (parity, plan, check) · 2 invalid input · 3 not found · \
 4 conflict · 5 too large · 6 a plugin failed · 7 exhausted · 8 too late · 9 unavailable · 10 internal"
 )]
 pub struct Cli {
@@ -60,14 +66,18 @@ enum Command {
     /// Write a new project
     Init(init::Arguments),
     /// Show what `apply` would change, and everything that is wrong
-    #[command(after_help = "Example: lockstep plan\n\nExits with 1 when a change breaks something that is in use.")]
-    Plan,
+    Plan(plan::Arguments),
     /// Record the definitions in the registry
     Apply(apply::Arguments),
     /// Show what was applied, when and by whom
     History(history::Arguments),
     /// Show where a feature comes from and who uses it
     Lineage(lineage::Arguments),
+    /// Show the feature services and the lists of features that they have had
+    Services(services::Arguments),
+    /// Show what is going away, when, and who uses it still
+    #[command(after_help = "Example: lockstep deprecations")]
+    Deprecations,
     /// Bring offline rows to the online store
     Sync(sync::Arguments),
     /// Show the runs of sync, and what runs next
@@ -81,9 +91,17 @@ enum Command {
     Train(train::Arguments),
     /// Push rows of a Parquet file to a push source
     Push(push::Arguments),
+    /// Show what values the columns of a view, a source or a Parquet file have
+    Stats(stats::Arguments),
+    /// Look whether the rows of feature views are as they are expected to be
+    Check(check::Arguments),
     /// Set, delete and copy rows of the online store, and see how it is
     #[command(subcommand)]
     Online(online::Command),
+    /// Make few large files of the many small ones that a source consists of
+    Compact(compact::Arguments),
+    /// Remove files of a source that nobody reads any more
+    Vacuum(vacuum::Arguments),
     /// Prove that serving and training give the same values
     Parity(parity::Arguments),
     /// Look into transform plugins
@@ -158,17 +176,23 @@ pub async fn run(cli: Cli) -> Result<Outcome, Failure> {
     match cli.command {
         Command::Quickstart(arguments) => quickstart::run(&context, arguments).await,
         Command::Init(arguments) => init::run(&context, &arguments),
-        Command::Plan => plan::run(&context).await,
+        Command::Plan(arguments) => plan::run(&context, &arguments).await,
         Command::Apply(arguments) => apply::run(&context, &arguments).await,
         Command::History(arguments) => history::run(&context, &arguments).await,
         Command::Lineage(arguments) => lineage::run(&context, &arguments).await,
+        Command::Services(arguments) => services::run(&context, &arguments).await,
+        Command::Deprecations => deprecations::run(&context).await,
         Command::Sync(arguments) => sync::run(&context, &arguments).await,
         Command::Syncs(arguments) => syncs::run(&context, &arguments).await,
         Command::Serve => serve::run(&context).await,
         Command::Get(arguments) => get::run(&context, &arguments).await,
         Command::Train(arguments) => train::run(&context, &arguments).await,
         Command::Push(arguments) => push::run(&context, &arguments).await,
+        Command::Stats(arguments) => stats::run(&context, &arguments).await,
+        Command::Check(arguments) => check::run(&context, &arguments).await,
         Command::Online(command) => online::run(&context, &command).await,
+        Command::Compact(arguments) => compact::run(&context, &arguments).await,
+        Command::Vacuum(arguments) => vacuum::run(&context, &arguments).await,
         Command::Parity(arguments) => parity::run(&context, &arguments).await,
         Command::Plugin(command) => plugin::run(&context, &command),
         Command::Schema(arguments) => schema::run(&arguments),

@@ -41,8 +41,12 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Outc
     };
     let total = push(&gateway, &arguments.source, &rows, to).await?;
     output::print(context.format, &total, |total| {
+        let quarantined = match total.rows_quarantined {
+            0 => String::new(),
+            rows => format!(", {rows} quarantined"),
+        };
         format!(
-            "{} rows to {} ({} rows were older than what is stored, {} added to the history)",
+            "{} rows to {} ({} rows were older than what is stored, {} added to the history{quarantined})",
             total.rows,
             total.views.join(", "),
             total.rows_older,
@@ -67,6 +71,10 @@ async fn push(gateway: &Gateway, source: &str, rows: &RecordBatch, to: PushTo) -
         total.rows += ingested.rows;
         total.rows_older += ingested.rows_older;
         total.rows_appended += ingested.rows_appended;
+        total.rows_quarantined += ingested.rows_quarantined;
+        for verdict in &ingested.expectations {
+            output::note(format!("warning: {verdict}"));
+        }
     }
     Ok(total)
 }

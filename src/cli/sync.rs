@@ -101,6 +101,12 @@ async fn sync_views_with(
                 synced.rows_in_future
             ));
         }
+        for verdict in synced.expectations.iter().filter(|verdict| !verdict.holds) {
+            output::note(format!("warning: {view}: {verdict}"));
+        }
+        if synced.rows_quarantined > 0 {
+            output::note(format!("warning: {} rows of {view} are quarantined", synced.rows_quarantined));
+        }
         if synced.rows_reused > 0 {
             output::note(format!("{view}: gone on after {} rows that were read before", synced.rows_reused));
         }

@@ -16,7 +16,7 @@ use crate::flow::train::{Labels, Options, train};
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lockstep train tip_model_v1 --labels data/labels.parquet --to training.parquet")]
 pub(super) struct Arguments {
-    /// The feature service
+    /// The feature service, or one of its lists, as `service@3`
     service: String,
     /// A Parquet file with join keys, request fields, the time of each label, and anything else you want to keep
     #[arg(long)]

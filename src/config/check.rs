@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::file::{ConfigFile, HotCacheFile, OfflineStoreFile, OnlineStoreFile, SchedulesFile, SyncFile};
-use super::redis;
-use super::{Config, HotCache, HotView, Listen, OfflineStore, OnlineStore, Sync};
+use super::{Config, HotCache, HotView, Listen, OfflineStore, OnlineStore, Sync, object_stores, redis};
 use crate::catalog::snake_case_mistake;
 use crate::document::{Document, Mistake, Mistakes, duration_text, parse_duration};
 use crate::limits;
@@ -33,6 +32,7 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
         redis @ OnlineStoreFile::Redis { .. } => redis::settings(folder, document, &file.project, redis, &mut mistakes),
     };
     let OfflineStoreFile::Parquet {} = file.offline_store;
+    let object_stores = object_stores::settings(folder, document, &file.object_stores, &mut mistakes);
     let hot_cache = hot_cache(document, &file.hot_cache, &mut mistakes);
     let sync = sync(document, &file.sync, spool, &mut mistakes);
     let listen = listen(document, &file, &mut mistakes);
@@ -52,6 +52,7 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
         online_store,
         hot_cache,
         offline_store: OfflineStore::Parquet,
+        object_stores,
         plugins,
         cache,
         listen,

@@ -24,6 +24,9 @@ pub(super) struct ConfigFile {
     /// Where the history of the features is read from.
     #[serde(default)]
     pub offline_store: OfflineStoreFile,
+    /// How to reach the buckets that sources name in `s3://bucket/path`, by the bucket's name.
+    #[serde(default)]
+    pub object_stores: BTreeMap<String, BucketFile>,
     /// The folder with the plugins (`<name>.wasm`).
     #[serde(default = "plugins")]
     pub plugins: String,
@@ -186,6 +189,28 @@ pub(super) enum OfflineStoreFile {
     Parquet {},
 }
 
+/// A bucket of Amazon S3 or of a store that speaks its protocol.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BucketFile {
+    /// Such as https://minio.example.com:9000; Amazon's own where it is not said.
+    pub endpoint: Option<String>,
+    #[serde(default = "bucket_region")]
+    pub region: String,
+    /// Who reads and writes; without it requests are not signed, as public buckets allow.
+    pub access_key_id: Option<String>,
+    /// Best as `${NAME}`, from the environment.
+    pub secret_access_key: Option<String>,
+    /// A file with the secret access key alone.
+    pub secret_access_key_file: Option<String>,
+    /// Whether the endpoint may be http://, without encryption.
+    #[serde(default)]
+    pub allow_http: bool,
+    /// Time for one request, such as `30s`; a request that failed is made again within twice that.
+    #[serde(default = "bucket_timeout")]
+    pub timeout: String,
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListenFile {
@@ -320,6 +345,15 @@ fn connect_timeout() -> String {
 
 fn response_timeout() -> String {
     crate::document::duration_text(crate::limits::REDIS_RESPONSE_TIMEOUT)
+}
+
+/// What stores other than Amazon's take without looking at it.
+fn bucket_region() -> String {
+    "us-east-1".to_owned()
+}
+
+fn bucket_timeout() -> String {
+    crate::document::duration_text(crate::limits::OBJECT_STORE_TIMEOUT)
 }
 
 /// What Feast writes since 0.50.

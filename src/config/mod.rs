@@ -6,7 +6,9 @@
 mod check;
 mod environment;
 mod file;
+mod object_stores;
 mod redis;
+mod secret;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -23,6 +25,7 @@ use crate::catalog::DefinitionFile;
 use crate::document::{Document, Mistakes, Shape, schema_of};
 use crate::error::ErrorKind;
 use crate::limits;
+use crate::offline::Bucket;
 use crate::online::redis::Settings as RedisSettings;
 
 /// The file that makes a folder a project.
@@ -41,6 +44,8 @@ pub struct Config {
     pub online_store: OnlineStore,
     pub hot_cache: HotCache,
     pub offline_store: OfflineStore,
+    /// How to reach each bucket that a source's path names.
+    pub object_stores: BTreeMap<String, Bucket>,
     /// The folder of the plugins.
     pub plugins: PathBuf,
     /// The folder for compiled plugins.

@@ -1,17 +1,16 @@
 //! What the keys of a Redis store mean together, checked.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use super::OnlineStore;
 use super::file::{OnlineStoreFile, RedisFeastFile, RedisLayoutFile, RedisModeFile, RedisTlsFile, RedisViewFile};
+use super::{OnlineStore, secret};
 use crate::document::{Document, Mistake, duration_text, parse_duration};
 use crate::limits;
-use crate::online::redis::{Address, Expiry, Layout, Login, Mode, Secret, Server, Settings, Tls, TlsClient};
+use crate::online::redis::{Address, Expiry, Layout, Login, Mode, Server, Settings, Tls, TlsClient};
+use crate::secret::Secret;
 
 /// The settings of a Redis store. Where there are mistakes they are added, and what is given is of no use.
 pub(super) fn settings(
@@ -146,20 +145,10 @@ impl Checking<'_> {
             self.refuse("password", "a password must not be empty; leave it out where the server wants none");
         }
         let Some(file) = file else { return password.map(Secret::new) };
-        let path = self.folder.join(file);
-        let mut text = String::new();
-        let max = limits::PASSWORD_FILE_BYTES_MAX as u64;
-        match File::open(&path).and_then(|file| file.take(max + 1).read_to_string(&mut text)) {
-            Err(error) => self.refuse("password_file", format!("{} cannot be read: {error}", path.display())),
-            Ok(_) if text.len() as u64 > max => {
-                self.refuse("password_file", format!("{} is too long for a password", path.display()));
-            }
-            Ok(_) if text.trim_end_matches(['\r', '\n']).is_empty() => {
-                self.refuse("password_file", format!("{} is empty", path.display()));
-            }
-            Ok(_) => {}
-        }
-        Some(Secret::new(text.trim_end_matches(['\r', '\n'])))
+        Some(secret::from_file(&self.folder.join(file)).unwrap_or_else(|wrong| {
+            self.refuse("password_file", wrong);
+            Secret::new("")
+        }))
     }
 
     fn database(&mut self, database: u32, mode: RedisModeFile) -> u32 {

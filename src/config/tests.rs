@@ -28,6 +28,7 @@ fn a_project_needs_only_a_name() {
                     views: {},
                 },
                 offline_store: Parquet,
+                object_stores: {},
                 plugins: "/project/plugins",
                 cache: "/project/.lockstep/cache",
                 listen: Listen {
@@ -82,6 +83,7 @@ hot_cache: {views: {trips: {rows: 1000, max_age: 250ms, absent: false}, companie
                     },
                 },
                 offline_store: Parquet,
+                object_stores: {},
                 plugins: "/project/wasm",
                 cache: "/project/.cache",
                 listen: Listen {

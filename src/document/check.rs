@@ -133,7 +133,8 @@ impl Checking<'_> {
             _ => "",
         };
         // Whoever sees the sentence need not be one who may know a password.
-        let shown = if path.ends_with("password") { "something else".to_owned() } else { shown(value) };
+        let is_secret = path.ends_with("password") || path.ends_with("secret_access_key");
+        let shown = if is_secret { "something else".to_owned() } else { shown(value) };
         self.add(path, format!("{} must be {}, it is {shown}{way_out}", self.thing(path), one_of(wanted)));
     }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrow::array::{Array, ArrayRef, RecordBatch, TimestampMicrosecondArray, new_null_array};
 
 use super::Error;
+use super::expectations::{Screened, only, screen};
 use super::serve::micros;
 use super::store::store;
 use crate::batch::{FeatureRows, record_batch, timestamps};
@@ -17,6 +18,7 @@ use crate::events::{self, EventSource};
 use crate::gateway::Gateway;
 use crate::limits::{EVENT_TIME_AHEAD_MAX, EVENTS_WAIT, PUSH_ROWS_MAX, WRITE_DEADLINE};
 use crate::plan;
+use crate::quality::Verdict;
 
 /// Where pushed rows go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,11 @@ pub struct Ingested {
     /// Rows, over all views, of which the online store had a newer version already.
     pub rows_older: u64,
     pub rows_appended: u64,
+    /// Rows, over all views, that went to a side table because they are not as expected.
+    pub rows_quarantined: u64,
+    /// The expectations that do not hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expectations: Vec<Verdict>,
 }
 
 /// Rows of a push source go to every feature view that reads it. `rows` has the source's columns under their own names
@@ -68,14 +75,20 @@ async fn ingest_as(
         feature_views(&applied.catalog).filter(|view| view.source == source.name).collect();
     let pushed = Pushed::check(gateway, source, &views, rows)?;
     let mut ingested = Ingested { rows: rows.num_rows() as u64, ..Ingested::default() };
+    let screened = screened(gateway, &applied.catalog, &views, &pushed, &mut ingested).await?;
 
     if to != PushTo::Online {
-        gateway.offline.append(source, batch_id, &pushed.history(source)).await?;
-        ingested.rows_appended = ingested.rows;
+        // A row that no view takes is in the side tables alone.
+        let history = match &screened.taken {
+            Some(taken) => only(&pushed.history(source), taken)?,
+            None => pushed.history(source),
+        };
+        ingested.rows_appended = history.num_rows() as u64;
+        gateway.offline.append(source, batch_id, &history).await?;
     }
     if to != PushTo::Offline {
-        for view in views.iter().filter(|view| view.online) {
-            write_view(gateway, &applied.catalog, view, pushed.rows_of(view), &mut ingested, deadline).await?;
+        for (view, rows) in views.iter().zip(screened.rows).filter(|(view, _)| view.online) {
+            write_view(gateway, &applied.catalog, view, rows, &mut ingested, deadline).await?;
         }
     }
     Ok(ingested)
@@ -93,9 +106,25 @@ pub async fn write_online(
     let source = &applied.catalog.sources[&storing.view.source];
     let pushed = Pushed::check(gateway, source, &[&storing.view], rows)?;
     let mut ingested = Ingested { rows: rows.num_rows() as u64, ..Ingested::default() };
-    write_view(gateway, &applied.catalog, &storing.view, pushed.rows_of(&storing.view), &mut ingested, deadline)
-        .await?;
+    let mut screened = screened(gateway, &applied.catalog, &[&storing.view], &pushed, &mut ingested).await?;
+    let rows = screened.rows.remove(0);
+    write_view(gateway, &applied.catalog, &storing.view, rows, &mut ingested, deadline).await?;
     Ok(ingested)
+}
+
+/// The rows for each view that are as it expects them; refuses all of them where one must not be there.
+async fn screened(
+    gateway: &Gateway,
+    catalog: &Catalog,
+    views: &[&Arc<FeatureView>],
+    pushed: &Pushed,
+    ingested: &mut Ingested,
+) -> Result<Screened, Error> {
+    let rows: Vec<_> = views.iter().map(|view| (*view, pushed.rows_of(view))).collect();
+    let mut screened = screen(gateway, catalog, &rows).await?;
+    ingested.expectations = std::mem::take(&mut screened.verdicts);
+    ingested.rows_quarantined = screened.rows_quarantined;
+    Ok(screened)
 }
 
 /// Ingests events until the source ends: rows are stored first, then the position is committed, so a crash in between
@@ -122,6 +151,9 @@ pub async fn follow(
         total.rows += ingested.rows;
         total.rows_older += ingested.rows_older;
         total.rows_appended += ingested.rows_appended;
+        total.rows_quarantined += ingested.rows_quarantined;
+        // Of a stream without end, what the last batch had.
+        total.expectations = ingested.expectations;
     }
 }
 

@@ -2,13 +2,13 @@
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::Schema;
 use futures::TryStreamExt;
 
 use super::Error;
 use super::derive::off_the_async_threads;
 use super::train::Labels;
-use crate::catalog::{DType, Field, Scalar, arrow_schema};
+use crate::catalog::{DType, Field, arrow_schema};
 use crate::gateway::Gateway;
 use crate::limits::TRAIN_ROWS_MAX;
 use crate::offline::Scan;
@@ -43,7 +43,7 @@ pub async fn labels_of_source(gateway: &Gateway, source: &str, time_column: Opti
 
 /// The source's columns, in the types that travel through the gateway.
 fn columns(source: &str, schema: &Schema) -> Result<Vec<Field>, Error> {
-    let field = |field: &arrow::datatypes::FieldRef| match dtype(field.data_type()) {
+    let field = |field: &arrow::datatypes::FieldRef| match DType::of_arrow(field.data_type()) {
         Some(dtype) => Ok(Field::new(field.name(), dtype)),
         None => Err(Error::Invalid(format!(
             "column {} of source {source} is {}, which labels cannot carry; leave it out in a sql source",
@@ -52,28 +52,4 @@ fn columns(source: &str, schema: &Schema) -> Result<Vec<Field>, Error> {
         ))),
     };
     schema.fields().iter().map(field).collect()
-}
-
-fn dtype(arrow: &DataType) -> Option<DType> {
-    let scalar = match arrow {
-        DataType::Boolean => Scalar::Bool,
-        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => Scalar::Int32,
-        DataType::Int64 | DataType::UInt32 | DataType::UInt64 => Scalar::Int64,
-        DataType::Float16 | DataType::Float32 => Scalar::Float32,
-        DataType::Float64 => Scalar::Float64,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Scalar::String,
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => Scalar::Bytes,
-        DataType::Timestamp(..) => Scalar::Timestamp,
-        DataType::Date32 => Scalar::Date,
-        DataType::Dictionary(_, values) => return dtype(values),
-        DataType::List(item) | DataType::LargeList(item) => match dtype(item.data_type())? {
-            DType::One(item) => return Some(DType::List(item)),
-            DType::List(_) | DType::Embedding(_) => return None,
-        },
-        DataType::FixedSizeList(item, width) if *item.data_type() == DataType::Float32 => {
-            return Some(DType::Embedding(u32::try_from(*width).ok()?));
-        }
-        _ => return None,
-    };
-    Some(DType::One(scalar))
 }

@@ -3,10 +3,14 @@
 //! way only. [`online`] is what people do to stored rows by hand; it writes as `ingest` does.
 
 mod derive;
+pub mod expectations;
+mod history;
 pub mod ingest;
 pub mod parity;
 pub mod serve;
+pub mod statistics;
 pub mod labels;
+pub mod maintain;
 pub mod online;
 pub mod schedule;
 pub mod snapshot;
@@ -19,7 +23,7 @@ use std::path::PathBuf;
 
 use crate::cast::CastError;
 use crate::error::ErrorKind;
-use crate::{offline, pit, plan, registry, transform};
+use crate::{offline, pit, plan, quality, registry, transform};
 
 pub use derive::Working;
 
@@ -65,6 +69,10 @@ pub enum Error {
         source: transform::Error,
     },
     #[error(transparent)]
+    Unmet(#[from] quality::Unmet),
+    #[error("{most} questions for statistics are being answered already; ask again when one of them is done")]
+    StatisticsBusy { most: usize },
+    #[error(transparent)]
     Registry(#[from] registry::Error),
     #[error("{path} cannot be written or read: {detail}; free disk space, or set sync.spool to another folder", path = .path.display())]
     Spool { path: PathBuf, detail: String },
@@ -88,7 +96,9 @@ impl Error {
             | Self::MissingColumn { .. }
             | Self::WrongType { .. }
             | Self::Invalid(_)
+            | Self::Unmet(_)
             | Self::NoLabelTime(_) => ErrorKind::Invalid,
+            Self::StatisticsBusy { .. } => ErrorKind::Exhausted,
             Self::UnknownPushSource(_) | Self::UnknownSource(_) => ErrorKind::NotFound,
             Self::Late(_) => ErrorKind::Late,
             Self::Online(source) => source.kind(),

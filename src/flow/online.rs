@@ -38,6 +38,9 @@ pub struct Set {
     pub rows_written: u64,
     /// Rows of which the store has a newer version; they are not written.
     pub rows_older: u64,
+    /// Rows that went to a side table because they are not as expected; they are not written.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rows_quarantined: u64,
 }
 
 /// What a delete did.
@@ -126,8 +129,9 @@ pub async fn set(
     Ok(Set {
         views: ingested.views,
         rows: ingested.rows,
-        rows_written: ingested.rows.saturating_sub(ingested.rows_older),
+        rows_written: ingested.rows.saturating_sub(ingested.rows_older + ingested.rows_quarantined),
         rows_older: ingested.rows_older,
+        rows_quarantined: ingested.rows_quarantined,
     })
 }
 
@@ -227,7 +231,7 @@ pub async fn statistics(gateway: &Gateway, views: &[String], deadline: Deadline)
 
 /// The plan by which rows of `view` are set and deleted, or why they cannot be.
 pub fn settable(catalog: &Catalog, view: &str) -> Result<StorePlan, Error> {
-    if let Some(View::Derived(derived)) = catalog.views.get(view) {
+    if let Some(View::Derived(derived)) = catalog.view(view) {
         let reads = catalog.reach_of(derived).feature_views;
         let reads = reads.iter().map(|view| view.name.as_str()).collect::<Vec<_>>().join(" or ");
         return Err(Error::Invalid(match derived.placement {
@@ -258,10 +262,11 @@ fn online_views(catalog: &Catalog) -> Result<Vec<Arc<OnlineView>>, Error> {
 }
 
 fn stored_view(catalog: &Catalog, stored: &[Arc<OnlineView>], name: &str) -> Result<Arc<OnlineView>, Error> {
-    if let Some(view) = stored.iter().find(|view| view.name == name) {
+    let defined = catalog.view(name);
+    if let Some(view) = stored.iter().find(|view| defined.is_some_and(|defined| defined.name() == view.name)) {
         return Ok(Arc::clone(view));
     }
-    match catalog.views.get(name) {
+    match defined {
         Some(View::Derived(_)) => {
             Err(Error::Invalid(format!("{name} is computed when it is asked for, and nothing of it is stored")))
         }
@@ -338,6 +343,10 @@ fn deleted(plan: &StorePlan, outcome: DeleteOutcome, row: Option<&Row>) -> Delet
     let derived = plan.derived.iter().map(|view| view.name.clone());
     let views = [plan.view.name.clone()].into_iter().chain(derived).collect();
     Deleted { outcome, views, event_time: row.map(|row| shown(row.event_time)) }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// RFC 3339.

@@ -9,12 +9,12 @@ use arrow::datatypes::{Schema, SchemaRef};
 use super::derive::{Working, derive};
 use super::{Error, Selection};
 use crate::batch::{KeyBatch, StoredRows, null_where_not, timestamps};
-use crate::catalog::Field;
+use crate::catalog::{Day, Field};
 use crate::clock::{Deadline, Micros};
 use crate::gateway::{Applied, Gateway, Planned};
 use crate::limits::{PARTIAL_ANSWER_PART, PLANS_KEPT_MAX, SERVE_ROWS_MAX};
 use crate::online::Read;
-use crate::plan::{self, ColumnRef, Derivation, FeaturePlan, InputKind, PlanRead};
+use crate::plan::{self, ColumnRef, Derivation, FeaturePlan, InputKind, Notice, PlanRead};
 
 /// A question whose plan is made. It says which columns must come with it (`plan.inputs`) and holds on to the
 /// definitions it was planned with, so an `apply` in between cannot mix two versions in one answer.
@@ -23,10 +23,15 @@ pub struct Prepared {
     pub applied: Arc<Applied>,
     pub plan: Arc<FeaturePlan>,
     /// The schema of [`Answer::batch`]: join keys, then features; its metadata says with which definitions and
-    /// transforms the answer is made (`lockstep.version`, `lockstep.service`, `lockstep.digest.<view>`).
+    /// transforms the answer is made (`lockstep.version`, `lockstep.service`, `lockstep.service_version`,
+    /// `lockstep.schema_fingerprint`, `lockstep.digest.<view>`).
     pub schema: SchemaRef,
     /// The transforms behind the answer, as `view=digest` with the first 12 digits, comma-separated.
     pub transforms: Arc<str>,
+    /// The fingerprint of the answer's schema, in hex; see [`crate::plan::fingerprint`].
+    pub fingerprint: Arc<str>,
+    /// What is deprecated of that which was asked for, on whatever day.
+    notices: Arc<[Notice]>,
 }
 
 /// What a cell of an answer is, in Feast's words and numbers.
@@ -77,6 +82,30 @@ pub struct Answer {
     pub inputs: Vec<ArrayRef>,
     pub columns: Vec<AnswerColumn>,
     pub as_of: Micros,
+    /// What is deprecated today of that which was asked for.
+    pub deprecated: Arc<[Notice]>,
+}
+
+impl Prepared {
+    /// Refuses to answer a caller that trained on another schema, if it `sent` the fingerprint of that.
+    pub fn check_schema(&self, sent: Option<&str>) -> Result<(), Error> {
+        match sent {
+            Some(sent) if !sent.eq_ignore_ascii_case(&self.fingerprint) => {
+                Ok(plan::check_fingerprint(&self.applied.catalog, &self.plan, sent)?)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// What is deprecated on the day of `now`. Where nothing ever is, nothing is looked at.
+    fn deprecated(&self, now: Micros) -> Arc<[Notice]> {
+        let today = Day::of(now);
+        let has_begun = |notice: &Notice| notice.deprecation.since <= today;
+        match self.notices.iter().all(has_begun) {
+            true => Arc::clone(&self.notices),
+            false => self.notices.iter().filter(|notice| has_begun(notice)).cloned().collect(),
+        }
+    }
 }
 
 impl AnswerColumn {
@@ -120,7 +149,13 @@ pub fn prepare(gateway: &Gateway, selection: &Selection) -> Result<Prepared, Err
         None => {
             let plan = plan::serving(&applied.catalog, selection)?;
             let schema = answer_schema(&plan, applied.version);
-            let planned = Planned { schema, transforms: shown_digests(&plan), plan: Arc::new(plan) };
+            let planned = Planned {
+                schema,
+                transforms: shown_digests(&plan),
+                fingerprint: plan::fingerprint(&plan).to_string().into(),
+                notices: plan::notices(&applied.catalog, &plan),
+                plan: Arc::new(plan),
+            };
             let mut plans = applied.plans.lock().expect("no one panics while planning");
             if plans.len() < PLANS_KEPT_MAX {
                 plans.insert(selection.clone(), planned.clone());
@@ -128,7 +163,8 @@ pub fn prepare(gateway: &Gateway, selection: &Selection) -> Result<Prepared, Err
             planned
         }
     };
-    Ok(Prepared { applied, plan: planned.plan, schema: planned.schema, transforms: planned.transforms })
+    let Planned { plan, schema, transforms, fingerprint, notices } = planned;
+    Ok(Prepared { applied, plan, schema, transforms, fingerprint, notices })
 }
 
 /// Answers a prepared question. `inputs` are in the order and of the types of `plan.inputs`; a request field that the
@@ -157,7 +193,8 @@ pub async fn serve(
     let working = derive(gateway, &plan.derivations, working, deadline).await?;
 
     let columns = answer_columns(&plan, &working, views);
-    Ok(Answer { prepared, rows, inputs: working.inputs, columns, as_of })
+    let deprecated = prepared.deprecated(gateway.clock.now());
+    Ok(Answer { prepared, rows, inputs: working.inputs, columns, as_of, deprecated })
 }
 
 fn check(plan: &FeaturePlan, inputs: &[ArrayRef], rows: usize) -> Result<(), Error> {
@@ -291,7 +328,10 @@ fn derived_rows(
 /// What an answer (or a training set) says of how it was made.
 pub(super) fn provenance(plan: &FeaturePlan, version: u64) -> Vec<(String, String)> {
     let mut metadata = vec![("lockstep.version".to_owned(), version.to_string())];
+    metadata.push(("lockstep.schema_fingerprint".to_owned(), plan::fingerprint(plan).to_string()));
     metadata.extend(plan.service.iter().map(|service| ("lockstep.service".to_owned(), service.clone())));
+    let service_version = plan.service_version.iter();
+    metadata.extend(service_version.map(|number| ("lockstep.service_version".to_owned(), number.to_string())));
     metadata.extend(digests(plan).into_iter().map(|(view, digest)| (format!("lockstep.digest.{view}"), digest)));
     metadata
 }

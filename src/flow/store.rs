@@ -50,7 +50,8 @@ pub(super) async fn remove(
     Ok(gateway.online.write(&plan.online, &tombstones(&plan.online), deadline).await?)
 }
 
-async fn compute_derived(
+/// The features of the derived views of `plan`, in its order, for rows of its feature view.
+pub(super) async fn compute_derived(
     gateway: &Gateway,
     plan: &StorePlan,
     rows: &FeatureRows,

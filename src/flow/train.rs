@@ -15,10 +15,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::derive::{Working, derive, off_the_async_threads};
 use super::ingest::taken;
 use super::serve::{digests, encode_keys, micros, provenance};
-use super::{Error, Selection};
+use super::{Error, Selection, history};
 use crate::batch::{KeyBatch, StoredRows};
 use crate::cast;
-use crate::catalog::{Catalog, Field, Source};
+use crate::catalog::{Catalog, FeatureView, Field, Source};
 use crate::clock::Deadline;
 use crate::gateway::Gateway;
 use crate::limits::{JOINS_AT_ONCE, TRAIN_DEADLINE, TRAIN_ROWS_MAX};
@@ -121,6 +121,7 @@ fn label_inputs(plan: &FeaturePlan, labels: &RecordBatch) -> Result<Vec<ArrayRef
 struct History {
     offline: Arc<dyn OfflineStore>,
     source: Source,
+    view: Arc<FeatureView>,
     join_keys: Vec<Field>,
     features: Vec<Field>,
     ttl: Option<Duration>,
@@ -131,6 +132,7 @@ impl History {
         Self {
             offline: Arc::clone(&gateway.offline),
             source: catalog.sources[&read.view.source].clone(),
+            view: Arc::clone(&read.view),
             join_keys: read.view.join_keys.clone(),
             features: read.columns.iter().map(|column| read.online.features[*column].clone()).collect(),
             ttl: read.ttl,
@@ -140,13 +142,13 @@ impl History {
 
 /// The history of one view, joined to the labels.
 async fn join(history: History, keys: KeyBatch, times: TimestampMicrosecondArray) -> Result<StoredRows, Error> {
-    let History { offline, source, join_keys, features, ttl } = history;
+    let History { offline, source, view, join_keys, features, ttl } = history;
     let (Some(first), Some(last)) = (min(&times), max(&times)) else {
         return Ok(StoredRows::absent(&features, 0));
     };
     let columns = join_keys.iter().chain(&features).cloned().collect();
     let scan = Scan { from: ttl.map(|ttl| first.saturating_sub(micros(ttl))), until: Some(last), ..Scan::of(columns) };
-    let mut batches = offline.scan(&source, &scan).await?;
+    let mut batches = history::scan(offline.as_ref(), &source, &view, &scan).await?;
     let mut join = PointInTime::new(features, &keys, &times, ttl);
     while let Some(batch) = batches.next().await {
         let batch = batch?;

@@ -2,10 +2,10 @@
 //! asked one yields is cast, filtered and named as the port promises.
 
 mod answer;
+mod keys;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -14,17 +14,22 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::logical_expr::Volatility;
+use datafusion::logical_expr::{LogicalPlan, Volatility};
 use datafusion::physical_plan::displayable;
 use datafusion::prelude::{DataFrame, SQLOptions, SessionConfig, SessionContext, ident};
 use futures::{FutureExt, StreamExt, stream};
 
 use self::answer::Answer;
-use super::files::first_damaged;
-use super::tables::Table;
-use super::{Error, Rows, Scan};
+use super::damage::first_damaged;
+use super::long;
+use super::look_ahead::look_ahead;
+use super::tables::{Table, TableFile};
+use super::{Error, Rows, Scan, object_stores};
 use crate::catalog::{Source, SourceKind};
 use crate::limits::{SCAN_BATCH_ROWS, SCAN_MEMORY_BYTES_MAX};
+
+/// What is said of a file that a failed request does not name.
+const A_FILE: &str = "a file";
 
 /// Stored sources by name; `None` where nothing was pushed yet.
 pub(super) type Tables = BTreeMap<String, Option<Table>>;
@@ -34,12 +39,16 @@ pub(super) type Tables = BTreeMap<String, Option<Table>>;
 pub(super) struct Opened {
     source: Source,
     frame: DataFrame,
-    /// Every file that may be read, with the name of its source.
-    files: SourceFilePaths,
+    /// The plan of the source's own query, if it is one.
+    query: Option<LogicalPlan>,
+    /// The columns that say when, of every source that is read.
+    event_times: BTreeSet<String>,
+    /// Every Parquet file that may be read, with the name of its source.
+    files: SourceFiles,
 }
 
 /// Files, each with the name of the source that reads it.
-type SourceFilePaths = Vec<(String, PathBuf)>;
+type SourceFiles = Vec<(String, TableFile)>;
 
 /// Opens the last source of `order`, of which every one stands behind those that it reads. `None` is a push source to
 /// which nothing was pushed.
@@ -49,15 +58,19 @@ pub(super) async fn open(order: Vec<Source>, tables: Tables) -> Result<Option<Op
         return Ok(None);
     }
     let context = session().map_err(|error| unreadable(&source, &error))?;
-    let mut files = Vec::new();
+    let (mut files, mut query_plan) = (Vec::new(), None);
     for read in &order {
         let provider = match (&read.kind, tables.get(&read.name)) {
             (SourceKind::Sql { query }, _) => {
                 let options =
                     SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
                 let frame = context.sql_with_options(query, options).await;
-                frame.map_err(|error| wrong_query(read, &error))?.into_view()
+                let frame = frame.map_err(|error| wrong_query(read, &error))?;
+                query_plan = (read.name == source.name).then(|| frame.logical_plan().clone());
+                frame.into_view()
             }
+            // What it reads is registered; how it is read depends on what is asked for.
+            (SourceKind::Long(_), _) => continue,
             (_, Some(Some(table))) => {
                 files.extend(table.files.iter().map(|file| (read.name.clone(), file.clone())));
                 Arc::clone(&table.provider)
@@ -70,18 +83,57 @@ pub(super) async fn open(order: Vec<Source>, tables: Tables) -> Result<Option<Op
         let table = TableReference::bare(read.name.as_str());
         context.register_table(table, provider).map_err(|error| failed(read, &error))?;
     }
-    let frame = context.table(TableReference::bare(source.name.as_str())).await;
+    let table = match &source.kind {
+        SourceKind::Long(long) => &long.source,
+        SourceKind::Stored(_) | SourceKind::Sql { .. } | SourceKind::Push { .. } => &source.name,
+    };
+    let frame = context.table(TableReference::bare(table.as_str())).await;
     let frame = frame.map_err(|error| failed(&source, &error))?;
-    Ok(Some(Opened { source, frame, files }))
+    let event_times = order.iter().map(|read| read.event_time.clone()).collect();
+    Ok(Some(Opened { source, frame, query: query_plan, event_times, files }))
 }
 
 impl Opened {
-    pub(super) fn schema(&self) -> SchemaRef {
+    pub(super) fn schema(&self) -> Result<SchemaRef, Error> {
+        match &self.source.kind {
+            SourceKind::Long(long) => long::schema(&self.source, long, &self.table_schema()),
+            SourceKind::Stored(_) | SourceKind::Sql { .. } | SourceKind::Push { .. } => Ok(self.table_schema()),
+        }
+    }
+
+    /// The columns of what is read; of a long source those of the long rows.
+    pub(super) fn table_schema(&self) -> SchemaRef {
         Arc::clone(self.frame.schema().inner())
+    }
+
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// What in the source's query looks into the future of its own rows, in words.
+    pub(super) fn look_ahead(&self) -> Result<Vec<String>, Error> {
+        let Some(query) = &self.query else { return Ok(Vec::new()) };
+        look_ahead(query, &self.event_times).map_err(|error| wrong_query(&self.source, &error))
+    }
+
+    /// The same source, read in another way.
+    pub(super) fn map(
+        self,
+        change: impl FnOnce(DataFrame) -> Result<DataFrame, DataFusionError>,
+    ) -> Result<Self, DataFusionError> {
+        Ok(Self { frame: change(self.frame)?, ..self })
+    }
+
+    /// The rows and columns that a scan reads.
+    pub(super) fn frame_for(self, scan: &Scan) -> Result<DataFrame, Error> {
+        Ok(self.asked(scan)?.2)
     }
 
     /// How the scan would be done, in DataFusion's words.
     pub(super) async fn explain(self, scan: &Scan) -> Result<String, Error> {
+        if let SourceKind::Long(long) = self.source.kind.clone() {
+            return long::explain(self, &long, scan).await;
+        }
         let (source, _, frame, _) = self.asked(scan)?;
         let wrong = |error| failed(&source, &error);
         let plan = frame.create_physical_plan().await.map_err(wrong)?;
@@ -89,11 +141,11 @@ impl Opened {
     }
 
     /// The columns and rows that the scan needs, as a question to DataFusion.
-    fn asked(self, scan: &Scan) -> Result<(Source, Answer, DataFrame, SourceFilePaths), Error> {
-        let Self { source, mut frame, files } = self;
+    fn asked(self, scan: &Scan) -> Result<(Source, Answer, DataFrame, SourceFiles), Error> {
+        let Self { source, mut frame, files, .. } = self;
         let answer = Answer::new(&source, frame.schema().as_arrow(), scan)?;
-        if let Some(range) = answer.coarse_range() {
-            frame = frame.filter(range).map_err(|error| failed(&source, &error))?;
+        if let Some(condition) = answer.coarse(frame.schema().as_arrow()) {
+            frame = frame.filter(condition).map_err(|error| failed(&source, &error))?;
         }
         let columns: Vec<_> = answer.read().iter().map(ident).collect();
         let frame = frame.select(columns).map_err(|error| failed(&source, &error))?;
@@ -101,7 +153,20 @@ impl Opened {
     }
 
     pub(super) async fn scan(self, scan: &Scan) -> Result<Rows, Error> {
+        match self.source.kind.clone() {
+            SourceKind::Long(long) => long::scan(self, &long, scan).await,
+            SourceKind::Stored(_) | SourceKind::Sql { .. } | SourceKind::Push { .. } => self.scan_with(scan, Ok).await,
+        }
+    }
+
+    /// The rows of a scan, after `change` did something to all of them that keeps their columns where they are.
+    pub(super) async fn scan_with(
+        self,
+        scan: &Scan,
+        change: impl FnOnce(DataFrame) -> Result<DataFrame, DataFusionError>,
+    ) -> Result<Rows, Error> {
         let (source, answer, frame, files) = self.asked(scan)?;
+        let frame = change(frame).map_err(|error| failed(&source, &error))?;
         let batches = frame.execute_stream().await.map_err(|error| failed(&source, &error))?;
         let reading = Arc::new((source, files));
         // A damaged file can make the decoder panic; the panic ends this scan and nothing else.
@@ -147,22 +212,14 @@ fn session() -> Result<SessionContext, DataFusionError> {
 }
 
 /// What went wrong while rows were read. Where it may be the file's fault, finds the file.
-async fn blame(reading: Arc<(Source, SourceFilePaths)>, error: Option<DataFusionError>) -> Error {
+async fn blame(reading: Arc<(Source, SourceFiles)>, error: Option<DataFusionError>) -> Error {
     let may_be_damage = error.as_ref().is_none_or(|error| {
         use DataFusionError::{ArrowError, External, IoError, ObjectStore, ParquetError};
         matches!(error.find_root(), ParquetError(_) | ArrowError(..) | IoError(_) | ObjectStore(_) | External(_))
+            && object_stores::failed_request(&reading.0.name, A_FILE, error).is_none()
     });
-    if may_be_damage {
-        let files = Arc::clone(&reading);
-        let find = move || {
-            let damaged = first_damaged(files.1.iter().map(|(_, path)| path.as_path()));
-            damaged.map(|(path, detail)| (path.to_owned(), detail))
-        };
-        if let Ok(Some((path, detail))) = tokio::task::spawn_blocking(find).await {
-            let owner = reading.1.iter().find(|(_, file)| *file == path);
-            let source_name = owner.map_or(&reading.0.name, |(name, _)| name).clone();
-            return Error::Unreadable { source_name, detail: format!("file {}: {detail}", path.display()) };
-        }
+    if may_be_damage && let Some((source_name, detail)) = first_damaged(&reading.1).await {
+        return Error::Unreadable { source_name, detail };
     }
     match error {
         Some(error) => failed(&reading.0, &error),
@@ -175,6 +232,9 @@ async fn blame(reading: Arc<(Source, SourceFilePaths)>, error: Option<DataFusion
 
 /// A failure of a sql source is its query's, of any other source its files'.
 fn failed(source: &Source, error: &DataFusionError) -> Error {
+    if let Some(failed) = object_stores::failed_request(&source.name, A_FILE, error) {
+        return failed;
+    }
     if matches!(source.kind, SourceKind::Sql { .. }) { wrong_query(source, error) } else { unreadable(source, error) }
 }
 
@@ -187,7 +247,7 @@ fn unreadable(source: &Source, error: &DataFusionError) -> Error {
 }
 
 /// DataFusion's message without the layers that it went through and without a trace.
-fn words(error: &DataFusionError) -> String {
+pub(super) fn words(error: &DataFusionError) -> String {
     let text = error.find_root().message().into_owned();
     let text = text.split("\n\nbacktrace: ").next().unwrap_or(&text);
     text.trim_end_matches('.').to_owned()

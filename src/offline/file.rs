@@ -9,8 +9,11 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
@@ -52,10 +55,7 @@ pub fn write_parquet(
 /// Reads all of the file at `path`. Text and bytes come in Arrow's plain layouts, never as views. Blocks.
 pub fn read_parquet(path: &Path) -> Result<ParquetFile, Error> {
     let name = path.display().to_string();
-    let file = File::open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Error::NoSuchFile { path: name.clone() },
-        _ => Error::UnreadableFile { path: name.clone(), detail: error.to_string() },
-    })?;
+    let file = open(path)?;
     without_panic(|| read(file).map_err(|error| error.to_string()))
         .map_err(|detail| Error::UnreadableFile { path: name, detail })
 }
@@ -89,12 +89,64 @@ fn write_and_rename(
 }
 
 /// Temporary files are private to their user; this one becomes an ordinary file.
-fn readable_by_others(temporary: &mut tempfile::Builder<'_, '_>) {
+pub(super) fn readable_by_others(temporary: &mut tempfile::Builder<'_, '_>) {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         temporary.permissions(std::fs::Permissions::from_mode(0o644));
     }
+}
+
+/// The batches of a Parquet file, one after the other. Text and bytes come in Arrow's plain layouts, never as views.
+#[derive(Debug)]
+pub struct ParquetBatches {
+    name: String,
+    schema: SchemaRef,
+    reader: ParquetRecordBatchReader,
+}
+
+impl ParquetBatches {
+    /// Blocks, as the iteration does.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let name = path.display().to_string();
+        let file = open(path)?;
+        let opened = without_panic(|| {
+            let opened = || -> Result<_, ParquetError> {
+                let footer = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
+                let schema = without_views(footer.schema());
+                let options = ArrowReaderOptions::new().with_schema(Arc::clone(&schema));
+                let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)?;
+                Ok((schema, reader.with_batch_size(SCAN_BATCH_ROWS).build()?))
+            };
+            opened().map_err(|error| error.to_string())
+        });
+        match opened {
+            Ok((schema, reader)) => Ok(Self { name, schema, reader }),
+            Err(detail) => Err(Error::UnreadableFile { path: name, detail }),
+        }
+    }
+
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
+impl Iterator for ParquetBatches {
+    type Item = Result<RecordBatch, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let reader = &mut self.reader;
+        let next = without_panic(|| reader.next().transpose().map_err(|error| error.to_string()));
+        next.map_err(|detail| Error::UnreadableFile { path: self.name.clone(), detail }).transpose()
+    }
+}
+
+fn open(path: &Path) -> Result<File, Error> {
+    let name = path.display().to_string();
+    File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::NoSuchFile { path: name },
+        _ => Error::UnreadableFile { path: name, detail: error.to_string() },
+    })
 }
 
 fn read(file: File) -> Result<ParquetFile, Box<dyn std::error::Error>> {

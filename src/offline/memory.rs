@@ -68,7 +68,7 @@ impl MemoryStore {
         let Some(Batches { batches, .. }) = stored.get(&source.name) else {
             return match source.kind {
                 SourceKind::Push { .. } => Ok(None),
-                SourceKind::Stored(_) | SourceKind::Sql { .. } => {
+                SourceKind::Stored(_) | SourceKind::Sql { .. } | SourceKind::Long(_) => {
                     Err(Error::NoFile { source_name: source.name.clone(), path: "(in memory)".to_owned() })
                 }
             };
@@ -84,8 +84,16 @@ impl MemoryStore {
         let conformed: Result<Vec<_>, _> = batches.iter().map(|batch| conform(batch, &schema)).collect();
         let conformed = conformed.map_err(|error| unreadable(error.to_string()))?;
         let provider = MemTable::try_new(schema, vec![conformed]).map_err(|error| unreadable(error.to_string()))?;
-        let part = Part::Memory { batches: batches.len() as u64 };
-        Ok(Some(Table { provider: Arc::new(provider), part, ordered: true, files: Vec::new() }))
+        Ok(Some(Table { provider: Arc::new(provider), ordered: true, files: Vec::new() }))
+    }
+
+    fn part(&self, source: &Source) -> Result<Part, Error> {
+        if self.table(source, None)?.is_none() {
+            return Ok(Part::Nothing);
+        }
+        let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        let batches = stored.get(&source.name).map_or(0, |stored| stored.batches.len() as u64);
+        Ok(Part::Memory { batches })
     }
 }
 
@@ -104,7 +112,7 @@ fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Arrow
 impl OfflineStore for MemoryStore {
     async fn schema(&self, source: &Source) -> Result<SchemaRef, Error> {
         let opened = self.open(source, None).await?;
-        Ok(opened.map_or_else(|| Arc::new(Schema::empty()), |opened| opened.schema()))
+        opened.map_or_else(|| Ok(Arc::new(Schema::empty())), |opened| opened.schema())
     }
 
     async fn scan(&self, source: &Source, scan: &Scan) -> Result<Rows, Error> {
@@ -119,9 +127,9 @@ impl OfflineStore for MemoryStore {
         for read in reading_order(source, &self.sources.load())? {
             match &read.kind {
                 SourceKind::Sql { query } => snapshot.queries.push((read.name.clone(), query.clone())),
+                SourceKind::Long(long) => snapshot.queries.push((read.name.clone(), format!("{long:?}"))),
                 SourceKind::Stored(_) | SourceKind::Push { .. } => {
-                    let part = self.table(&read, None)?.map_or(Part::Nothing, |table| table.part);
-                    snapshot.parts.push((read.name.clone(), part));
+                    snapshot.parts.push((read.name.clone(), self.part(&read)?));
                 }
             }
         }
@@ -154,11 +162,11 @@ impl OfflineStore for MemoryStore {
         let failed = |error: ArrowError| Error::Write { source_name: source.name.clone(), detail: error.to_string() };
         let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         let stored = stored.entry(source.name.clone()).or_default();
+        let replaced = key_rows(rows, keys).map_err(failed)?;
+        let replaced: BTreeSet<_> = replaced.iter().map(|row| row.owned()).collect();
         if !stored.appended.insert(batch_id.to_owned()) {
             return Ok(());
         }
-        let replaced = key_rows(rows, keys).map_err(failed)?;
-        let replaced: BTreeSet<_> = replaced.iter().map(|row| row.owned()).collect();
         for batch in &mut stored.batches {
             let here = key_rows(batch, keys).map_err(failed)?;
             let stays: BooleanArray = here.iter().map(|row| Some(!replaced.contains(&row.owned()))).collect();
@@ -200,6 +208,7 @@ fn key_rows(batch: &RecordBatch, keys: &[String]) -> Result<arrow::row::Rows, Ar
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::Stored;
 
     #[tokio::test]
     async fn a_memory_store_keeps_the_contract() {
@@ -207,6 +216,9 @@ mod tests {
         let (put, define) = (Arc::clone(&store), Arc::clone(&store));
         super::super::conformance::run(&super::super::conformance::Subject {
             store,
+            stored: |name| crate::catalog::Stored::parquet(name.to_owned()),
+            ordered: true,
+            widens: true,
             put: Box::new(move |source, rows| put.put(&source.name, rows)),
             define: Box::new(move |sources| define.define(sources)),
         })

@@ -12,22 +12,28 @@
 //! training alike. DataFusion keeps the order of a source, and breaks ties in a window or a sort the same way each time,
 //! only as long as one thread reads it.
 
-mod append;
+mod damage;
+pub mod delta;
 mod engine;
 mod file;
-mod files;
+mod long;
+mod look_ahead;
 mod memory;
 mod merge;
+mod object_stores;
 mod panics;
 pub mod parquet;
+mod reads;
 mod snapshot;
 mod sources;
 mod sql;
-mod table;
 mod tables;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+#[path = "../../tests/servers/s3.rs"]
+pub(crate) mod s3;
 
 use std::fmt;
 use std::time::Duration;
@@ -41,12 +47,15 @@ use crate::catalog::{Field, Source};
 use crate::clock::Micros;
 use crate::error::ErrorKind;
 
-pub use file::{ParquetFile, read_parquet, write_parquet};
+pub use delta::DeltaTables;
+pub use file::{ParquetBatches, ParquetFile, read_parquet, write_parquet};
 pub use memory::MemoryStore;
+pub use object_stores::{Bucket, BucketLogin, ObjectStores};
 pub use parquet::ParquetTables;
+pub use reads::{Read, Reads};
 pub use snapshot::{FilePart, Part, Snapshot};
 pub use sources::StoredSources;
-pub use tables::{Table, Tables};
+pub use tables::{Table, TableFile, Tables};
 
 /// What to read of a source.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -8,7 +8,7 @@ pub(super) fn without_panic<T>(run: impl FnOnce() -> Result<T, String>) -> Resul
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(message(panic.as_ref())))
 }
 
-fn message(panic: &(dyn Any + Send)) -> String {
+pub(super) fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("Parquet gave up without a reason").to_owned()

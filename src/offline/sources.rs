@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use super::engine::{self, Opened, Tables as OpenedTables};
 use super::sql::reading_order;
 use super::tables::{Table, Tables};
-use super::{Error, Maintained, Maintenance, OfflineStore, ParquetTables, Part, Rows, Scan, Snapshot};
+use super::{Error, Maintained, Maintenance, ObjectStores, OfflineStore, ParquetTables, Part, Rows, Scan, Snapshot};
 use crate::catalog::{Source, SourceKind, Stored};
 
 /// The offline store of a gateway. Tables are looked up at each scan, so what was added since the last one is read, and
@@ -30,15 +30,24 @@ impl StoredSources {
         Self { tables, sources: ArcSwap::default() }
     }
 
-    /// Parquet files under `root` alone.
+    /// Parquet files under `root` alone, in no bucket.
     pub fn of_files(root: PathBuf) -> Self {
-        Self::new(vec![Arc::new(ParquetTables::new(root))])
+        Self::new(vec![Arc::new(ParquetTables::new(root, Arc::new(ObjectStores::none())))])
     }
 
     /// From now on sql sources see these sources; scans under way go on with what they began with. To be called with
     /// each version of the definitions, also with those that are only being checked.
     pub fn define(&self, sources: BTreeMap<String, Source>) {
         self.sources.store(Arc::new(sources));
+    }
+
+    /// What in the query of a source looks into the future of its own rows, each as a sentence; of another source
+    /// nothing does.
+    pub async fn look_ahead(&self, source: &Source) -> Result<Vec<String>, Error> {
+        match self.open(source, None).await? {
+            Some(opened) => opened.look_ahead(),
+            None => Ok(Vec::new()),
+        }
     }
 
     async fn open(&self, source: &Source, at: Option<&Snapshot>) -> Result<Option<Opened>, Error> {
@@ -62,9 +71,7 @@ impl StoredSources {
         }
         let table = self.keeper(source, stored)?.open(&source.name, stored, part).await?;
         match (&table, &source.kind) {
-            (None, SourceKind::Stored(stored)) => {
-                Err(Error::NoFile { source_name: source.name.clone(), path: place(stored) })
-            }
+            (None, SourceKind::Stored(stored)) => Err(no_table(source, stored)),
             _ => Ok(table),
         }
     }
@@ -81,11 +88,15 @@ impl StoredSources {
     }
 }
 
+fn no_table(source: &Source, stored: &Stored) -> Error {
+    Error::NoFile { source_name: source.name.clone(), path: place(stored) }
+}
+
 #[async_trait]
 impl OfflineStore for StoredSources {
     async fn schema(&self, source: &Source) -> Result<SchemaRef, Error> {
         let opened = self.open(source, None).await?;
-        Ok(opened.map_or_else(|| Arc::new(Schema::empty()), |opened| opened.schema()))
+        opened.map_or_else(|| Ok(Arc::new(Schema::empty())), |opened| opened.schema())
     }
 
     async fn scan(&self, source: &Source, scan: &Scan) -> Result<Rows, Error> {
@@ -100,9 +111,14 @@ impl OfflineStore for StoredSources {
         for read in reading_order(source, &self.sources.load())? {
             match &read.kind {
                 SourceKind::Sql { query } => snapshot.queries.push((read.name.clone(), query.clone())),
+                SourceKind::Long(long) => snapshot.queries.push((read.name.clone(), format!("{long:?}"))),
                 SourceKind::Stored(stored) | SourceKind::Push { into: stored } => {
-                    let table = self.table(&read, stored, None).await?;
-                    snapshot.parts.push((read.name.clone(), table.map_or(Part::Nothing, |table| table.part)));
+                    let part = self.keeper(&read, stored)?.snapshot(&read.name, stored).await?;
+                    let part = match (part, &read.kind) {
+                        (None, SourceKind::Stored(_)) => return Err(no_table(&read, stored)),
+                        (part, _) => part.unwrap_or(Part::Nothing),
+                    };
+                    snapshot.parts.push((read.name.clone(), part));
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! What a sql source reads: which other sources its query names, and in which order all of them must be made.
+//! What a source reads: which other sources its query names, and in which order all of them must be made.
 
 use std::collections::BTreeMap;
 
@@ -41,9 +41,20 @@ fn visit(
             // A query that names its own source reads itself, whatever else is defined under that name.
             let read = if name == source.name { Some(source) } else { sources.get(&name) };
             let read = read.ok_or_else(|| wrong(unknown(&name, sources)))?;
+            if let SourceKind::Long(long) = &read.kind {
+                let text = format!("source {name} has columns only when features are asked for; read {}", long.source);
+                return Err(wrong(text));
+            }
             visit(read, sources, path, order)?;
         }
         path.pop();
+    }
+    if let SourceKind::Long(long) = &source.kind {
+        let read = sources.get(&long.source).ok_or_else(|| wrong(unknown(&long.source, sources)))?;
+        if matches!(read.kind, SourceKind::Long(_)) {
+            return Err(wrong(format!("its rows are those of {}, which are made of long rows already", read.name)));
+        }
+        visit(read, sources, path, order)?;
     }
     order.push(source.clone());
     Ok(())

@@ -2,12 +2,12 @@
 //! of these: it knows which kind a source is of, lets queries run over all of them, and keeps the port's promises.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
+use object_store::{ObjectMeta, ObjectStore};
 
 use super::{Error, Maintained, Maintenance, Part};
 use crate::catalog::Stored;
@@ -23,6 +23,10 @@ pub trait Tables: fmt::Debug + Send + Sync {
     /// The provider filters and projects as much as it can, answers rows in the order of the table where it has one
     /// (see [`Table::ordered`]), and never answers another version in the middle of a scan.
     async fn open(&self, name: &str, stored: &Stored, part: Option<&Part>) -> Result<Option<Table>, Error>;
+
+    /// What exactly `open` would read now, so that it can be read again; `None` where there is no table (yet). It may
+    /// have to look at all of the table's bytes, so no ordinary scan asks for it.
+    async fn snapshot(&self, name: &str, stored: &Stored) -> Result<Option<Part>, Error>;
 
     /// Adds rows, whole or not at all; the same `batch_id` again changes nothing. Makes the table if there is none.
     async fn append(&self, name: &str, stored: &Stored, batch_id: &str, rows: &RecordBatch) -> Result<(), Error>;
@@ -46,10 +50,17 @@ pub trait Tables: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub struct Table {
     pub provider: Arc<dyn TableProvider>,
-    /// What exactly is read, so that it can be read again.
-    pub part: Part,
     /// Whether rows come in an order that is part of the table, so that of two rows that tie the later one is known.
     pub ordered: bool,
-    /// The local files it reads, to find the damaged one among them.
-    pub files: Vec<PathBuf>,
+    /// The Parquet files it reads, to find the damaged one among them.
+    pub files: Vec<TableFile>,
+}
+
+/// One Parquet file of a table.
+#[derive(Clone, Debug)]
+pub struct TableFile {
+    /// Its path as people know it.
+    pub shown: String,
+    pub store: Arc<dyn ObjectStore>,
+    pub meta: ObjectMeta,
 }

@@ -5,7 +5,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::catalog::{Catalog, FeatureRef, InputSource, Parameter, Source, SourceKind, Stored, View};
+use super::users::users;
+use crate::catalog::{
+    Catalog, Defined, Deprecation, FeatureRef, InputSource, Parameter, Source, SourceKind, Stored, View,
+};
 
 /// One feature, everything under it, and the services above it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -15,7 +18,8 @@ pub struct Lineage {
     pub upstream: Vec<LineageFeature>,
     /// The sources under all of them.
     pub sources: Vec<LineageSource>,
-    /// The feature services that name the feature, or a feature computed from it.
+    /// The feature services that name the feature, or a feature computed from it; and their earlier lists that can be
+    /// asked for still, as `service@n`.
     pub services: Vec<String>,
 }
 
@@ -27,6 +31,9 @@ pub struct LineageFeature {
     pub dtype: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub description: String,
+    /// Of the feature, or of its view.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deprecated: Option<Deprecation>,
     pub from: Origin,
 }
 
@@ -99,9 +106,17 @@ impl fmt::Display for LineageFeature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{} {}", self.view, self.feature, self.dtype)?;
         match &self.from {
-            Origin::Source { source } => write!(f, " from source {source}"),
-            Origin::Transform { plugin, version, digest, inputs, .. } => {
+            Origin::Source { source } => write!(f, " from source {source}")?,
+            Origin::Transform { plugin, version, digest, .. } => {
                 write!(f, " from plugin {plugin} {version} (digest {})", &digest[..digest.len().min(12)])?;
+            }
+        }
+        if let Some(deprecated) = &self.deprecated {
+            write!(f, "; {deprecated}")?;
+        }
+        match &self.from {
+            Origin::Source { .. } => Ok(()),
+            Origin::Transform { inputs, .. } => {
                 for input in inputs {
                     let from = input.feature.as_deref().or(input.request_field.as_deref()).unwrap_or("nothing");
                     write!(f, "\n    {} ← {from}", input.input)?;
@@ -114,7 +129,7 @@ impl fmt::Display for LineageFeature {
 
 /// The lineage of a feature; `None` if there is no such feature.
 pub fn lineage(catalog: &Catalog, view: &str, feature: &str) -> Option<Lineage> {
-    let asked = FeatureRef::new(view, feature);
+    let asked = FeatureRef::new(catalog.view(view)?.name(), feature);
     let mut upstream = Vec::new();
     let mut sources: BTreeMap<&str, LineageSource> = BTreeMap::new();
     let mut seen = BTreeSet::from([asked.clone()]);
@@ -141,7 +156,8 @@ pub fn lineage(catalog: &Catalog, view: &str, feature: &str) -> Option<Lineage> 
     }
     let feature = upstream.remove(0);
     let sources = sources.into_values().collect();
-    Some(Lineage { feature, upstream, sources, services: services(catalog, &asked) })
+    let services = users(catalog, |named| *named == asked).iter().map(ToString::to_string).collect();
+    Some(Lineage { feature, upstream, sources, services })
 }
 
 fn one(catalog: &Catalog, named: &FeatureRef) -> Option<LineageFeature> {
@@ -178,6 +194,7 @@ fn one(catalog: &Catalog, named: &FeatureRef) -> Option<LineageFeature> {
         feature: named.feature.clone(),
         dtype: view.features()[position].dtype.to_string(),
         description: catalog.feature_descriptions.get(named).cloned().unwrap_or_default(),
+        deprecated: deprecation(catalog, named).cloned(),
         from,
     })
 }
@@ -186,6 +203,7 @@ fn lineage_source(source: &Source) -> LineageSource {
     let (path, query) = match &source.kind {
         SourceKind::Stored(stored) | SourceKind::Push { into: stored } => (Some(place(stored)), None),
         SourceKind::Sql { query } => (None, Some(query.clone())),
+        SourceKind::Long(long) => (Some(long.source.clone()), None),
     };
     LineageSource { name: source.name.clone(), kind: source.kind.name(), path, query }
 }
@@ -197,27 +215,7 @@ fn place(stored: &Stored) -> String {
     }
 }
 
-fn services(catalog: &Catalog, feature: &FeatureRef) -> Vec<String> {
-    // The feature, and the views that are computed from it through however many others.
-    let mut computed: BTreeSet<&str> = BTreeSet::new();
-    loop {
-        let before = computed.len();
-        for view in catalog.derived_views() {
-            let reads_it = view.inputs.iter().any(|input| match &input.from {
-                InputSource::Feature { view, feature: read } => {
-                    computed.contains(view.as_str()) || (*view == feature.view && *read == feature.feature)
-                }
-                InputSource::Request { .. } => false,
-            });
-            if reads_it {
-                computed.insert(&view.name);
-            }
-        }
-        if computed.len() == before {
-            break;
-        }
-    }
-    let uses = |named: &FeatureRef| named == feature || computed.contains(named.view.as_str());
-    let services = catalog.services.values().filter(|service| service.features.iter().any(uses));
-    services.map(|service| service.name.clone()).collect()
+fn deprecation<'a>(catalog: &'a Catalog, named: &FeatureRef) -> Option<&'a Deprecation> {
+    let of_view = || catalog.deprecations.get(&Defined::View(named.view.clone()));
+    catalog.deprecations.get(&Defined::Feature(named.clone())).or_else(of_view)
 }

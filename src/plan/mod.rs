@@ -13,20 +13,27 @@ mod steps;
 mod storing;
 
 mod compare;
+mod deprecated;
+mod fingerprint;
 mod lineage;
+mod schemas;
+mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::catalog::{Catalog, DerivedView, FeatureView, Field, Selection, Transform};
+use crate::catalog::{Catalog, DerivedView, Digest, FeatureView, Field, Selection, Transform};
 use crate::error::ErrorKind;
 use crate::limits;
 use crate::online::OnlineView;
 
-pub use compare::{Change, ChangeKind, compare};
+pub use compare::{Change, ChangeKind, compare, ways_out};
+pub use deprecated::{Deprecated, Notice, State, deprecations, notices};
+pub use fingerprint::{Column, columns, fingerprint};
 pub use lineage::{Lineage, LineageFeature, LineageSource, Origin, TransformInput, lineage};
 pub use placement::online_views;
-pub use storing::storing;
+pub use schemas::{check_fingerprint, recorded, service_versions, shapes};
+pub use storing::{over_history, storing};
 
 /// One column of the working set of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -101,13 +108,18 @@ pub struct PlanOutput {
     pub view: String,
     pub feature: String,
     pub column: ColumnRef,
+    /// What computes it, through however many derived views: the digests of their transforms and where their inputs come
+    /// from. The same wherever it is computed; none for a column of a source.
+    pub recipe: Option<Digest>,
 }
 
 /// The steps that answer "these features for these rows".
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeaturePlan {
-    /// The service the question named, if it named one.
+    /// The service the question named, if it named one, without a version.
     pub service: Option<String>,
+    /// The number of the service's list that is answered, if it was recorded; see [`crate::catalog::ServiceVersion`].
+    pub service_version: Option<u32>,
     pub inputs: Vec<PlanInput>,
     pub reads: Vec<PlanRead>,
     /// In an order in which every input of a derivation is there before it runs.
@@ -134,6 +146,16 @@ pub enum Error {
     UnknownView { view: String, project: String },
     #[error("feature service {service} does not exist in project {project}")]
     UnknownService { service: String, project: String },
+    #[error("{name} is no version of a feature service; write it as my_model@3")]
+    NoServiceVersion { name: String },
+    #[error("feature service {service} has no version {number}; {has}")]
+    UnknownServiceVersion { service: String, number: u32, has: String },
+    #[error("{service}@{number} cannot be answered as it was: {changes}; {now}")]
+    ServiceVersionGone { service: String, number: u32, changes: String, now: String },
+    #[error("{sent:?} is no schema fingerprint; it is the 64 hex digits that came with the training set")]
+    NoFingerprint { sent: String },
+    #[error("the answer would not have the schema with the fingerprint that was sent ({sent}…): {differences}")]
+    OtherSchema { sent: String, differences: String },
     #[error("feature view {view} has no feature {feature}; it has {has}")]
     UnknownFeature { view: String, feature: String, has: String },
     #[error("two columns of the answer would both be called {name}; ask with full_feature_names: true")]
@@ -144,6 +166,11 @@ pub enum Error {
     Nothing,
     #[error("{features} features asked for, at most {max} are answered in one request")]
     TooManyFeatures { features: usize, max: usize },
+    #[error(
+        "derived view {view} reads {reads}, so it is not made of the history of one feature view; make a training set of it, \
+         and look at that"
+    )]
+    NotOverHistory { view: String, reads: String },
     #[error("feature view {view} is not kept online; it can be used for training only")]
     NotOnline { view: String },
 }
@@ -171,10 +198,18 @@ pub fn training(catalog: &Catalog, selection: &Selection) -> Result<FeaturePlan,
 impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::UnknownView { .. } | Self::UnknownService { .. } | Self::UnknownFeature { .. } => ErrorKind::NotFound,
-            Self::NameCollision { .. } | Self::InputOfTwoTypes { .. } | Self::Nothing => ErrorKind::Invalid,
+            Self::UnknownView { .. }
+            | Self::UnknownService { .. }
+            | Self::UnknownServiceVersion { .. }
+            | Self::UnknownFeature { .. } => ErrorKind::NotFound,
+            Self::NameCollision { .. }
+            | Self::InputOfTwoTypes { .. }
+            | Self::Nothing
+            | Self::NotOverHistory { .. }
+            | Self::NoServiceVersion { .. }
+            | Self::NoFingerprint { .. } => ErrorKind::Invalid,
             Self::TooManyFeatures { .. } => ErrorKind::TooLarge,
-            Self::NotOnline { .. } => ErrorKind::Conflict,
+            Self::NotOnline { .. } | Self::ServiceVersionGone { .. } | Self::OtherSchema { .. } => ErrorKind::Conflict,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::fingerprint::Recipes;
 use super::placement::{For, derived_online_view, online_view, stored_with};
 use super::resolve::Asked;
 use super::{AsOf, ColumnRef, Derivation, Error, FeaturePlan, PlanInput, PlanOutput, PlanRead, inputs, order};
@@ -19,6 +20,7 @@ pub(super) fn plan(catalog: &Catalog, asked: Asked, answers: For) -> Result<Feat
     for view in order::computed_in_order(catalog, views, &is_stored) {
         steps.derive(view);
     }
+    let mut recipes = Recipes::of(catalog);
     let mut outputs = Vec::with_capacity(asked.features.len());
     for feature in &asked.features {
         let (column, field) = steps.feature(&feature.view, &feature.feature);
@@ -27,10 +29,12 @@ pub(super) fn plan(catalog: &Catalog, asked: Asked, answers: For) -> Result<Feat
             view: feature.view.clone(),
             feature: feature.feature.clone(),
             column,
+            recipe: recipes.recipe(&feature.view, &feature.feature),
         });
     }
     let Steps { inputs, reads, derivations, .. } = steps;
-    Ok(FeaturePlan { service: asked.service, inputs, reads, derivations, outputs })
+    let Asked { service, service_version, .. } = asked;
+    Ok(FeaturePlan { service, service_version, inputs, reads, derivations, outputs })
 }
 
 /// An answer has one column of a name: of two features, or of a feature and what came along.

@@ -11,6 +11,7 @@
 mod database;
 mod progress;
 mod schedules;
+mod services;
 mod versions;
 
 #[cfg(test)]
@@ -55,8 +56,17 @@ pub struct NewVersion {
     pub applied_at: Micros,
     pub definitions: Vec<DefinitionFile>,
     pub plugins: Vec<PluginFile>,
+    /// What each feature service answers.
+    pub services: Vec<ServiceShape>,
     /// One line per change, for people.
     pub summary: Vec<String>,
+}
+
+/// What a feature service answers, as a text that is kept and compared and not read here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceShape {
+    pub service: String,
+    pub shape: String,
 }
 
 /// The number under which something is recorded.

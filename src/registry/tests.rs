@@ -28,6 +28,7 @@ fn version(content: &str) -> NewVersion {
             DefinitionFile { name: "entities.yaml".to_owned(), text: "# ü 💡\n".to_owned() },
         ],
         plugins: vec![plugin("ratio", b"\0asm ratio"), plugin("bucket", b"\0asm bucket")],
+        services: vec![ServiceShape { service: "scores".to_owned(), shape: content.to_owned() }],
         summary: vec!["+ view \"companies\"".to_owned()],
     }
 }
@@ -268,6 +269,40 @@ async fn old_runs_are_forgotten_by_view() {
     assert_eq!(runs.len(), SYNC_RUNS_KEPT as usize);
     assert_eq!(runs.last().unwrap().started_at, 6);
     assert_eq!(registry.runs(Some("people"), 9).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_shapes_of_a_service_come_in_the_order_in_which_they_were_first_applied() {
+    let registry = Registry::in_memory().await.unwrap();
+    for content in ["b", "a", "b", "c"] {
+        registry.record(version(content)).await.unwrap();
+    }
+    let shapes = registry.service_shapes().await.unwrap();
+    assert_eq!(shapes.iter().map(|shape| shape.shape.as_str()).collect::<Vec<_>>(), ["b", "a", "c"]);
+    assert_eq!(registry.versions_without_services().await.unwrap(), Vec::<u64>::new());
+}
+
+#[tokio::test]
+async fn versions_from_before_services_were_recorded_get_theirs_once() {
+    let (_folder, path) = folder();
+    let registry = Registry::open(&path).await.unwrap();
+    registry.record(version("a")).await.unwrap();
+    registry.record(version("b")).await.unwrap();
+    drop(registry);
+    let as_it_was = "DROP TABLE version_services; DROP TABLE service_shapes;
+        ALTER TABLE versions DROP COLUMN has_services; PRAGMA user_version = 2";
+    tamper(&path, as_it_was).await;
+
+    let registry = Registry::open(&path).await.unwrap();
+    assert_eq!(registry.latest().await.unwrap(), Some(recorded(2, version("b"))));
+    assert_eq!(registry.versions_without_services().await.unwrap(), [1, 2]);
+    for (number, shape) in [(2, "b"), (1, "a"), (1, "a")] {
+        let services = [ServiceShape { service: "scores".to_owned(), shape: shape.to_owned() }];
+        registry.add_services(number, &services).await.unwrap();
+    }
+    assert_eq!(registry.versions_without_services().await.unwrap(), Vec::<u64>::new());
+    let shapes = registry.service_shapes().await.unwrap();
+    assert_eq!(shapes.iter().map(|shape| shape.shape.as_str()).collect::<Vec<_>>(), ["a", "b"]);
 }
 
 #[tokio::test]

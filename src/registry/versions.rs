@@ -3,6 +3,7 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
+use super::services::insert_services;
 use super::{DefinitionFile, Error, NewVersion, PluginFile, Recorded, Registry, Version, VersionSummary};
 use crate::catalog::Digest;
 
@@ -83,6 +84,7 @@ impl Registry {
         for (position, plugin) in (0_i64..).zip(&new.plugins) {
             insert_plugin(&mut transaction, number, position, plugin).await?;
         }
+        insert_services(&mut transaction, number, &new.services).await?;
         transaction.commit().await?;
         Ok(Version { number: number.unsigned_abs(), unchanged: false })
     }

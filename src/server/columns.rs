@@ -51,6 +51,7 @@ mod tests {
         };
         FeaturePlan {
             service: None,
+            service_version: None,
             inputs: vec![
                 input("company", Scalar::String, InputKind::JoinKey, true),
                 input("hour", Scalar::Int64, InputKind::Request, false),

@@ -244,13 +244,17 @@ def push_and_read_back(client: flight.FlightClient) -> None:
 
 def act(client: flight.FlightClient) -> None:
     actions = [action.type for action in client.list_actions()]
-    assert actions == ["health", "version", "sync", "online_set", "online_delete", "online_health", "online_stats"], actions
+    online = ["online_set", "online_delete", "online_health", "online_stats"]
+    assert actions == ["health", "version", "sync", *online, "statistics"], actions
     do = lambda name, body=b"": json.loads(next(iter(client.do_action(flight.Action(name, body)))).body.to_pybytes())
     assert do("health") == {"status": "ok"}
     assert do("version")["project"] == "chicago_taxi"
     synced = do("sync", json.dumps({"view": "area_stats", "until": AS_OF}).encode())
     assert synced["view"] == "area_stats", synced
     expect_error(lambda: do("restart"), "restart")
+    asked = {"view": "company_stats", "features": ["trips_30d"], "to": AS_OF}
+    found = do("statistics", json.dumps(asked).encode())
+    assert [column["column"] for column in found["columns"]] == ["trips_30d"] and found["rows"] > 1_000, found
     passed("do_action: health, version, sync")
 
 

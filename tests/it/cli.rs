@@ -12,20 +12,26 @@ use crate::command::{Up, command, json_of, refused, run, succeed};
 use crate::shop::{SHOP, shop, shop_of, synced_shop};
 use crate::world::{built_plugins, repository};
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 23] = [
     "quickstart",
     "init",
     "plan",
     "apply",
     "history",
     "lineage",
+    "services",
+    "deprecations",
     "sync",
     "syncs",
     "serve",
     "get",
     "train",
     "push",
+    "stats",
+    "check",
     "online",
+    "compact",
+    "vacuum",
     "parity",
     "plugin",
     "schema",

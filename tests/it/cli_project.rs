@@ -51,17 +51,19 @@ fn plan_and_apply_tell_what_is_added_changed_and_removed() {
         "feature_services:\n  - {name: city_only, features: ['customer_orders:city']}",
     );
     expect![[r#"
-          changed: feature view customer_orders: ttl 30d → 60d
+          values may change: feature view customer_orders: ttl 30d → 60d (used by customer_model)
           changed: feature view customer_visits: feature minutes added (float64)
           added: feature service city_only
           changed: feature service customer_model: customer_visits:minutes added
+          changed: feature service customer_model: version 1 → 2
         applied as version 2; a running gateway takes it up when it starts again
     "#]]
     .assert_eq(&succeed(folder, &["apply"]));
 
     rewrite(folder, "\n  - {name: city_only, features: ['customer_orders:city']}", "");
-    let planned = json_of(folder, &["plan"]);
-    assert_eq!(planned["changes"][0]["name"], "city_only");
+    let planned = run(folder, &["plan"]);
+    let expected = "  incompatible: feature service city_only: removed\n";
+    assert_eq!((planned.code, planned.stdout.as_str()), (1, expected));
 }
 
 #[test]
@@ -77,6 +79,7 @@ fn what_breaks_callers_is_found_by_plan_and_refused_by_apply_unless_it_is_meant(
 
     let message = refused(folder, &["apply"], 4);
     assert!(message.contains("incompatible: feature view customer_orders"), "{message}");
+    assert!(message.contains("\nleave customer_orders as it was and define the change beside it"), "{message}");
     assert!(message.ends_with("apply them with --allow-incompatible if that is meant"), "{message}");
     assert_eq!(json_of(folder, &["history"]).as_array().map(Vec::len), Some(1));
 

@@ -289,7 +289,8 @@ async fn events_are_followed_to_their_end() {
     log.push(rides(&[("a", 3.0, NOW), ("b", 9.0, NOW - DAY)]), soon()).await.expect("room");
     log.close();
     let followed = follow(&light.gateway, "meters", &log.reader(), PushTo::OnlineAndOffline).await.expect("followed");
-    let expected = Ingested { views: vec!["meter".to_owned()], rows: 4, rows_older: 1, rows_appended: 4 };
+    let expected =
+        Ingested { views: vec!["meter".to_owned()], rows: 4, rows_older: 1, rows_appended: 4, ..Ingested::default() };
     assert_eq!(followed, expected);
     assert_eq!(fares(&light, "meter:fare", &["a", "b"]).await, [Some(3.0), Some(2.0)]);
     assert_eq!(trained(&light, "meter:fare", &["a", "b"]).await, [Some(3.0), Some(2.0)]);

@@ -5,6 +5,9 @@ mod light;
 #[path = "../servers/redis.rs"]
 #[expect(dead_code, reason = "shared with the tests of the library, which need more of it")]
 mod servers;
+#[path = "../servers/s3.rs"]
+#[expect(dead_code, reason = "shared with the tests of the library, which need more of it")]
+mod s3;
 mod shop;
 mod world;
 
@@ -18,8 +21,13 @@ mod sync;
 mod ingest;
 mod train;
 mod online;
+mod versions;
+mod expectations;
+mod statistics;
+mod delta;
 
 mod bad_input;
+mod buckets;
 mod clients;
 mod drain;
 mod faults;

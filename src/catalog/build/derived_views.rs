@@ -11,7 +11,7 @@ use super::order::order;
 use super::{Bind, Building, PluginUse, placement};
 use crate::catalog::definitions::Placed;
 use crate::catalog::file::{DerivedViewFile, PlacementFile};
-use crate::catalog::{Definitions, DerivedView, Field, Parameter, Placement, Transform, View};
+use crate::catalog::{Definitions, DerivedView, Field, Parameter, Placement, Transform, View, defined_name};
 use crate::document::{did_you_mean, push_segment};
 use crate::limits;
 
@@ -19,7 +19,7 @@ pub(super) fn build(definitions: &Definitions, bind: &Bind<'_>, view_names: &mut
     let mut views: BTreeMap<&str, Placed<'_, DerivedViewFile>> = BTreeMap::new();
     for placed in definitions.derived_views() {
         let name = &placed.item.name;
-        if view_names.claim("derived view", name, &placed, "/name", &mut building.mistakes) {
+        if view_names.claim_view("derived view", name, placed.item.version, &placed, &mut building.mistakes) {
             views.insert(name, placed);
         } else {
             building.broken_views.insert(name.clone());
@@ -27,7 +27,12 @@ pub(super) fn build(definitions: &Definitions, bind: &Bind<'_>, view_names: &mut
     }
     let mut reads: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (name, placed) in &views {
-        let read = placed.item.inputs.values().filter_map(|text| text.split_once(':')).map(|(view, _)| view.trim());
+        let read = placed
+            .item
+            .inputs
+            .values()
+            .filter_map(|text| text.split_once(':'))
+            .map(|(view, _)| defined_name(view.trim()));
         reads.insert(name, read.collect());
     }
     let order = order(&reads);

@@ -3,23 +3,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::expectations::{expectations, quarantine};
 use super::names::Names;
 use super::{Building, Warning, columns};
 use crate::catalog::definitions::Placed;
 use crate::catalog::file::FeatureViewFile;
-use crate::catalog::{DType, Definitions, FeatureRef, FeatureView, Field, Source, SourceKind, View};
+use crate::catalog::{DType, Definitions, FeatureRef, FeatureView, Field, Long, Source, SourceKind, View};
 use crate::document::{did_you_mean, duration_text, parse_duration};
 
 pub(super) fn build(definitions: &Definitions, view_names: &mut Names, building: &mut Building) {
     for placed in definitions.feature_views() {
         let file = placed.item;
         let before = building.mistakes.len();
-        view_names.claim("feature view", &file.name, &placed, "/name", &mut building.mistakes);
+        view_names.claim_view("feature view", &file.name, file.version, &placed, &mut building.mistakes);
         let join_keys = join_keys(&placed, building);
         let features = features(&placed, &join_keys, building);
         let has_source = check_source(&placed, &join_keys, &features, building);
         let ttl = span(&placed, "ttl", file.ttl.as_deref(), building);
         let sync_every = span(&placed, "sync_every", file.sync_every.as_deref(), building);
+        let fields: Vec<Field> = features.iter().map(|(feature, _)| feature.clone()).collect();
+        let expectations = expectations(&placed, &fields, building);
+        let quarantine = quarantine(&placed, building);
         let refers_to_broken =
             file.entities.iter().any(|entity| building.broken_entities.contains(entity)) || !has_source;
         if building.mistakes.len() > before || refers_to_broken {
@@ -40,6 +44,8 @@ pub(super) fn build(definitions: &Definitions, view_names: &mut Names, building:
             ttl,
             online: file.online,
             sync_every,
+            expectations,
+            quarantine,
             description: file.description.clone(),
         };
         for feature in file.features.iter().filter(|feature| !feature.description.is_empty()) {
@@ -182,7 +188,11 @@ fn check_source(
                 "it is the {time} of source {name}, which every row carries already; give that column a second name, \
                  for example in an SQL source"
             )),
-            None => schema.and_then(|schema| columns::mistake(name, schema, field)),
+            // Its features are rows; which there are is not known before they are read.
+            None => match &source.kind {
+                SourceKind::Long(long) if noun == "feature" => no_value_column(name, long, field),
+                _ => schema.and_then(|schema| columns::mistake(name, schema, field)),
+            },
         };
         if let Some(wrong) = wrong {
             let text = format!("{noun} {} of feature view {view}: {wrong}", field.name);
@@ -190,6 +200,19 @@ fn check_source(
         }
     }
     true
+}
+
+/// What is wrong with reading `field` as values of a long source.
+fn no_value_column(source: &str, long: &Long, field: &Field) -> Option<String> {
+    match long.value_column_of(field.dtype) {
+        None => Some(format!("source {source} has no column for values of type {}", field.dtype)),
+        // Text can be parsed as one value.
+        Some(column) if !field.dtype.is_one() && long.value_column.as_deref() == Some(column) => Some(format!(
+            "it is {}; name the column with such values under value_columns of source {source}",
+            field.dtype
+        )),
+        Some(_) => None,
+    }
 }
 
 fn span(

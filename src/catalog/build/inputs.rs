@@ -6,16 +6,25 @@ use super::Building;
 use crate::catalog::definitions::Placed;
 use crate::catalog::file::DerivedViewFile;
 use crate::catalog::names::{reserved_mistake, snake_case_mistake};
-use crate::catalog::{DType, FeatureRef, Field, Input, InputSource, NullPolicy, Signature};
+use crate::catalog::{DType, FeatureRef, Field, Input, InputSource, NullPolicy, Signature, defined_name, latest_of};
 use crate::document::{did_you_mean, push_segment};
 
-/// Reads `view:feature`.
+/// Reads `view:feature`, the view under the name that it is defined by.
 pub(super) fn feature_ref(text: &str) -> Result<FeatureRef, String> {
     match text.split_once(':') {
         Some((view, feature)) if !view.is_empty() && !feature.is_empty() && !feature.contains(':') => {
-            Ok(FeatureRef::new(view.trim(), feature.trim()))
+            Ok(FeatureRef::new(view_name(view)?, feature.trim()))
         }
         _ => Err(format!("{text:?} does not name a feature; write view:feature")),
+    }
+}
+
+/// The view that a definition names. It names one version, so that what it reads changes only when it does.
+pub(super) fn view_name(text: &str) -> Result<&str, String> {
+    let name = defined_name(text.trim());
+    match latest_of(name) {
+        None => Ok(name),
+        Some(plain) => Err(format!("{name} is another view after each apply; name a version, such as {plain}@v2")),
     }
 }
 

@@ -4,8 +4,10 @@
 //! of the catalog and remembered as broken, so that whatever refers to it is not blamed for the same mistake again.
 
 mod columns;
+mod deprecations;
 mod derived_views;
 mod entities;
+mod expectations;
 mod feature_views;
 mod inputs;
 mod names;
@@ -56,6 +58,7 @@ pub fn build(
     feature_views::build(definitions, &mut view_names, &mut building);
     derived_views::build(definitions, bind, &mut view_names, &mut building);
     services::build(definitions, &mut building);
+    deprecations::build(definitions, &mut building);
     if !building.mistakes.is_empty() {
         return Err(Mistakes::from(building.mistakes));
     }

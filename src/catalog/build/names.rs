@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::catalog::definitions::Placed;
 use crate::catalog::names::{reserved_mistake, snake_case_mistake};
+use crate::catalog::split_version;
 use crate::document::Mistake;
 
 /// The names of one namespace that are taken.
@@ -23,6 +24,36 @@ impl Names {
         path: &str,
         mistakes: &mut Vec<Mistake>,
     ) -> bool {
+        self.take((noun, name), snake_case_mistake(name), placed, path, mistakes)
+    }
+
+    /// As [`Names::claim`], for a view with this `version` written beside its name.
+    pub(super) fn claim_view<T>(
+        &mut self,
+        noun: &str,
+        name: &str,
+        version: Option<u32>,
+        placed: &Placed<'_, T>,
+        mistakes: &mut Vec<Mistake>,
+    ) -> bool {
+        let wrong = match split_version(name) {
+            (plain, number) if number > 1 && version.is_none() => {
+                Some(format!("has a version in it; write name: {plain} and version: {number}"))
+            }
+            (plain, _) => snake_case_mistake(plain),
+        };
+        self.take((noun, name), wrong, placed, "/name", mistakes)
+    }
+
+    /// Takes a name that is not right in itself if something is `wrong` with it.
+    fn take<T>(
+        &mut self,
+        (noun, name): (&str, &str),
+        wrong: Option<String>,
+        placed: &Placed<'_, T>,
+        path: &str,
+        mistakes: &mut Vec<Mistake>,
+    ) -> bool {
         let here = placed.mistake(path, "");
         let taken = self.taken.get(&name.to_lowercase());
         let wrong = match taken {
@@ -35,7 +66,7 @@ impl Names {
             Some((other, other_noun, at)) => {
                 Some(format!("{noun} {name} differs from {other_noun} {other} ({}:{}) only by case", at.file, at.line))
             }
-            None => snake_case_mistake(name).map(|wrong| format!("the name of {noun} {name} {wrong}")),
+            None => wrong.map(|wrong| format!("the name of {noun} {name} {wrong}")),
         };
         if taken.is_none() {
             self.taken.insert(name.to_lowercase(), (name.to_owned(), noun.to_owned(), here.clone()));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::inputs::feature_ref;
+use super::inputs::{feature_ref, view_name};
 use super::names::Names;
 use super::{Building, Warning};
 use crate::catalog::definitions::Placed;
@@ -71,7 +71,8 @@ fn named_features(service: &str, text: &str, building: &Building) -> Result<Opti
         let named = feature_ref(text).map_err(|wrong| format!("feature service {service}: {wrong}"))?;
         (named.view, Some(named.feature))
     } else {
-        (text.trim().to_owned(), None)
+        let view = view_name(text).map_err(|wrong| format!("feature service {service}: {wrong}"))?;
+        (view.to_owned(), None)
     };
     if building.broken_views.contains(&view_name) {
         return Ok(None);

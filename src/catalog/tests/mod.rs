@@ -1,11 +1,13 @@
 //! What definitions may say, and how each mistake in them is told.
 
 mod derived_views;
+mod expectations;
 mod feature_views;
 mod names;
 mod placement;
 mod services;
 mod sources;
+mod versions;
 
 use expect_test::{Expect, expect, expect_file};
 

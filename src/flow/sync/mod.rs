@@ -23,6 +23,7 @@ use crate::catalog::{Digest, Source, View};
 use crate::clock::Micros;
 use crate::gateway::{Gateway, Stop};
 use crate::plan::{self, StorePlan};
+use crate::quality::{Verdict, quarantines};
 
 pub(super) use reading::push_rows;
 pub use record::{RunShown, ScheduleShown, runs, schedules};
@@ -83,6 +84,11 @@ pub struct Synced {
     pub rows_reused: u64,
     /// Rows that were read once more only to find the place at which the interrupted run had stopped.
     pub rows_read_again: u64,
+    /// Rows that went to a side table because they are not as the view expects.
+    pub rows_quarantined: u64,
+    /// What came of each expectation of the view.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expectations: Vec<Verdict>,
     pub derived_views: Vec<String>,
     pub seconds: f64,
 }
@@ -140,7 +146,7 @@ pub async fn sync_with(
     let window = window(gateway, &plan, range).await?;
 
     let mut run = Run::new(gateway, &plan, source, range, window, options);
-    let outcome = run.go(options, tell).await;
+    let outcome = run.go(&applied.catalog, options, tell).await;
 
     let synced = run.synced(started.elapsed());
     record::count(&run, &synced, &outcome);
@@ -167,12 +173,15 @@ pub(super) async fn synced_until(gateway: &Gateway, plan: &StorePlan) -> Result<
     Ok(gateway.registry.progress(&progress_name(plan)).await?)
 }
 
-/// Progress is that of the view as it is now: with other features, or another transform placed at sync, all rows are
-/// to be written again.
+/// Progress is that of the view as it is now: with other features, another transform placed at sync, or other rows that
+/// are quarantined, all rows are to be written again.
 fn progress_name(plan: &StorePlan) -> String {
     let online = std::iter::once(&plan.online).chain(&plan.derived);
     let made_of: Vec<String> =
         online.map(|view| format!("{:?}{:?}{:?}", view.join_keys, view.features, view.digest)).collect();
+    let taken_away = plan.view.expectations.iter().filter(|expectation| quarantines(expectation));
+    let made_of: Vec<String> =
+        made_of.into_iter().chain(taken_away.map(|expectation| format!("{:?}", expectation.check))).collect();
     format!("{}@{}", plan.view.name, Digest::of(made_of.join("\n").as_bytes()).short())
 }
 

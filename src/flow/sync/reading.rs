@@ -21,8 +21,8 @@ use super::run::Run;
 use crate::batch::{FeatureRows, KeyBatch};
 use crate::catalog::{FeatureView, Field};
 use crate::clock::Micros;
-use crate::flow::Error;
 use crate::flow::derive::off_the_async_threads;
+use crate::flow::{Error, history};
 use crate::limits::SYNC_BATCHES_AHEAD;
 use crate::offline::{self, FilePart, Part, Rows, Scan, Snapshot};
 use crate::pit::Newest;
@@ -88,6 +88,7 @@ impl Run<'_> {
         let taken = off_the_async_threads(async move {
             let stopped = |error: ArrowError| Error::Stopped(error.to_string());
             let (batch, after) = not_after(filled(batch, &view, &missing).map_err(stopped)?, until);
+            let batch = history::taken(&view, batch).map_err(stopped)?;
             let without_key = push(&mut newest, &view, batch).map_err(stopped)?;
             if newest.bytes() > memory_bytes {
                 newest.compact().map_err(stopped)?;
@@ -129,7 +130,8 @@ impl Run<'_> {
                 _ if whole.column_with_name(&column).is_none() => {
                     // The whole source lacks it; its own error says what it has.
                     let at = Some(self.task.snapshot.clone().unwrap_or_else(|| slice.clone()));
-                    return Ok(Some((offline.scan(self.source, &Scan { at, ..scan }).await?, missing)));
+                    let scan = Scan { at, ..scan };
+                    return Ok(Some((offline.scan(self.source, &scan).await?, missing)));
                 }
                 Some(position) => missing.push(position),
                 None if source.created_time.as_ref() == Some(&column) => source.created_time = None,

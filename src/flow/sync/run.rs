@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::reading::Place;
 use super::{Counts, Options, Progress, Range, Synced, Window, made_of};
-use crate::catalog::Source;
+use crate::catalog::{Catalog, Source};
 use crate::flow::Error;
 use crate::flow::derive::off_the_async_threads;
+use crate::flow::expectations::{Examined, Looked, before_sync};
 use crate::flow::spool::Spool;
 use crate::gateway::{Gateway, Stop};
 use crate::offline::Snapshot;
@@ -32,6 +33,8 @@ pub(super) struct Run<'a> {
     pub spool: Option<Spool>,
     /// What the interrupted run had done that this one goes on with.
     pub before: Counts,
+    /// What came of the view's expectations.
+    pub examined: Examined,
     pub rows_read_again: u64,
     pub rows_failed: u64,
     pub rows_to_read: Option<u64>,
@@ -95,6 +98,7 @@ impl<'a> Run<'a> {
             newest: Newest::default(),
             spool: None,
             before: Counts::default(),
+            examined: Examined::default(),
             rows_read_again: 0,
             rows_failed: 0,
             rows_to_read: None,
@@ -104,8 +108,16 @@ impl<'a> Run<'a> {
         }
     }
 
-    pub async fn go(&mut self, options: &Options, tell: &(dyn Fn(Progress) + Send + Sync)) -> Result<(), Error> {
+    pub async fn go(
+        &mut self,
+        catalog: &Catalog,
+        options: &Options,
+        tell: &(dyn Fn(Progress) + Send + Sync),
+    ) -> Result<(), Error> {
         self.open(options).await?;
+        let Window { from, until, scan_until } = self.task.window;
+        let looked = Looked { from, until, reaches_now: scan_until.is_none(), at: self.task.snapshot.clone() };
+        self.examined = before_sync(self.gateway, catalog, &self.plan.view, looked).await?;
         self.read(tell).await?;
         self.write(tell).await
     }
@@ -195,6 +207,8 @@ impl<'a> Run<'a> {
             rows_in_future: counts.in_future,
             rows_reused: self.before.read,
             rows_read_again: self.rows_read_again,
+            rows_quarantined: self.examined.rows_quarantined,
+            expectations: self.examined.verdicts.clone(),
             derived_views: self.plan.derived.iter().map(|derived| derived.name.clone()).collect(),
             seconds: took.as_secs_f64(),
         }

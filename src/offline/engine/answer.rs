@@ -10,6 +10,7 @@ use datafusion::common::ScalarValue;
 use datafusion::prelude::{Expr, ident, lit};
 
 use super::super::{CREATED_TIME, EVENT_TIME, Error, Scan};
+use super::keys::Keys;
 use crate::cast::{self, CastError};
 use crate::catalog::{DType, Field, Source};
 use crate::clock::Micros;
@@ -28,6 +29,7 @@ pub(super) struct Answer {
     from: Option<Micros>,
     until: Option<Micros>,
     known_at: Option<Micros>,
+    keys: Option<Keys>,
     schema: SchemaRef,
 }
 
@@ -52,7 +54,16 @@ impl Answer {
             scan.columns.iter().map(|field| Ok((field.clone(), position(&field.name)?))).collect();
         let columns = columns?;
         let event_time = position(&source.event_time)?;
-        let created_time = source.created_time.as_deref().map(position).transpose()?;
+        let created_time = source.created_time.as_deref().map(&mut position).transpose()?;
+        let keys = match scan.keys.as_ref().filter(|keys| !keys.join_keys.is_empty()) {
+            None => None,
+            Some(filter) => {
+                let positions: Result<Vec<usize>, Error> =
+                    filter.join_keys.iter().map(|field| position(&field.name)).collect();
+                let keys = Keys::new(filter, positions?);
+                Some(keys.map_err(|(column, error)| wrong_type(&source.name, &column, error))?)
+            }
+        };
         let event_time_type = has.field_with_name(&source.event_time).map(|field| field.data_type().clone());
         let time = DType::TIMESTAMP.arrow();
         let mut fields: Vec<ArrowField> = columns.iter().map(|(field, _)| field.arrow()).collect();
@@ -68,6 +79,7 @@ impl Answer {
             from: scan.from,
             until: scan.until,
             known_at: scan.known_at,
+            keys,
             schema: Arc::new(Schema::new(fields)),
         })
     }
@@ -76,9 +88,20 @@ impl Answer {
         &self.read
     }
 
-    /// A condition that no row of the range fails, in the event time's own type, so that whole row groups can be
-    /// skipped by their statistics. [`Answer::rows`] then looks exactly.
-    pub(super) fn coarse_range(&self) -> Option<Expr> {
+    /// A condition that no asked row fails, in the columns' own types, so that whole files and row groups can be skipped
+    /// by their statistics. [`Answer::rows`] then looks exactly.
+    pub(super) fn coarse(&self, has: &Schema) -> Option<Expr> {
+        let keys = self.keys.as_ref().and_then(|keys| keys.coarse(&self.read, has));
+        [self.coarse_range(), self.coarse_known(has), keys].into_iter().flatten().reduce(Expr::and)
+    }
+
+    fn coarse_known(&self, has: &Schema) -> Option<Expr> {
+        let created_time = &self.read[self.created_time?];
+        let known_at = at_or_after(has.field_with_name(created_time).ok()?.data_type(), self.known_at?)?;
+        Some(ident(created_time).lt_eq(lit(known_at)).or(ident(created_time).is_null()))
+    }
+
+    fn coarse_range(&self) -> Option<Expr> {
         let event_time = || ident(&self.read[self.event_time]);
         let from = self.from.and_then(|from| at_or_before(&self.event_time_type, from));
         let until = self.until.and_then(|until| at_or_after(&self.event_time_type, until));
@@ -104,26 +127,33 @@ impl Answer {
             let known = |row| created.is_null(row) || created.value(row) <= known_at;
             keep = &keep & &BooleanBuffer::collect_bool(created.len(), known);
         }
-        let kept;
-        let (batch, event_time) = if keep.count_set_bits() == times.len() {
-            (batch, event_time)
-        } else {
-            kept = filter_record_batch(batch, &BooleanArray::new(keep, None)).map_err(|error| Error::Unreadable {
-                source_name: self.source_name.clone(),
-                detail: error.to_string(),
-            })?;
-            (&kept, self.time(&kept, self.event_time)?)
-        };
+        let mut batch = self.filtered(batch, keep)?;
+        if let Some(keys) = &self.keys {
+            let asked = keys.among(&batch).map_err(|(column, error)| self.wrong_type(&column, error))?;
+            batch = self.filtered(&batch, asked)?;
+        }
+        let batch = &batch;
         let mut columns = Vec::with_capacity(self.columns.len() + 2);
         for (field, position) in &self.columns {
             columns.push(self.column(batch, field, *position)?);
         }
+        let event_time =
+            if batch.num_rows() == event_time.len() { event_time } else { self.time(batch, self.event_time)? };
         columns.push(event_time);
         columns.push(match self.created_time {
             Some(position) => self.time(batch, position)?,
             None => arrow::array::new_null_array(&DType::TIMESTAMP.arrow(), batch.num_rows()),
         });
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns).expect("every column was cast to its field's type"))
+    }
+
+    /// The rows of `batch` for which `keep` says so.
+    fn filtered(&self, batch: &RecordBatch, keep: BooleanBuffer) -> Result<RecordBatch, Error> {
+        if keep.count_set_bits() == batch.num_rows() {
+            return Ok(batch.clone());
+        }
+        filter_record_batch(batch, &BooleanArray::new(keep, None))
+            .map_err(|error| Error::Unreadable { source_name: self.source_name.clone(), detail: error.to_string() })
     }
 
     fn column(&self, batch: &RecordBatch, field: &Field, position: usize) -> Result<ArrayRef, Error> {
@@ -143,13 +173,17 @@ impl Answer {
     }
 
     fn wrong_type(&self, column: &str, error: CastError) -> Error {
-        Error::WrongType {
-            column: column.to_owned(),
-            source_name: self.source_name.clone(),
-            is: error.is,
-            wanted: error.wanted,
-            detail: error.detail,
-        }
+        wrong_type(&self.source_name, column, error)
+    }
+}
+
+fn wrong_type(source_name: &str, column: &str, error: CastError) -> Error {
+    Error::WrongType {
+        column: column.to_owned(),
+        source_name: source_name.to_owned(),
+        is: error.is,
+        wanted: error.wanted,
+        detail: error.detail,
     }
 }
 

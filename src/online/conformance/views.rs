@@ -5,12 +5,13 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::datatypes::Int64Type;
 
-use super::{INT, Promises, TEXT, ids, lines, plain_view, read, values, view_of, write, written};
+use super::{INT, Promises, TEXT, ids, lines, plain_view, read, soon, tombstones, values, view_of, write, written};
 use crate::catalog::Digest;
 use crate::online::{OnlineStore, OnlineView};
 
 pub(super) async fn check(make: &dyn Fn() -> Arc<dyn OnlineStore>, promises: Promises) {
     a_view_may_gain_and_lose_features(&*make()).await;
+    versions_of_a_view_have_rows_of_their_own(&*make(), promises).await;
     if promises.types_may_change {
         rows_of_an_older_view_are_read_by_name_and_type(&*make()).await;
     }
@@ -38,6 +39,23 @@ async fn a_view_may_gain_and_lose_features(store: &dyn OnlineStore) {
     assert!(c.is_null(0), "the first row has no c");
     assert_eq!((c.value(1), b.value(0), b.value(1)), (3, "one", "new"));
     assert_eq!(stored.present.count_set_bits(), 2);
+}
+
+async fn versions_of_a_view_have_rows_of_their_own(store: &dyn OnlineStore, promises: Promises) {
+    let (first, second) = (plain_view("companies"), plain_view("companies@v2"));
+    write(store, &first, &lines(&[(Some(1), 10, None, Some(1)), (Some(2), 10, None, Some(2))])).await;
+    assert_eq!(values(store, &second, &[Some(1)]).await, [None], "the new version is not filled yet");
+    assert_eq!(write(store, &second, &lines(&[(Some(1), 9, None, Some(3))])).await, written(1, 0, 0));
+    assert_eq!(values(store, &first, &[Some(1), Some(2)]).await, [Some((10, Some(1))), Some((10, Some(2)))]);
+    assert_eq!(values(store, &second, &[Some(1), Some(2)]).await, [Some((9, Some(3))), None]);
+    if promises.tombstones {
+        write(store, &first, &tombstones(&[(1, 11)])).await;
+        assert_eq!(values(store, &first, &[Some(1)]).await, [None]);
+        assert_eq!(values(store, &second, &[Some(1)]).await, [Some((9, Some(3)))]);
+    }
+    let statistics = store.statistics(&[first, second], soon()).await.unwrap();
+    let keys = if promises.tombstones { 1 } else { 2 };
+    assert_eq!((statistics[0].keys, statistics[1].keys), (keys, 1));
 }
 
 async fn rows_of_an_older_view_are_read_by_name_and_type(store: &dyn OnlineStore) {

@@ -3,6 +3,23 @@
 use expect_test::{Expect, expect};
 
 use super::*;
+use crate::catalog::{Day, Defined, Deprecation};
+use crate::plan::service_versions;
+
+fn day(text: &str) -> Day {
+    text.parse().unwrap()
+}
+
+fn today() -> Day {
+    day("2026-11-21")
+}
+
+/// The catalog after its services were applied, on top of those of `before`.
+fn applied(mut catalog: Catalog, before: &[&Catalog]) -> Catalog {
+    let kept: Vec<(String, String)> = before.iter().copied().chain([&catalog]).flat_map(shapes).collect();
+    catalog.service_versions = service_versions(&kept).unwrap();
+    catalog
+}
 
 fn edited(edits: &[(&str, &str)]) -> Catalog {
     let [base, views] = [base_file(), views_file()].map(|mut file| {
@@ -15,7 +32,7 @@ fn edited(edits: &[(&str, &str)]) -> Catalog {
 }
 
 fn check_compare(old: &Catalog, new: &Catalog, expected: Expect) {
-    let lines: Vec<String> = compare(old, new).iter().map(ToString::to_string).collect();
+    let lines: Vec<String> = compare(old, new, today()).iter().map(ToString::to_string).collect();
     expected.assert_eq(&lines.join("\n"));
 }
 
@@ -68,12 +85,12 @@ fn what_changes_is_told() {
             ("placement: sync", "placement: request"),
         ]),
         expect![[r#"
-            changed: source area_history: query; values may change with the next sync
-            changed: source trips: rows come from parquet data/trips.parquet → parquet data/trips
+            values may change: source area_history: query, with the next sync (used by tip_model_v1)
+            values may change: source trips: rows come from parquet data/trips.parquet → parquet data/trips (used by tip_model_v1)
             changed: feature view archive: now kept online
-            changed: feature view company_stats: ttl 30d → 7d
+            values may change: feature view company_stats: ttl 30d → 7d (used by tip_model_v1)
             changed: feature view company_stats: sync_every none → 1d
-            changed: derived view fare_bucket: placement sync → request, values stay"#]],
+            changed: derived view fare_bucket: placement sync → request, values stay (used by tip_model_v1)"#]],
     );
     check_compare(
         &taxi(),
@@ -88,9 +105,9 @@ fn what_changes_is_told() {
             ("name: fares,", "name: trip_count,"),
         ]),
         expect![[r#"
-            changed: source trips: created_time loaded_at → last_trip_at
-            incompatible: derived view company_recency: values change: input last_trip_at comes from elsewhere
-            incompatible: feature view company_stats: feature last_trip_at removed, which feature service tip_model_v1 reads
+            values may change: source trips: created_time loaded_at → last_trip_at (used by tip_model_v1)
+            incompatible: derived view company_recency: values change: input last_trip_at comes from elsewhere (used by tip_model_v1)
+            incompatible: feature view company_stats: feature last_trip_at removed (used by tip_model_v1)
             changed: feature view company_stats: feature loaded_at added (timestamp)
             changed: feature view company_stats: feature trip_count added (float64)
             incompatible: feature service tip_model_v1: company_stats:last_trip_at removed
@@ -117,10 +134,10 @@ fn what_hurts_someone_is_incompatible() {
             ),
         ]),
         expect![[r#"
-            incompatible: entity area: join keys area: int64 → area: int32
+            incompatible: entity area: join keys area: int64 → area: int32 (used by tip_model_v1)
             changed: feature view archive: feature trip_count int64 → int32
-            incompatible: feature view area_stats: join keys area: int64 → area: int32
-            incompatible: derived view fare_bucket: values change: parameters f548d08d6b4d → d634ea76d1b4
+            incompatible: feature view area_stats: join keys area: int64 → area: int32 (used by tip_model_v1)
+            incompatible: derived view fare_bucket: values change: parameters f548d08d6b4d → d634ea76d1b4 (used by tip_model_v1)
             incompatible: derived view fare_ratio: values change: input left comes from elsewhere
             incompatible: derived view fare_ratio: values change: input right comes from elsewhere
             incompatible: feature service tip_model_v1: fare_bucket:bucket removed
@@ -139,13 +156,145 @@ fn what_hurts_someone_is_incompatible() {
     check_compare(
         &taxi(),
         &newer,
-        expect!["incompatible: derived view company_recency: values change: version 1.0.0 → 1.1.0"],
+        expect![
+            "incompatible: derived view company_recency: values change: version 1.0.0 → 1.1.0 (used by tip_model_v1)"
+        ],
     );
 }
 
 #[test]
 fn a_change_is_an_object_in_json() {
-    let changes = compare(&Catalog::empty("taxi"), &taxi());
+    let changes = compare(&Catalog::empty("taxi"), &taxi(), today());
     expect![[r#"{"change":"added","thing":"entity","name":"area","detail":""}"#]]
         .assert_eq(&serde_json::to_string(&changes[0]).unwrap());
+}
+
+#[test]
+fn a_change_tells_who_uses_the_thing_and_lists_that_a_service_had_before() {
+    let first = applied(taxi(), &[]);
+    let second = applied(edited(&[("company_recency, fare_bucket]", "fare_bucket]")]), &[&first]);
+    check_compare(
+        &second,
+        &edited(&[("company_recency, fare_bucket]", "fare_bucket]"), ("ttl: 30d", "ttl: 7d")]),
+        expect!["values may change: feature view company_stats: ttl 30d → 7d (used by tip_model_v1, tip_model_v1@1)"],
+    );
+    // Only a list of before has company_recency: whoever asks for that list would get an error.
+    let gone = "  - {name: company_recency, plugin: recency, inputs: {last_trip_at: 'company_stats:last_trip_at'}}\n";
+    let third = edited(&[("company_recency, fare_bucket]", "fare_bucket]"), (gone, "")]);
+    check_compare(
+        &second,
+        &third,
+        expect!["incompatible: derived view company_recency: removed (used by tip_model_v1@1)"],
+    );
+    // What cannot be asked for any more is no reason to keep anything else.
+    let third = applied(third, &[&first, &second]);
+    let retyped = edited(&[
+        ("company_recency, fare_bucket]", "fare_bucket]"),
+        (gone, ""),
+        ("name: avg_fare_30d, type: float64", "name: avg_fare_30d, type: float32"),
+        (
+            "  - name: fare_ratio\n    plugin: ratio\n    inputs: {left: 'company_stats:avg_fare', right: 'area_stats:avg_fare_30d'}\n",
+            "",
+        ),
+    ]);
+    check_compare(
+        &third,
+        &retyped,
+        expect![[r#"
+            incompatible: feature view area_stats: feature avg_fare_30d float64 → float32 (used by tip_model_v1)
+            removed: derived view fare_ratio
+            changed: feature service tip_model_v1: version 2 → 3"#]],
+    );
+}
+
+#[test]
+fn what_breaks_someone_comes_with_a_way_out() {
+    let mut newer = taxi();
+    let View::Feature(view) = &newer.views["area_stats"] else { unreachable!("area_stats is of a source") };
+    let float32 = "float32".parse().unwrap();
+    let retyped = FeatureView { features: vec![Field::new("avg_fare_30d", float32)], ..FeatureView::clone(view) };
+    newer.views.insert("area_stats".to_owned(), View::Feature(Arc::new(retyped)));
+    newer.views.insert("area_stats@v4".to_owned(), taxi().views["area_stats"].clone());
+    let changes = compare(&taxi(), &newer, today());
+    expect![
+        "leave area_stats as it was and define the change beside it (name: area_stats, version: 5), which is area_stats@v5"
+    ]
+    .assert_eq(&ways_out(&changes, &newer).join("\n"));
+    assert_eq!(ways_out(&compare(&taxi(), &taxi(), today()), &taxi()), Vec::<String>::new());
+}
+
+#[test]
+fn what_was_promised_stays_until_its_day_is_over() {
+    let is_deprecated = |thing: Defined, remove_after: Option<&str>| {
+        let mut catalog = applied(taxi(), &[]);
+        let deprecation = Deprecation { since: day("2026-11-01"), remove_after: remove_after.map(day), instead: None };
+        catalog.deprecations.insert(thing, deprecation);
+        catalog
+    };
+    let kinds = |old: &Catalog, new: &Catalog, on: &str| -> Vec<String> {
+        let changes = compare(old, new, day(on));
+        changes.iter().filter(|change| change.thing != "feature service").map(ToString::to_string).collect()
+    };
+    let view = || Defined::View("company_recency".to_owned());
+    let mut without = taxi();
+    without.views.remove("company_recency");
+    without.services.clear();
+    for (old, on, expected) in [
+        (
+            is_deprecated(view(), Some("2027-02-01")),
+            "2027-02-01",
+            "refused: derived view company_recency: it is promised to stay through 2027-02-01; keep it until then, or apply an earlier remove_after first (used by tip_model_v1)",
+        ),
+        (
+            is_deprecated(view(), Some("2027-02-01")),
+            "2027-02-02",
+            "removed: derived view company_recency (used by tip_model_v1)",
+        ),
+        (
+            is_deprecated(view(), None),
+            "2027-02-02",
+            "incompatible: derived view company_recency: removed (used by tip_model_v1)",
+        ),
+    ] {
+        assert_eq!(kinds(&old, &without, on), [expected]);
+    }
+
+    let feature = Defined::Feature(FeatureRef::new("company_stats", "avg_fare"));
+    let less = edited(&[
+        ("      - {name: avg_fare, type: float64, description: Mean fare of a day}\n", ""),
+        ("'company_stats:avg_fare'", "'area_stats:avg_fare_30d'"),
+        ("placement: sync", "placement: request"),
+    ]);
+    let old = is_deprecated(feature.clone(), Some("2027-02-01"));
+    assert!(kinds(&old, &less, "2026-12-01").iter().any(|line| line.starts_with(
+        "refused: feature view company_stats: feature avg_fare removed; it is promised to stay through 2027-02-01"
+    )));
+    assert!(kinds(&old, &less, "2027-03-01").iter().any(|line| {
+        line.starts_with("changed: feature view company_stats: feature avg_fare removed (used by tip_model_v1)")
+    }));
+
+    let old = is_deprecated(Defined::Service("tip_model_v1".to_owned()), Some("2027-02-01"));
+    let mut without = taxi();
+    without.services.clear();
+    let told = |old: &Catalog, on: &str| compare(old, &without, day(on))[0].to_string();
+    assert_eq!(told(&applied(taxi(), &[]), "2026-12-01"), "incompatible: feature service tip_model_v1: removed");
+    assert!(told(&old, "2026-12-01").starts_with("refused: feature service tip_model_v1: it is promised to stay"));
+    assert_eq!(told(&old, "2027-03-01"), "removed: feature service tip_model_v1");
+}
+
+#[test]
+fn a_deprecation_is_a_change_that_breaks_nobody() {
+    let since = |text: &str| {
+        let mut catalog = taxi();
+        let deprecation = Deprecation { since: day(text), remove_after: Some(day("2027-02-01")), instead: None };
+        catalog.deprecations.insert(Defined::View("area_stats".to_owned()), deprecation);
+        catalog
+    };
+    check_compare(
+        &taxi(),
+        &since("2026-11-01"),
+        expect!["changed: view area_stats: is deprecated since 2026-11-01 and may be removed after 2027-02-01"],
+    );
+    check_compare(&since("2026-11-01"), &taxi(), expect!["changed: view area_stats: is not deprecated any more"]);
+    check_compare(&since("2026-11-01"), &since("2026-11-01"), expect![""]);
 }

@@ -3,7 +3,9 @@
 mod compare;
 mod lineage;
 mod random;
+mod versions;
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use expect_test::{Expect, expect};

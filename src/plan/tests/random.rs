@@ -64,6 +64,8 @@ fn feature_view(index: usize, entities: usize, types: &[usize]) -> FeatureView {
         ttl: None,
         online: true,
         sync_every: None,
+        expectations: Vec::new(),
+        quarantine: None,
         description: String::new(),
     }
 }
@@ -212,6 +214,7 @@ proptest! {
         check(&catalog, &training);
         prop_assert_eq!(&serving.inputs, &training.inputs);
         prop_assert_eq!(outline(&serving), outline(&training));
+        prop_assert_eq!(fingerprint(&serving), fingerprint(&training));
         prop_assert!(training.reads.iter().all(|read| read.online.digest.is_none()));
         prop_assert!(serving.derivations.iter().all(|derivation| derivation.view.placement == Placement::Request));
     }

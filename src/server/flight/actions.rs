@@ -9,12 +9,14 @@ use super::online;
 use super::status::{invalid, of_flow, refused};
 use crate::clock::{Deadline, Micros};
 use crate::error::ErrorKind;
+use crate::flow::statistics::{Asked, statistics};
 use crate::flow::sync::{Range, sync};
 use crate::gateway::Gateway;
+use crate::limits::HISTORY_STATISTICS_DEADLINE;
 use crate::server::http::values::{Times, instant};
 
 /// The actions there are.
-pub(super) fn list() -> [ActionType; 7] {
+pub(super) fn list() -> [ActionType; 8] {
     let action =
         |name: &str, description: &str| ActionType { r#type: name.to_owned(), description: description.to_owned() };
     [
@@ -36,6 +38,10 @@ pub(super) fn list() -> [ActionType; 7] {
         action(
             "online_stats",
             "What the online store holds: {\"views\": [name, …]}, or nothing for all that are stored.",
+        ),
+        action(
+            "statistics",
+            "What values the features of a view have in their history: {\"view\": name}, with \"from\", \"to\" and \"features\" for a part of it.",
         ),
     ]
 }
@@ -64,6 +70,12 @@ pub(super) async fn act(
         "online_delete" => online::delete(gateway, &action.body, deadline).await?,
         "online_health" => online::health(gateway, deadline).await?,
         "online_stats" => online::stats(gateway, &action.body, deadline).await?,
+        "statistics" => {
+            let asked: History = serde_json::from_slice(&action.body)
+                .map_err(|error| invalid(&format!("the body of statistics is not {{\"view\": name, …}}: {error}")))?;
+            let deadline = online::at_most(deadline, HISTORY_STATISTICS_DEADLINE);
+            json!(statistics(gateway, &asked.view, &asked.asked()?, deadline).await.map_err(of_flow)?)
+        }
         other => {
             let names = list().map(|action| action.r#type).join(", ");
             return Err(refused(ErrorKind::NotFound, &format!("there is no action {other:?}; there are {names}")));
@@ -85,10 +97,6 @@ struct Sync {
 impl Sync {
     /// What is new since the last sync, unless more is asked for.
     fn range(&self, now: Micros) -> Result<Range, Status> {
-        let time = |text: &String| {
-            instant(text, Times::Micros)
-                .ok_or_else(|| invalid(&format!("{text:?} is not a time such as 2016-12-31T00:00:00Z")))
-        };
         let until = self.until.as_ref().map(time).transpose()?;
         match (self.full, &self.from, until) {
             (true, None, None) => Ok(Range::Full),
@@ -97,6 +105,27 @@ impl Sync {
             (false, None, until) => Ok(Range::Incremental { until: until.unwrap_or(now) }),
         }
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct History {
+    view: String,
+    from: Option<String>,
+    to: Option<String>,
+    #[serde(default)]
+    features: Vec<String>,
+}
+
+impl History {
+    fn asked(&self) -> Result<Asked, Status> {
+        let time = |text: &Option<String>| text.as_ref().map(time).transpose();
+        Ok(Asked { from: time(&self.from)?, to: time(&self.to)?, columns: self.features.clone() })
+    }
+}
+
+fn time(text: &String) -> Result<Micros, Status> {
+    instant(text, Times::Micros).ok_or_else(|| invalid(&format!("{text:?} is not a time such as 2016-12-31T00:00:00Z")))
 }
 
 #[cfg(test)]

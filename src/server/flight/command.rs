@@ -43,6 +43,8 @@ pub(super) struct Question {
     /// Adds the column `<feature>__status` for each feature.
     pub(super) statuses: bool,
     pub(super) unreachable: WhenUnreachable,
+    /// The fingerprint of the schema that the answers must have.
+    pub(super) fingerprint: Option<String>,
 }
 
 #[derive(Debug)]
@@ -97,7 +99,7 @@ impl Question {
     /// The question without its entities.
     pub(super) fn all(selection: Selection) -> Self {
         let unreachable = WhenUnreachable::Fail;
-        Self { selection, entities: BTreeMap::new(), as_of: None, statuses: false, unreachable }
+        Self { selection, entities: BTreeMap::new(), as_of: None, statuses: false, unreachable, fingerprint: None }
     }
 
     /// The entities as the inputs of `plan`, and the number of rows. Columns that the plan does not need are left aside.
@@ -152,6 +154,7 @@ struct Written {
     as_of: Option<Box<RawValue>>,
     statuses: Option<bool>,
     partial: Option<bool>,
+    schema_fingerprint: Option<String>,
     train: Option<WrittenTraining>,
     training: Option<String>,
     push: Option<String>,
@@ -215,6 +218,7 @@ impl Written {
                 Some(true) => WhenUnreachable::AnswerRest,
                 Some(false) | None => WhenUnreachable::Fail,
             },
+            fingerprint: self.schema_fingerprint,
         }))
     }
 }

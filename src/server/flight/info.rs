@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tonic::Status;
 
 use super::command::Question;
-use super::read::{answer_schema, written_time};
+use super::read::{answer_schema, planned, written_time};
 use super::status::{invalid, of_flow, refused};
 use crate::catalog::{Catalog, FeatureRef, Selection};
 use crate::error::ErrorKind;
@@ -44,20 +44,20 @@ pub(super) fn list(gateway: &Gateway, part: &[u8]) -> Result<Vec<FlightInfo>, St
 
 /// One question: the columns of its answer, what must come with it, and its ticket.
 pub(super) fn info(gateway: &Gateway, descriptor: FlightDescriptor, question: &Question) -> Result<FlightInfo, Status> {
-    let prepared = prepare(gateway, &question.selection).map_err(of_flow)?;
+    let prepared = planned(gateway, question).map_err(of_flow)?;
     describe(descriptor, question, &prepared)
 }
 
 /// The columns of the answer to a question.
 pub(super) fn schema(gateway: &Gateway, question: &Question) -> Result<SchemaResult, Status> {
-    let prepared = prepare(gateway, &question.selection).map_err(of_flow)?;
+    let prepared = planned(gateway, question).map_err(of_flow)?;
     let schema = answer_schema(&prepared, question.statuses);
     SchemaAsIpc::new(&schema, &IpcWriteOptions::default()).try_into().map_err(|error| not_written(&error))
 }
 
 /// The features of a view, in its order.
 pub(super) fn view_features(catalog: &Catalog, view: &str) -> Option<Vec<FeatureRef>> {
-    let view = catalog.views.get(view)?;
+    let view = catalog.view(view)?;
     Some(view.features().iter().map(|feature| FeatureRef::new(view.name(), &feature.name)).collect())
 }
 
@@ -97,7 +97,12 @@ fn needs(prepared: &Prepared) -> Value {
             })
         })
         .collect();
-    json!({ "version": prepared.applied.version, "inputs": inputs, "features": features })
+    json!({
+        "version": prepared.applied.version,
+        "schema_fingerprint": &*prepared.fingerprint,
+        "inputs": inputs,
+        "features": features,
+    })
 }
 
 /// A ticket whose entities are to be filled in. As it stands it is answered with no rows.
@@ -120,6 +125,9 @@ fn template(question: &Question, prepared: &Prepared) -> String {
     }
     if question.unreachable == WhenUnreachable::AnswerRest {
         ticket.insert("partial".to_owned(), json!(true));
+    }
+    if let Some(fingerprint) = &question.fingerprint {
+        ticket.insert("schema_fingerprint".to_owned(), json!(fingerprint));
     }
     if let Some(as_of) = question.as_of.and_then(written_time) {
         ticket.insert("as_of".to_owned(), json!(as_of));

@@ -135,6 +135,7 @@ fn not_a_body(action: &str, shape: &str, error: &serde_json::Error) -> Status {
     invalid(&format!("the body of {action} is not {shape}: {error}"))
 }
 
-fn at_most(whole: Option<Deadline>, longest: Duration) -> Deadline {
+/// What is left of the caller's deadline, and `longest` at most.
+pub(super) fn at_most(whole: Option<Deadline>, longest: Duration) -> Deadline {
     whole.map_or(Deadline::after(longest), |whole| whole.at_most(longest))
 }

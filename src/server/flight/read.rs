@@ -27,7 +27,7 @@ use crate::server::observe_answer;
 
 /// Answers a question whose entities are written down.
 pub(super) async fn get(gateway: &Gateway, question: &Question, deadline: Deadline) -> Result<Messages, Status> {
-    let prepared = prepare(gateway, &question.selection).map_err(of_flow)?;
+    let prepared = planned(gateway, question).map_err(of_flow)?;
     let (inputs, rows) = question.inputs(&prepared.plan).map_err(of_flow)?;
     let answer = serve(gateway, prepared, inputs, rows, question.as_of, question.unreachable, deadline);
     let answer = answer.await.map_err(of_flow)?;
@@ -58,7 +58,7 @@ pub(super) fn exchange(
     deadline: Option<Deadline>,
 ) -> Result<Messages, Status> {
     let question = Arc::new(question);
-    let mut current = prepare(&gateway, &question.selection).map_err(of_flow)?;
+    let mut current = planned(&gateway, &question).map_err(of_flow)?;
     let schema = answer_schema(&current, question.statuses);
     let statuses = question.statuses;
 
@@ -86,10 +86,17 @@ pub(super) fn exchange(
     Ok(messages.map_ok(|messages| stream::iter(messages.into_iter().map(Ok))).try_flatten().boxed())
 }
 
+/// The plan of a question, if its answers have the schema that the caller wants.
+pub(super) fn planned(gateway: &Gateway, question: &Question) -> Result<Prepared, flow::Error> {
+    let prepared = prepare(gateway, &question.selection)?;
+    prepared.check_schema(question.fingerprint.as_deref())?;
+    Ok(prepared)
+}
+
 /// The plan of the definitions that are applied now: the current one unless they have changed since.
 fn prepared_now(gateway: &Gateway, question: &Question, current: &mut Prepared) -> Result<Prepared, flow::Error> {
     if !Arc::ptr_eq(&current.applied, &gateway.applied.load()) {
-        *current = prepare(gateway, &question.selection)?;
+        *current = planned(gateway, question)?;
     }
     Ok(current.clone())
 }
@@ -163,8 +170,18 @@ fn batch(answer: &Answer, statuses: bool) -> RecordBatch {
 fn provenance(answer: &Answer) -> Bytes {
     let digests: serde_json::Map<_, _> =
         digests(&answer.prepared.plan).into_iter().map(|(view, digest)| (view, digest.into())).collect();
-    let mut made =
-        json!({ "version": answer.prepared.applied.version, "as_of": written_time(answer.as_of), "digests": digests });
+    let mut made = json!({
+        "version": answer.prepared.applied.version,
+        "as_of": written_time(answer.as_of),
+        "digests": digests,
+        "schema_fingerprint": &*answer.prepared.fingerprint,
+    });
+    if let Some(number) = answer.prepared.plan.service_version {
+        made["service_version"] = number.into();
+    }
+    if !answer.deprecated.is_empty() {
+        made["deprecated"] = json!(&*answer.deprecated);
+    }
     let unavailable = answer.unavailable_views();
     if !unavailable.is_empty() {
         made["unavailable"] = unavailable.into();

@@ -11,10 +11,12 @@ use axum::response::{IntoResponse, Response};
 
 use super::super::reply::{Failure, json_response};
 use super::values::{Column, Times, push_rfc3339, push_string};
-use super::{DIGEST, UNAVAILABLE, VERSION, compute};
+use super::{DEPRECATED, DIGEST, FINGERPRINT, UNAVAILABLE, VERSION, compute};
+use crate::catalog::split_version;
 use crate::error::ErrorKind;
 use crate::flow::serve::{Answer, AnswerColumn, Status, ViewRows};
 use crate::limits::ENCODE_INLINE_CELLS_MAX;
+use crate::plan::Notice;
 
 /// Bytes to expect of a cell: a number, its status and its time.
 const CELL_BYTES: usize = 48;
@@ -34,7 +36,8 @@ pub enum Shape {
 /// Writes an answer, with the headers that say how it was made.
 pub async fn respond(answer: Answer, shape: Shape) -> Result<Response, Failure> {
     let version = HeaderValue::from(answer.prepared.applied.version);
-    let transforms = Arc::clone(&answer.prepared.transforms);
+    let (transforms, fingerprint) = (Arc::clone(&answer.prepared.transforms), Arc::clone(&answer.prepared.fingerprint));
+    let deprecated = Arc::clone(&answer.deprecated);
     let unavailable = answer.unavailable_views().join(",");
     let small = answer.rows * answer.columns.len() <= ENCODE_INLINE_CELLS_MAX;
     let mut response = compute(small, move || encode(&answer, &shape)).await??;
@@ -44,6 +47,14 @@ pub async fn respond(answer: Answer, shape: Shape) -> Result<Response, Failure> 
     {
         response.headers_mut().insert(DIGEST, transforms);
     }
+    if let Ok(fingerprint) = HeaderValue::from_str(&fingerprint) {
+        response.headers_mut().insert(FINGERPRINT, fingerprint);
+    }
+    if !deprecated.is_empty()
+        && let Ok(deprecated) = HeaderValue::from_str(&written(&deprecated))
+    {
+        response.headers_mut().insert(DEPRECATED, deprecated);
+    }
     // Not every shape has statuses, and nobody should take what is unknown for what is not there.
     if !unavailable.is_empty()
         && let Ok(unavailable) = HeaderValue::from_str(&unavailable)
@@ -51,6 +62,21 @@ pub async fn respond(answer: Answer, shape: Shape) -> Result<Response, Failure> 
         response.headers_mut().insert(UNAVAILABLE, unavailable);
     }
     Ok(response)
+}
+
+/// Deprecated things as a header has them.
+fn written(notices: &[Notice]) -> String {
+    let written = |Notice { name, deprecation }: &Notice| {
+        let mut text = format!("{name}; since={}", deprecation.since);
+        if let Some(last) = deprecation.remove_after {
+            text.push_str(&format!("; remove_after={last}"));
+        }
+        if let Some(instead) = &deprecation.instead {
+            text.push_str(&format!("; use={instead}"));
+        }
+        text
+    };
+    notices.iter().map(written).collect::<Vec<_>>().join(", ")
 }
 
 fn encode(answer: &Answer, shape: &Shape) -> Result<Response, Failure> {
@@ -78,7 +104,12 @@ pub fn feast(answer: &Answer, echoed: &[(String, ArrayRef)], view_metadata: bool
         out.extend_from_slice(b",\"feature_view_metadata\":[");
         separated(&mut out, &answer.prepared.plan.reads, |out, read| {
             out.extend_from_slice(b"{\"name\":");
-            push_string(out, &read.online.name);
+            // Feast leaves the version out where it is the first.
+            let (name, version) = split_version(&read.online.name);
+            push_string(out, name);
+            if version > 1 {
+                out.extend_from_slice(format!(",\"version\":{version}").as_bytes());
+            }
             out.push(b'}');
         });
         out.push(b']');
@@ -196,6 +227,9 @@ pub fn readable(answer: &Answer) -> Vec<u8> {
         out.extend_from_slice(b"\"service\":");
         push_string(&mut out, service);
         out.push(b',');
+    }
+    if let Some(number) = plan.service_version {
+        out.extend_from_slice(format!("\"service_version\":{number},").as_bytes());
     }
     out.extend_from_slice(format!("\"version\":{},\"as_of\":", answer.prepared.applied.version).as_bytes());
     push_time(&mut out, answer.as_of);

@@ -9,12 +9,12 @@ use super::super::reply::{self, Failure, json_response};
 use super::Context;
 use super::body::Name;
 use super::wire::{
-    EntityList, EntityShown, FieldShown, InputShown, NeededShown, ServiceList, ServiceShown, SourceShown,
-    TransformShown, ViewList, ViewShown,
+    DeprecationShown, EntityList, EntityShown, FieldShown, InputShown, NeededShown, ServiceList, ServiceShown,
+    SourceShown, TransformShown, ViewList, ViewShown,
 };
 use crate::catalog::{
-    Catalog, DerivedView, Entity, FeatureService, FeatureView, Field, InputSource, Placement, Selection, Transform,
-    View,
+    Catalog, Defined, DerivedView, Entity, FeatureRef, FeatureService, FeatureView, Field, InputSource, Placement,
+    Selection, ServiceRef, Transform, View,
 };
 use crate::error::ErrorKind;
 use crate::flow::serve::prepare;
@@ -50,7 +50,7 @@ pub async fn feature_views(State(context): State<Context>) -> Response {
 /// `GET /v1/feature-views/{name}`
 pub async fn feature_view(State(context): State<Context>, Name(name): Name) -> Response {
     let applied = context.gateway.applied.load();
-    match applied.catalog.views.get(&name) {
+    match applied.catalog.view(&name) {
         Some(view) => shown(&show_view(&applied.catalog, view)),
         None => unknown("feature view", &name, applied.catalog.views.keys()),
     }
@@ -59,15 +59,38 @@ pub async fn feature_view(State(context): State<Context>, Name(name): Name) -> R
 /// `GET /v1/feature-services`
 pub async fn feature_services(State(context): State<Context>) -> Response {
     let applied = context.gateway.applied.load();
-    shown(&ServiceList { feature_services: applied.catalog.services.values().map(show_service).collect() })
+    shown(&ServiceList {
+        feature_services: applied
+            .catalog
+            .services
+            .values()
+            .map(|service| show_service(&applied.catalog, service))
+            .collect(),
+    })
 }
 
 /// `GET /v1/feature-services/{name}`
 pub async fn feature_service(State(context): State<Context>, Name(name): Name) -> Response {
     let applied = context.gateway.applied.load();
-    match applied.catalog.services.get(&name) {
-        Some(service) => shown(&with_inputs(&context.gateway, show_service(service))),
-        None => unknown("feature service", &name, applied.catalog.services.keys()),
+    let catalog = &applied.catalog;
+    let (service, number) = match ServiceRef::parse(&name) {
+        Some(ServiceRef::Version(service, number)) => (service, Some(number)),
+        Some(ServiceRef::Current(service)) => (service, None),
+        None => (name.as_str(), None),
+    };
+    let Some(service) = catalog.services.get(service) else {
+        return unknown("feature service", &name, catalog.services.keys());
+    };
+    match number {
+        None => shown(&with_inputs(&context.gateway, &name, show_service(catalog, service))),
+        Some(number) => match show_version(catalog, service, number) {
+            Some(version) => shown(&with_inputs(&context.gateway, &name, version)),
+            None => unknown(
+                "version",
+                &name,
+                numbers(catalog, service).iter().map(u32::to_string).collect::<Vec<_>>().iter(),
+            ),
+        },
     }
 }
 
@@ -95,13 +118,34 @@ fn show_entity(entity: &Entity) -> EntityShown {
 }
 
 fn show_fields(fields: &[Field]) -> Vec<FieldShown> {
-    fields.iter().map(|field| FieldShown { name: field.name.clone(), dtype: field.dtype.to_string() }).collect()
+    fields.iter().map(|field| show_field(field, None)).collect()
+}
+
+fn show_field(field: &Field, deprecated: Option<DeprecationShown>) -> FieldShown {
+    FieldShown { name: field.name.clone(), dtype: field.dtype.to_string(), deprecated }
+}
+
+fn show_features(catalog: &Catalog, view: &str, features: &[Field]) -> Vec<FieldShown> {
+    let show = |field: &Field| {
+        let named = Defined::Feature(FeatureRef::new(view, &field.name));
+        show_field(field, show_deprecation(catalog, &named))
+    };
+    features.iter().map(show).collect()
+}
+
+fn show_deprecation(catalog: &Catalog, thing: &Defined) -> Option<DeprecationShown> {
+    let deprecation = catalog.deprecations.get(thing)?;
+    Some(DeprecationShown {
+        since: deprecation.since.to_string(),
+        remove_after: deprecation.remove_after.map(|day| day.to_string()),
+        instead: deprecation.instead.clone(),
+    })
 }
 
 fn show_view(catalog: &Catalog, view: &View) -> ViewShown {
     match view {
         View::Feature(view) => show_feature_view(catalog, view),
-        View::Derived(view) => show_derived_view(view),
+        View::Derived(view) => show_derived_view(catalog, view),
     }
 }
 
@@ -120,12 +164,13 @@ fn show_feature_view(catalog: &Catalog, view: &FeatureView) -> ViewShown {
         },
         ttl_seconds: view.ttl.map(|ttl| ttl.as_secs_f64()),
         online: view.online,
-        features: show_fields(&view.features),
+        features: show_features(catalog, &view.name, &view.features),
         description: view.description.clone(),
+        deprecated: show_deprecation(catalog, &Defined::View(view.name.clone())),
     }
 }
 
-fn show_derived_view(view: &DerivedView) -> ViewShown {
+fn show_derived_view(catalog: &Catalog, view: &DerivedView) -> ViewShown {
     let inputs = view.inputs.iter().map(|input| InputShown {
         name: input.column.name.clone(),
         dtype: input.column.dtype.to_string(),
@@ -143,8 +188,9 @@ fn show_derived_view(view: &DerivedView) -> ViewShown {
         },
         freeze_at_event_time: view.freeze_at_event_time,
         inputs: inputs.collect(),
-        features: show_fields(&view.features),
+        features: show_features(catalog, &view.name, &view.features),
         description: view.description.clone(),
+        deprecated: show_deprecation(catalog, &Defined::View(view.name.clone())),
     }
 }
 
@@ -157,20 +203,41 @@ fn show_transform(transform: &Transform) -> TransformShown {
     }
 }
 
-fn show_service(service: &FeatureService) -> ServiceShown {
+/// One of the lists that a service has had.
+fn show_version(catalog: &Catalog, service: &FeatureService, number: u32) -> Option<ServiceShown> {
+    let recorded = catalog.service_versions.get(&service.name)?;
+    let version = recorded.iter().find(|version| version.number == number)?;
+    Some(ServiceShown {
+        version: Some(number),
+        features: version.features.iter().map(|recorded| recorded.feature.to_string()).collect(),
+        full_feature_names: version.full_feature_names,
+        ..show_service(catalog, service)
+    })
+}
+
+/// The lists of a service that can be answered.
+fn numbers(catalog: &Catalog, service: &FeatureService) -> Vec<u32> {
+    let recorded = catalog.service_versions.get(&service.name).map_or(&[][..], Vec::as_slice);
+    recorded.iter().filter(|version| version.missing_from(catalog).is_empty()).map(|version| version.number).collect()
+}
+
+fn show_service(catalog: &Catalog, service: &FeatureService) -> ServiceShown {
     ServiceShown {
         name: service.name.clone(),
+        version: catalog.service_version(&service.name),
+        versions: numbers(catalog, service),
         features: service.features.iter().map(ToString::to_string).collect(),
         full_feature_names: service.full_feature_names,
         description: service.description.clone(),
+        deprecated: show_deprecation(catalog, &Defined::Service(service.name.clone())),
         inputs: None,
         not_servable: None,
     }
 }
 
 /// A service with what a question of it needs, which is what its plan says.
-fn with_inputs(gateway: &Gateway, service: ServiceShown) -> ServiceShown {
-    let selection = Selection::Service { name: service.name.clone(), full_feature_names: None };
+fn with_inputs(gateway: &Gateway, asked: &str, service: ServiceShown) -> ServiceShown {
+    let selection = Selection::Service { name: asked.to_owned(), full_feature_names: None };
     match prepare(gateway, &selection) {
         Ok(prepared) => {
             ServiceShown { inputs: Some(prepared.plan.inputs.iter().map(show_needed).collect()), ..service }

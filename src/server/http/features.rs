@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use axum::extract::{Query, Request, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use bytes::Bytes;
 
@@ -15,7 +15,7 @@ use super::body::{self, Format, Name};
 use super::question::{self, Given, Question, Wishes, ask};
 use super::values::{Times, instant, json_instant};
 use super::wire::FeaturesRequest;
-use super::{Context, compute};
+use super::{Context, FINGERPRINT, compute};
 use crate::catalog::Selection;
 use crate::clock::{Deadline, Micros};
 use crate::flow::serve::{Answer, Prepared, WhenUnreachable, prepare, serve};
@@ -44,37 +44,45 @@ async fn online_features(
     let partial = parameters.iter().rfind(|(name, _)| name == "partial");
     let partial = partial.map(|(name, value)| truth(name, value)).transpose()?;
     let deadline = body::deadline(request.headers(), gateway.serve_deadline)?;
+    let wishes = Wishes {
+        unreachable: when_unreachable(partial),
+        fingerprint: fingerprint(request.headers())?,
+        ..Wishes::default()
+    };
     let body = body::json(request, deadline).await?;
     let (small, asking) = (body.len() <= JSON_INLINE_BYTES_MAX, Arc::clone(&gateway));
-    let (mut question, view_metadata) = compute(small, move || feast_question(&asking, &body, partial)).await??;
+    let (mut question, view_metadata) = compute(small, move || feast_question(&asking, &body, wishes)).await??;
     let echoed = std::mem::take(&mut question.echoed);
     let answer = answer(&gateway, question, deadline).await?;
     respond(answer, Shape::Feast { echoed, view_metadata }).await
 }
 
-fn feast_question(gateway: &Gateway, body: &[u8], partial: Option<bool>) -> Result<(Question, bool), Failure> {
+fn feast_question(gateway: &Gateway, body: &[u8], wishes: Wishes) -> Result<(Question, bool), Failure> {
     let request: FeaturesRequest<'_> = body::parse(body)?;
     let features = request.features.as_deref().unwrap_or_default();
     // Feast's clients always send `false` when nobody asked for long names, so `false` says nothing.
     let full_feature_names = request.full_feature_names.filter(|full| *full);
     let selection = question::selection(request.feature_service.as_deref(), features, full_feature_names)?;
     let view_metadata = request.include_feature_view_version_metadata.unwrap_or(false);
-    Ok((json_question(gateway, request, &selection, Times::Seconds, (None, partial))?, view_metadata))
+    Ok((json_question(gateway, request, &selection, Times::Seconds, wishes)?, view_metadata))
 }
 
+/// What the body says goes before what stands `around` it, in parameters and headers.
 fn json_question(
     gateway: &Gateway,
     request: FeaturesRequest<'_>,
     selection: &Selection,
     times: Times,
-    (as_of, partial): (Option<Micros>, Option<bool>),
+    around: Wishes,
 ) -> Result<Question, Failure> {
     let entities = request.entities.ok_or_else(|| Failure::missing_field("entities"))?;
     let as_of = match request.as_of {
         Some(json) => Some(json_instant(json.get(), Times::Micros).ok_or_else(|| wrong_as_of(json.get()))?),
-        None => as_of,
+        None => around.as_of,
     };
-    let wishes = Wishes { as_of, unreachable: when_unreachable(request.partial.or(partial)) };
+    let unreachable = request.partial.map_or(around.unreachable, |partial| when_unreachable(Some(partial)));
+    let fingerprint = request.schema_fingerprint.map(Cow::into_owned).or(around.fingerprint);
+    let wishes = Wishes { as_of, unreachable, fingerprint };
     let columns: Vec<_> = entities.0.into_iter().map(|(name, values)| (name, Given::Json(values))).collect();
     ask(gateway, selection, &columns, times, wishes)
 }
@@ -107,7 +115,7 @@ async fn typed_features(
     let deadline = body::deadline(headers, gateway.serve_deadline)?;
     let typed = Typed::read(parameters, service.is_none())?;
     let selection = question::selection(service.as_deref(), &typed.features, typed.full_feature_names)?;
-    let wishes = typed.wishes();
+    let wishes = Wishes { fingerprint: fingerprint(headers)?, ..typed.wishes() };
     let columns: Vec<_> =
         typed.columns.into_iter().map(|(name, texts)| (Cow::from(name), Given::Text(texts))).collect();
     refuse_unknown(&prepare(gateway, &selection)?, &columns)?;
@@ -152,26 +160,28 @@ async fn posted_features(
     if let Some((name, _)) = typed.columns.first() {
         return Err(Failure::invalid(format!("parameter {name} is not known; columns come in the body")));
     }
+    let wishes = Wishes { fingerprint: fingerprint(request.headers())?, ..typed.wishes() };
     let (format, body) = body::json_or_arrow(request, deadline).await?;
     let (small, asking) = (body.len() <= JSON_INLINE_BYTES_MAX, Arc::clone(&gateway));
-    let question = compute(small, move || posted_question(&asking, &service, &typed, format, &body)).await??;
+    let question =
+        compute(small, move || posted_question(&asking, &service, (typed.full_feature_names, wishes), format, &body))
+            .await??;
     respond(answer(&gateway, question, deadline).await?, shape).await
 }
 
 fn posted_question(
     gateway: &Gateway,
     service: &str,
-    typed: &Typed,
+    (full_feature_names, wishes): (Option<bool>, Wishes),
     format: Format,
     body: &Bytes,
 ) -> Result<Question, Failure> {
-    let mut full_feature_names = typed.full_feature_names;
     match format {
         Format::Json => {
             let request: FeaturesRequest<'_> = body::parse(body)?;
-            full_feature_names = request.full_feature_names.or(full_feature_names);
+            let full_feature_names = request.full_feature_names.or(full_feature_names);
             let selection = question::selection(Some(service), &[], full_feature_names)?;
-            json_question(gateway, request, &selection, Times::Micros, (typed.as_of, typed.partial))
+            json_question(gateway, request, &selection, Times::Micros, wishes)
         }
         Format::ArrowStream => {
             let selection = question::selection(Some(service), &[], full_feature_names)?;
@@ -179,7 +189,7 @@ fn posted_question(
                 .into_iter()
                 .map(|(name, column)| (Cow::from(name), Given::Arrow(column)))
                 .collect();
-            ask(gateway, &selection, &columns, Times::Micros, typed.wishes())
+            ask(gateway, &selection, &columns, Times::Micros, wishes)
         }
     }
 }
@@ -205,7 +215,7 @@ struct Typed {
 
 impl Typed {
     fn wishes(&self) -> Wishes {
-        Wishes { as_of: self.as_of, unreachable: when_unreachable(self.partial) }
+        Wishes { as_of: self.as_of, unreachable: when_unreachable(self.partial), fingerprint: None }
     }
 
     fn read(parameters: Parameters, takes_features: bool) -> Result<Self, Failure> {
@@ -229,6 +239,15 @@ impl Typed {
         }
         Ok(typed)
     }
+}
+
+/// The fingerprint of the schema that the caller trained on, if it sends one.
+fn fingerprint(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+    let text = |value: &HeaderValue| match value.to_str() {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(Failure::invalid(format!("header {FINGERPRINT} is not text"))),
+    };
+    headers.get(&FINGERPRINT).map(text).transpose()
 }
 
 fn truth(name: &str, value: &str) -> Result<bool, Failure> {

@@ -17,6 +17,7 @@ use super::features::Parameters;
 use super::values::{Times, instant};
 use super::wire::MaterializeRequest;
 use super::{Context, body};
+use crate::catalog::View;
 use crate::clock::Micros;
 use crate::error::chain;
 use crate::flow;
@@ -123,22 +124,28 @@ async fn sync_all(gateway: &Gateway, views: &[String], range: Range) -> Result<(
 /// The named views, or all that can be synced. A derived view placed at sync stands for itself in Feast; here it comes
 /// along with the view it reads, so its name alone is answered with what to ask for.
 fn views(gateway: &Gateway, asked: &MaterializeRequest) -> Result<Vec<String>, Failure> {
-    if asked.version.is_some() {
-        return Err(Failure::invalid("views have no versions here; leave version out"));
-    }
-    let Some(views) = &asked.feature_views else { return Ok(syncable_views(gateway)) };
+    let versioned = match (&asked.version, asked.feature_views.as_deref()) {
+        (None, None) => return Ok(syncable_views(gateway)),
+        (None, Some(views)) => views.to_vec(),
+        (Some(version), Some([view])) => vec![format!("{view}@{version}")],
+        (Some(_), _) => return Err(Failure::invalid("a version is of one view; name it alone in feature_views")),
+    };
     let applied = gateway.applied.load();
-    for view in views {
-        if !applied.catalog.views.contains_key(view) {
-            let project = applied.catalog.project.clone();
-            return Err(flow::Error::from(plan::Error::UnknownView { view: view.clone(), project }).into());
-        }
-        if applied.catalog.feature_view(view).is_none() {
-            let message = format!("{view} is a derived view; it is written when the view that it reads is synced");
-            return Err(Failure::invalid(message));
+    let mut views = Vec::with_capacity(versioned.len());
+    for view in versioned {
+        match applied.catalog.view(&view) {
+            Some(View::Feature(view)) => views.push(view.name.clone()),
+            Some(View::Derived(_)) => {
+                let message = format!("{view} is a derived view; it is written when the view that it reads is synced");
+                return Err(Failure::invalid(message));
+            }
+            None => {
+                let project = applied.catalog.project.clone();
+                return Err(flow::Error::from(plan::Error::UnknownView { view, project }).into());
+            }
         }
     }
-    Ok(views.clone())
+    Ok(views)
 }
 
 fn range(asked: &MaterializeRequest, now: Micros) -> Result<Range, Failure> {

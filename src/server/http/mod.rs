@@ -12,6 +12,7 @@ mod routes;
 mod features;
 mod write;
 mod online;
+mod statistics;
 
 mod materialize;
 mod syncs;
@@ -47,6 +48,10 @@ use crate::gateway::Gateway;
 const VERSION: HeaderName = HeaderName::from_static("lockstep-version");
 /// The transforms behind an answer, as `view=digest`, comma-separated.
 const DIGEST: HeaderName = HeaderName::from_static("lockstep-digest");
+/// The fingerprint of an answer's schema; in a request, of the schema that the answer must have.
+const FINGERPRINT: HeaderName = HeaderName::from_static("lockstep-schema-fingerprint");
+/// What is deprecated of that which was asked for: `name; since=…; remove_after=…; use=…`, comma-separated.
+const DEPRECATED: HeaderName = HeaderName::from_static("lockstep-deprecated");
 /// The views of which some row could not be reached, comma-separated; on partial answers only.
 const UNAVAILABLE: HeaderName = HeaderName::from_static("lockstep-unavailable");
 

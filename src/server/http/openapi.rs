@@ -123,6 +123,11 @@ fn parameter(name: &str) -> Value {
             json!({"type": "integer"}),
             "Milliseconds in which the answer is owed; the server's default at most.",
         ),
+        "lockstep-schema-fingerprint" => (
+            "header",
+            json!({"type": "string"}),
+            "The fingerprint that came with a training set: an answer with another schema is refused with 409.",
+        ),
         "as_of" => (
             "query",
             json!({"type": "string"}),
@@ -141,6 +146,14 @@ fn parameter(name: &str) -> Value {
             json!({"type": "string"}),
             "When it became true: RFC 3339, or epoch microseconds. Now, if left out.",
         ),
+        "from" => ("query", json!({"type": "string"}), "The first event time: RFC 3339, or epoch microseconds."),
+        "to" => ("query", json!({"type": "string"}), "The last event time: RFC 3339, or epoch microseconds."),
+        // The look-ups' `feature` names it with its view.
+        "column" => {
+            let schema = json!({"type": "array", "items": {"type": "string"}});
+            let description = "A feature or join key of the view; repeat it for more. All of them, if left out.";
+            return json!({"name": "feature", "in": "query", "schema": schema, "description": description});
+        }
         "view" => {
             let names = json!({"type": "array", "items": {"type": "string"}});
             ("query", names, "A view; repeat it for more. All that are stored, if left out.")
@@ -183,6 +196,7 @@ fn schemas() -> Value {
     add::<RowDeleted>(&mut generator);
     add::<StoreHealth>(&mut generator);
     add::<StoreStatistics>(&mut generator);
+    add::<crate::flow::statistics::Statistics>(&mut generator);
     add::<SyncList>(&mut generator);
     add::<MaterializeRequest>(&mut generator);
     add::<OnlineAnswer>(&mut generator);

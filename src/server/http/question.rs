@@ -30,10 +30,12 @@ pub struct Question {
 }
 
 /// What a question asks beside its features and columns.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Wishes {
     pub as_of: Option<Micros>,
     pub unreachable: WhenUnreachable,
+    /// The fingerprint of the schema that the answer must have.
+    pub fingerprint: Option<String>,
 }
 
 /// A column as it came.
@@ -76,6 +78,7 @@ pub fn ask(
     wishes: Wishes,
 ) -> Result<Question, Failure> {
     let prepared = serve::prepare(gateway, selection)?;
+    prepared.check_schema(wishes.fingerprint.as_deref())?;
     let (catalog, plan) = (&prepared.applied.catalog, &prepared.plan);
     let mut inputs: Vec<Option<ArrayRef>> = vec![None; plan.inputs.len()];
     let mut echoed: Vec<(String, ArrayRef)> = Vec::new();
@@ -111,7 +114,7 @@ pub fn ask(
         return Err(Failure::invalid(format!("no column came along; needed are {}", needed(&plan.inputs))));
     };
     let inputs = plan.inputs.iter().zip(inputs).map(|(input, column)| complete(input, column, rows)).collect();
-    let Wishes { as_of, unreachable } = wishes;
+    let Wishes { as_of, unreachable, fingerprint: _ } = wishes;
     Ok(Question { inputs: Result::from_iter::<Vec<_>>(inputs)?, rows, echoed, as_of, unreachable, prepared })
 }
 
@@ -128,11 +131,11 @@ pub fn selection(
     Ok(Selection::Features { refs, full_feature_names: full_feature_names.unwrap_or(false) })
 }
 
-/// `view:feature`; `view@latest:feature` is the same, since a view has one version only.
+/// `view:feature`; the view may have a version.
 fn feature_ref(text: &str) -> Result<FeatureRef, Failure> {
     match text.split_once(':') {
         Some((view, feature)) if !view.is_empty() && !feature.is_empty() && !feature.contains(':') => {
-            Ok(FeatureRef::new(view.strip_suffix("@latest").unwrap_or(view), feature))
+            Ok(FeatureRef::new(view, feature))
         }
         _ => Err(Failure::invalid(format!("{text:?} does not name a feature; write view:feature"))),
     }

@@ -7,7 +7,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use serde_json::json;
 
 use super::super::reply::json_response;
-use super::{Context, catalog, features, materialize, online, openapi, syncs, write};
+use super::{Context, catalog, features, materialize, online, openapi, statistics, syncs, write};
 
 /// Routes that an answer to an unknown path names.
 const NEARBY_MAX: usize = 5;
@@ -53,15 +53,25 @@ pub enum Answer {
     Document,
 }
 
-const LOOKUP: &[&str] = &["columns", "as_of", "full_feature_names", "partial", "x-request-deadline-ms"];
-const ADHOC_LOOKUP: &[&str] =
-    &["feature", "columns", "as_of", "full_feature_names", "partial", "x-request-deadline-ms"];
-const POSTED_LOOKUP: &[&str] = &["as_of", "full_feature_names", "partial", "x-request-deadline-ms"];
-const FEAST_LOOKUP: &[&str] = &["partial", "x-request-deadline-ms"];
+const LOOKUP: &[&str] =
+    &["columns", "as_of", "full_feature_names", "partial", "lockstep-schema-fingerprint", "x-request-deadline-ms"];
+const ADHOC_LOOKUP: &[&str] = &[
+    "feature",
+    "columns",
+    "as_of",
+    "full_feature_names",
+    "partial",
+    "lockstep-schema-fingerprint",
+    "x-request-deadline-ms",
+];
+const POSTED_LOOKUP: &[&str] =
+    &["as_of", "full_feature_names", "partial", "lockstep-schema-fingerprint", "x-request-deadline-ms"];
+const FEAST_LOOKUP: &[&str] = &["partial", "lockstep-schema-fingerprint", "x-request-deadline-ms"];
 const DEADLINE: &[&str] = &["x-request-deadline-ms"];
 const SET: &[&str] = &["event_time", "x-request-deadline-ms"];
 const DELETE: &[&str] = &["columns", "delete_feature", "event_time", "x-request-deadline-ms"];
 const STATS: &[&str] = &["view", "x-request-deadline-ms"];
+const HISTORY: &[&str] = &["from", "to", "column", "x-request-deadline-ms"];
 const SYNC: &[&str] = &["async", "force"];
 const SYNCS: &[&str] = &["synced_view", "limit"];
 
@@ -192,6 +202,15 @@ pub const ROUTES: &[Route] = &[
         body: Body::Nothing,
         answer: Answer::Json("RowDeleted"),
         handler: || delete(online::delete),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/views/{view}/statistics",
+        summary: "What values the features of a view, or the columns of a source, have in their history",
+        parameters: HISTORY,
+        body: Body::Nothing,
+        answer: Answer::Json("Statistics"),
+        handler: || get(statistics::of_view),
     },
     Route {
         method: Method::Get,

@@ -1,6 +1,7 @@
 //! The routes, driven in-process over stores in memory.
 
 mod feast;
+mod versions;
 mod world;
 
 use std::sync::Arc;

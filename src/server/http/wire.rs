@@ -36,6 +36,10 @@ pub struct FeaturesRequest<'a> {
     #[serde(borrow)]
     #[schemars(with = "Option<Instant>")]
     pub as_of: Option<&'a RawValue>,
+    /// The fingerprint of the schema that the caller trained on, from the metadata of a training set: an answer with
+    /// another schema is refused. The header `lockstep-schema-fingerprint` does the same.
+    #[serde(borrow, default)]
+    pub schema_fingerprint: Option<Cow<'a, str>>,
     /// Whether what can be known is answered while a part of the store cannot be reached; its other cells are null, and
     /// their status says so. Feast does not know it.
     pub partial: Option<bool>,
@@ -101,6 +105,9 @@ pub struct RowsSet {
     pub rows_written: u64,
     /// Rows of which the store has a newer version; they are not written.
     pub rows_older: u64,
+    /// Rows that are not as the view expects and went to a side table; left out where there are none.
+    #[serde(default)]
+    pub rows_quarantined: u64,
 }
 
 /// What a delete did, as `flow::online::Deleted` is written.
@@ -245,7 +252,7 @@ pub struct MaterializeRequest {
     /// Takes everything up to now instead of a range.
     #[serde(default)]
     pub disable_event_timestamp: bool,
-    /// A version of a view, which this server does not keep; refused unless it is null.
+    /// The version of the one view in `feature_views`, such as `v2`.
     pub version: Option<String>,
 }
 
@@ -271,7 +278,10 @@ pub struct OnlineMetadata {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(not(test), expect(dead_code, reason = "describes what `answer::feast` writes"))]
 pub struct ViewMetadata {
+    /// Without its version.
     pub name: String,
+    /// Left out for the first.
+    pub version: Option<u32>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -292,6 +302,8 @@ pub struct OnlineColumn {
 pub struct ReadableAnswer {
     /// The service that was asked for, if one was.
     pub service: Option<String>,
+    /// The number of the service's list that is answered; `service@number` asks for it whatever comes later.
+    pub service_version: Option<u32>,
     /// The applied version of the definitions.
     pub version: u64,
     /// The time that was asked about.
@@ -322,6 +334,9 @@ pub struct FieldShown {
     pub name: String,
     #[serde(rename = "type")]
     pub dtype: String,
+    /// Of the feature itself; its view may be deprecated as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deprecated: Option<DeprecationShown>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -343,6 +358,8 @@ pub enum ViewShown {
         online: bool,
         features: Vec<FieldShown>,
         description: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        deprecated: Option<DeprecationShown>,
     },
     Derived {
         name: String,
@@ -353,7 +370,19 @@ pub enum ViewShown {
         inputs: Vec<InputShown>,
         features: Vec<FieldShown>,
         description: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        deprecated: Option<DeprecationShown>,
     },
+}
+
+/// Since when something is going away, until when it is promised to stay, and what to use in its place.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct DeprecationShown {
+    pub since: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remove_after: Option<String>,
+    #[serde(rename = "use", skip_serializing_if = "Option::is_none")]
+    pub instead: Option<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -392,10 +421,17 @@ pub struct ServiceList {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ServiceShown {
     pub name: String,
+    /// The number of this list, if it was recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+    /// The numbers of all lists that the service has had and that can be asked for as `name@number`.
+    pub versions: Vec<u32>,
     /// As `view:feature`.
     pub features: Vec<String>,
     pub full_feature_names: bool,
     pub description: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deprecated: Option<DeprecationShown>,
     /// What a question must bring along; only where one service is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inputs: Option<Vec<NeededShown>>,

@@ -84,7 +84,7 @@ fn read_write(gateway: &Gateway, body: &[u8]) -> Result<(String, RecordBatch), F
     let name = request.feature_view_name.ok_or_else(|| Failure::missing_field("feature_view_name"))?;
     let columns = request.df.ok_or_else(|| Failure::missing_field("df"))?;
     let applied = gateway.applied.load();
-    let view = match applied.catalog.views.get(&name) {
+    let view = match applied.catalog.view(&name) {
         Some(View::Feature(view)) => view,
         Some(View::Derived(_)) => {
             let message = format!("{name} is a derived view; its values are computed, so write to the view it reads");

@@ -1,13 +1,26 @@
 //! Under which fields of a hash Feast keeps a view: `_ts:<view>`, and four bytes of hash for each feature.
+//!
+//! Feast calls the version `company_stats@v2` of a view `company_stats_v2` there, and its first by the name alone.
+
+use std::borrow::Cow;
+
+use crate::catalog::split_version;
 
 /// The field that holds the event time of a view's row.
 pub(super) fn timestamp_field(view: &str) -> String {
-    format!("_ts:{view}")
+    format!("_ts:{}", name_in_feast(view))
+}
+
+fn name_in_feast(view: &str) -> Cow<'_, str> {
+    match split_version(view) {
+        (_, 1) => Cow::Borrowed(view),
+        (name, version) => Cow::Owned(format!("{name}_v{version}")),
+    }
 }
 
 /// The field of a feature: MurmurHash3 (x86, 32 bit, seed 0) of `<view>:<feature>`, least significant byte first.
 pub(super) fn feature_field(view: &str, feature: &str) -> [u8; 4] {
-    murmur3(format!("{view}:{feature}").as_bytes()).to_le_bytes()
+    murmur3(format!("{}:{feature}", name_in_feast(view)).as_bytes()).to_le_bytes()
 }
 
 fn murmur3(bytes: &[u8]) -> u32 {
@@ -28,6 +41,14 @@ fn murmur3(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_of_a_view_has_the_fields_of_feasts_version() {
+        assert_eq!(timestamp_field("trips"), "_ts:trips");
+        assert_eq!(timestamp_field("trips@v2"), "_ts:trips_v2");
+        assert_eq!(feature_field("trips@v2", "fare"), feature_field("trips_v2", "fare"));
+        assert_ne!(feature_field("trips@v2", "fare"), feature_field("trips", "fare"));
+    }
 
     #[derive(serde::Deserialize)]
     struct Golden {

@@ -69,6 +69,9 @@ impl Format for Feast {
     }
 
     fn clash(&self, one: &ViewFields, other: &ViewFields) -> Option<String> {
+        if one.row_field == other.row_field {
+            return Some(format!("Feast would call it and {} by one name; rename one", other.view.name));
+        }
         let (ours, theirs) = one.features.iter().enumerate().find_map(|(ours, field)| {
             let theirs = other.features.iter().position(|other| other == field)?;
             Some((&one.view.features[ours].name, &other.view.features[theirs].name))

@@ -1,6 +1,7 @@
 //! The layout `hash`: one JSON value per feature, for programs that read and write features with plain commands.
 //!
-//! An entity's hash has the key of [`key`]; a feature is the field of its own name, with the value of [`value`]. The
+//! An entity's hash has the key of [`key`]; a feature is the field of its own name, with the value of [`value`]. Of a
+//! version of a view it is the name and the version, `avg_fare@v2`, so that versions share a hash and no field. The
 //! field `_row:<view>` says when the view's row became true and what wrote it:
 //!
 //! | member | what |
@@ -34,6 +35,7 @@ use super::script::Script;
 use super::settings::Expiry;
 use super::whole::Mark;
 use crate::batch::FeatureRows;
+use crate::catalog::{split_version, versioned_name};
 use crate::clock::Clock;
 use crate::online::packed::RowSchema;
 use crate::online::{Error, OnlineView};
@@ -59,13 +61,21 @@ pub(super) fn rows(prefix: &str, expire: Expiry, clock: Clock) -> FieldRows {
     FieldRows::new(Box::new(format), "hash", prefix, expire)
 }
 
+/// The field of a feature.
+fn field(view: &str, feature: &str) -> String {
+    match split_version(view) {
+        (_, 1) => feature.to_owned(),
+        (_, version) => versioned_name(feature, version),
+    }
+}
+
 impl Format for Hash {
     fn view(&self, view: &Arc<OnlineView>) -> Result<ViewFields, Error> {
         Ok(ViewFields {
             view: Arc::clone(view),
             keys: Box::new(TextKeys::of(view, &self.prefix)),
             row_field: format!("_row:{}", view.name).into_bytes(),
-            features: view.features.iter().map(|feature| feature.name.clone().into_bytes()).collect(),
+            features: view.features.iter().map(|feature| field(&view.name, &feature.name).into_bytes()).collect(),
             schema: Arc::new(RowSchema::of(view)),
         })
     }

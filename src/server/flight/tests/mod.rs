@@ -14,6 +14,8 @@ use futures::{SinkExt, StreamExt, TryStreamExt};
 use tonic::Code;
 
 use self::world::{Gate, World, company_batch, encoded, put, rides, taxi};
+use crate::catalog::{Catalog, Defined, Deprecation, Selection};
+use crate::flow::serve::prepare;
 use crate::gateway::Applied;
 use crate::limits::EXCHANGE_IN_FLIGHT_MAX;
 
@@ -26,6 +28,12 @@ fn code(error: FlightError) -> (Code, String) {
         FlightError::Tonic(status) => (status.code(), status.message().to_owned()),
         other => panic!("not a status: {other}"),
     }
+}
+
+/// Of the service.
+fn answers_fingerprint(world: &World) -> String {
+    let service = Selection::Service { name: "tips".to_owned(), full_feature_names: None };
+    prepare(&world.gateway, &service).unwrap().fingerprint.to_string()
 }
 
 fn fares(batch: &RecordBatch) -> Vec<Option<f64>> {
@@ -62,7 +70,11 @@ async fn an_exchange_answers_batch_for_batch_in_order() {
         let message = message.unwrap();
         if let arrow_flight::decode::DecodedPayload::RecordBatch(batch) = message.payload {
             let made: serde_json::Value = serde_json::from_slice(&message.inner.app_metadata).unwrap();
-            assert_eq!(made, serde_json::json!({ "version": 7, "as_of": "2016-12-31T00:00:00Z", "digests": {} }));
+            let fingerprint = answers_fingerprint(&world);
+            assert_eq!(
+                made,
+                serde_json::json!({ "version": 7, "as_of": "2016-12-31T00:00:00Z", "digests": {}, "schema_fingerprint": fingerprint })
+            );
             batches.push(batch);
         }
     }
@@ -231,7 +243,7 @@ async fn actions_answer_json() {
     let actions: Vec<_> = world.client.list_actions().await.unwrap().try_collect().await.unwrap();
     let names: Vec<&str> = actions.iter().map(|action| action.r#type.as_str()).collect();
     let online = ["online_set", "online_delete", "online_health", "online_stats"];
-    assert_eq!(names, [&["health", "version", "sync"][..], &online[..]].concat());
+    assert_eq!(names, [&["health", "version", "sync"][..], &online[..], &["statistics"]].concat());
     let results: Vec<_> =
         world.client.do_action(Action::new("version", "")).await.unwrap().try_collect().await.unwrap();
     let version: serde_json::Value = serde_json::from_slice(&results[0]).unwrap();
@@ -251,4 +263,106 @@ async fn an_answer_that_takes_too_long_is_late() {
     let (refused, message) = code(answers.try_collect::<Vec<_>>().await.unwrap_err());
     assert_eq!(refused, Code::DeadlineExceeded);
     assert!(message.starts_with("batch 0: "), "{message}");
+}
+
+/// The project after the lists of its service were recorded, the older first.
+fn recorded(lists: &[&[&str]]) -> Catalog {
+    let catalogs: Vec<Catalog> = lists.iter().map(|list| taxi(list)).collect();
+    let kept: Vec<(String, String)> = catalogs.iter().flat_map(crate::plan::shapes).collect();
+    let newest = catalogs.into_iter().next_back().unwrap();
+    Catalog { service_versions: crate::plan::service_versions(&kept).unwrap(), ..newest }
+}
+
+#[tokio::test]
+async fn a_list_that_a_service_had_is_read_and_trained_on_by_its_number() {
+    let mut world = World::start().await;
+    put(&mut world.client, command(r#"{"push": "rides"}"#), &[rides(&["a", "b"])]).await.unwrap();
+    let then = answers_fingerprint(&world);
+    world.gateway.applied.store(Arc::new(Applied::new(recorded(&[&["fare", "miles"], &["miles"]]), 8)));
+    let columns = |batch: &RecordBatch| -> Vec<String> {
+        batch.schema_ref().fields().iter().map(|field| field.name().clone()).collect()
+    };
+    let now = world.get(r#"{"service": "tips", "entities": {"company": ["a"]}}"#).await.unwrap();
+    assert_eq!(columns(&now), ["company", "miles"]);
+    assert_eq!(now.schema_ref().metadata()["lockstep.service_version"], "2");
+
+    let pinned = world.get(r#"{"service": "tips@1", "entities": {"company": ["a"]}}"#).await.unwrap();
+    assert_eq!(columns(&pinned), ["company", "fare", "miles"]);
+    let metadata = pinned.schema_ref().metadata();
+    assert_eq!((metadata["lockstep.service"].as_str(), metadata["lockstep.service_version"].as_str()), ("tips", "1"));
+    assert_eq!(metadata["lockstep.schema_fingerprint"], then);
+
+    let labels = rides(&["b", "a"]).project(&[0, 3]).unwrap();
+    let train = command(r#"{"train": {"service": "tips@1", "time_column": "at"}}"#);
+    let sent = encoded(train, &[labels]);
+    let set: Vec<RecordBatch> =
+        world.client.do_exchange(futures::stream::iter(sent)).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(columns(&set[0]), ["company", "at", "fare", "miles"]);
+    assert_eq!(set[0].schema_ref().metadata()["lockstep.schema_fingerprint"], then, "of training as of serving");
+    let path = FlightDescriptor::new_path(vec!["services".to_owned(), "tips@1".to_owned()]);
+    assert_eq!(world.client.get_schema(path).await.unwrap().fields().len(), 3);
+    let (refused, message) = world.get(r#"{"service": "tips@3", "entities": {"company": ["a"]}}"#).await.unwrap_err();
+    assert_eq!((refused, message.as_str()), (Code::NotFound, "feature service tips has no version 3; it has 1 to 2"));
+}
+
+#[tokio::test]
+async fn a_caller_that_trained_on_another_schema_is_refused() {
+    let mut world = World::start().await;
+    let trained = answers_fingerprint(&world);
+    let ticket =
+        format!(r#"{{"service": "tips", "entities": {{"company": ["a"]}}, "schema_fingerprint": "{trained}"}}"#);
+    assert!(world.get(&ticket).await.is_ok());
+    let exchanged = command(&format!(r#"{{"service": "tips", "schema_fingerprint": "{trained}"}}"#));
+    let entities = company_batch(&["a"]);
+    let mut messages = encoded(exchanged.clone(), &[entities.clone(), entities]);
+    let (mut sender, receiver) = mpsc::channel::<Result<FlightData, FlightError>>(8);
+    let last = messages.split_off(2);
+    for message in messages {
+        sender.send(message).await.unwrap();
+    }
+    let mut answers = world.client.do_exchange(receiver).await.unwrap();
+    assert!(answers.next().await.unwrap().is_ok());
+
+    // The service has its features in another order now.
+    world.gateway.applied.store(Arc::new(Applied::new(recorded(&[&["fare", "miles"], &["miles", "fare"]]), 8)));
+    for message in last {
+        sender.send(message).await.unwrap();
+    }
+    let (refused, message) = code(answers.next().await.unwrap().unwrap_err());
+    assert_eq!(refused, Code::FailedPrecondition);
+    assert!(message.starts_with("batch 1: the answer would not have the schema"), "{message}");
+    let (refused, message) = world.get(&ticket).await.unwrap_err();
+    assert_eq!(refused, Code::FailedPrecondition);
+    let told = "that was tips@1, and since then the columns were put in another order; tips@1 has the columns of then";
+    assert!(message.ends_with(told), "{message}");
+    assert_eq!(code(world.client.get_schema(exchanged).await.unwrap_err()).0, Code::FailedPrecondition);
+    let wrong = r#"{"service": "tips", "entities": {"company": ["a"]}, "schema_fingerprint": "abc"}"#;
+    assert_eq!(world.get(wrong).await.unwrap_err().0, Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn answers_say_what_is_deprecated_from_its_day_on() {
+    let mut world = World::start().await;
+    let mut catalog = taxi(&["fare", "miles"]);
+    let deprecation =
+        Deprecation { since: "2017-01-01".parse().unwrap(), remove_after: None, instead: Some("rides".to_owned()) };
+    catalog.deprecations.insert(Defined::View("last_ride".to_owned()), deprecation);
+    world.gateway.applied.store(Arc::new(Applied::new(catalog, 8)));
+    for (now, expected) in [
+        (1_483_228_799_999_999, serde_json::Value::Null),
+        (1_483_228_800_000_000, serde_json::json!([{"name": "last_ride", "since": "2017-01-01", "use": "rides"}])),
+    ] {
+        world.gateway.clock.set(now);
+        let sent = encoded(command(r#"{"service": "tips"}"#), &[company_batch(&["a"])]);
+        let mut answers = world.client.do_exchange(futures::stream::iter(sent)).await.unwrap().into_inner();
+        let mut made = serde_json::Value::Null;
+        while let Some(message) = answers.next().await {
+            let metadata = message.unwrap().inner.app_metadata;
+            if !metadata.is_empty() {
+                made = serde_json::from_slice(&metadata).unwrap();
+            }
+        }
+        assert_eq!(made["version"], 8);
+        assert_eq!(made["deprecated"], expected);
+    }
 }

@@ -135,6 +135,8 @@ pub(super) fn taxi(service: &[&str]) -> Catalog {
         ttl: None,
         online: true,
         sync_every: None,
+        expectations: Vec::new(),
+        quarantine: None,
         description: text(),
     };
     let source = Source {
@@ -152,12 +154,11 @@ pub(super) fn taxi(service: &[&str]) -> Catalog {
     };
     let entity = Entity { name: "company".to_owned(), join_keys: vec![company], description: text() };
     Catalog {
-        project: "taxi".to_owned(),
         entities: BTreeMap::from([(entity.name.clone(), entity)]),
         sources: BTreeMap::from([(source.name.clone(), source)]),
         views: BTreeMap::from([(view.name.clone(), View::Feature(Arc::new(view)))]),
         services: BTreeMap::from([(service.name.clone(), service)]),
-        feature_descriptions: BTreeMap::new(),
+        ..Catalog::empty("taxi")
     }
 }
 

@@ -138,6 +138,8 @@ fn feature_view(
         ttl,
         online: true,
         sync_every: None,
+        expectations: Vec::new(),
+        quarantine: None,
         description: String::new(),
     }
 }

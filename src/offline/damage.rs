@@ -1,0 +1,55 @@
+//! Which of many Parquet files is damaged. DataFusion does not say which one it stumbled over, so on this path, and on
+//! this path only, the files are decoded once more, one after the other.
+
+use std::ops::Range;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt, TryStreamExt};
+use object_store::ObjectStoreExt;
+use parquet::arrow::ParquetRecordBatchStreamBuilder;
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+
+use super::panics::message;
+use super::tables::TableFile;
+
+/// Of files, each with the name of its source, the first that cannot be decoded from end to end: its source, and what
+/// is wrong with it.
+pub(super) async fn first_damaged(files: &[(String, TableFile)]) -> Option<(String, String)> {
+    for (source_name, file) in files {
+        let decoded = AssertUnwindSafe(decode(file.clone())).catch_unwind().await;
+        if let Err(detail) = decoded.unwrap_or_else(|panic| Err(message(panic.as_ref()))) {
+            return Some((source_name.clone(), format!("file {}: {detail}", file.shown)));
+        }
+    }
+    None
+}
+
+async fn decode(file: TableFile) -> Result<(), String> {
+    let builder = ParquetRecordBatchStreamBuilder::new(Reader(file)).await.map_err(|error| error.to_string())?;
+    let mut batches = builder.build().map_err(|error| error.to_string())?;
+    while batches.try_next().await.map_err(|error| error.to_string())?.is_some() {}
+    Ok(())
+}
+
+struct Reader(TableFile);
+
+impl AsyncFileReader for Reader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
+        let read = self.0.store.get_range(&self.0.meta.location, range);
+        read.map(|read| read.map_err(|error| ParquetError::External(Box::new(error)))).boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        _options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
+        let bytes = self.0.meta.size;
+        async move { Ok(Arc::new(ParquetMetaDataReader::new().load_and_finish(self, bytes).await?)) }.boxed()
+    }
+}
