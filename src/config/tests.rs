@@ -17,27 +17,33 @@ fn a_project_needs_only_a_name() {
     check(
         "project: taxi",
         expect![[r#"
-        Config {
-            folder: "/project",
-            project: "taxi",
-            registry: "/project/.lockstep/registry.db",
-            online_store: Embedded {
-                path: "/project/.lockstep/online.db",
-            },
-            hot_cache: HotCache {
-                views: {},
-            },
-            offline_store: Parquet,
-            object_stores: {},
-            plugins: "/project/plugins",
-            cache: "/project/.lockstep/cache",
-            listen: Listen {
-                http: 127.0.0.1:6566,
-                flight: 127.0.0.1:8815,
-                admin: 127.0.0.1:6567,
-            },
-            serve_deadline: 5s,
-        }"#]],
+            Config {
+                folder: "/project",
+                project: "taxi",
+                registry: "/project/.lockstep/registry.db",
+                online_store: Embedded {
+                    path: "/project/.lockstep/online.db",
+                },
+                hot_cache: HotCache {
+                    views: {},
+                },
+                offline_store: Parquet,
+                object_stores: {},
+                plugins: "/project/plugins",
+                cache: "/project/.lockstep/cache",
+                listen: Listen {
+                    http: 127.0.0.1:6566,
+                    flight: 127.0.0.1:8815,
+                    admin: 127.0.0.1:6567,
+                },
+                serve_deadline: 5s,
+                sync: Sync {
+                    schedules: true,
+                    memory_bytes: 1073741824,
+                    checkpoint_every: 10s,
+                    spool: "/project/.lockstep/sync",
+                },
+            }"#]],
     );
 }
 
@@ -86,31 +92,20 @@ hot_cache: {views: {trips: {rows: 1000, max_age: 250ms, absent: false}, companie
                     admin: 127.0.0.1:0,
                 },
                 serve_deadline: 250ms,
+                sync: Sync {
+                    schedules: true,
+                    memory_bytes: 1073741824,
+                    checkpoint_every: 10s,
+                    spool: "/project/.lockstep/sync",
+                },
             }"#]],
     );
-    check(
-        "project: taxi\nonline_store: {type: memory}",
-        expect![[r#"
-        Config {
-            folder: "/project",
-            project: "taxi",
-            registry: "/project/.lockstep/registry.db",
-            online_store: Memory,
-            hot_cache: HotCache {
-                views: {},
-            },
-            offline_store: Parquet,
-            object_stores: {},
-            plugins: "/project/plugins",
-            cache: "/project/.lockstep/cache",
-            listen: Listen {
-                http: 127.0.0.1:6566,
-                flight: 127.0.0.1:8815,
-                admin: 127.0.0.1:6567,
-            },
-            serve_deadline: 5s,
-        }"#]],
-    );
+    let memory = parse(Path::new("/project"), "project: taxi\nonline_store: {type: memory}", &|_| None).unwrap();
+    assert_eq!(memory.online_store, OnlineStore::Memory);
+    let sync = "project: taxi\nsync: {schedules: off, memory_mib: 64, checkpoint_every: 250ms, spool: /var/spool}\n";
+    let sync = parse(Path::new("/project"), sync, &|_| None).unwrap().sync;
+    let (memory_bytes, checkpoint_every) = (64 << 20, Duration::from_millis(250));
+    assert_eq!(sync, Sync { schedules: false, memory_bytes, checkpoint_every, spool: "/var/spool".into() });
 }
 
 #[test]
@@ -124,7 +119,7 @@ fn unknown_keys_are_told_with_their_place() {
     check(
         "project: taxi\nonline: {type: memory}\n",
         expect![
-            "lockstep.yaml:2:1: the file has the unknown key online; it may have cache, hot_cache, listen, offline_store, online_store, plugins, project, registry, serve"
+            "lockstep.yaml:2:1: the file has the unknown key online; it may have cache, hot_cache, listen, offline_store, online_store, plugins, project, registry, serve, sync"
         ],
     );
     check(
@@ -179,31 +174,9 @@ fn a_variable_that_is_not_set_is_a_mistake_with_its_place() {
         lockstep.yaml:3:8: a ${ has no }; write ${NAME} for an environment variable, or $$ for a dollar sign
         lockstep.yaml:4:18: ${a b} does not name an environment variable"#]],
     );
-    check(
-        "project: taxi\nplugins: a$$b$c${STORE}\n",
-        expect![[r#"
-        Config {
-            folder: "/project",
-            project: "taxi",
-            registry: "/project/.lockstep/registry.db",
-            online_store: Embedded {
-                path: "/project/.lockstep/online.db",
-            },
-            hot_cache: HotCache {
-                views: {},
-            },
-            offline_store: Parquet,
-            object_stores: {},
-            plugins: "/project/a$b$c/var/store",
-            cache: "/project/.lockstep/cache",
-            listen: Listen {
-                http: 127.0.0.1:6566,
-                flight: 127.0.0.1:8815,
-                admin: 127.0.0.1:6567,
-            },
-            serve_deadline: 5s,
-        }"#]],
-    );
+    let environment = |name: &str| (name == "STORE").then(|| "/var/store".to_owned());
+    let config = parse(Path::new("/project"), "project: taxi\nplugins: a$$b$c${STORE}\n", &environment).unwrap();
+    assert_eq!(config.plugins, Path::new("/project/a$b$c/var/store"));
 }
 
 #[test]
@@ -217,6 +190,13 @@ fn names_and_spans_of_time_are_checked() {
         expect![[r#"
         lockstep.yaml:2:19: a deadline may be 1m at most
         lockstep.yaml:3:10: a path must not be empty"#]],
+    );
+    check(
+        "project: taxi\nsync: {memory_mib: 15, checkpoint_every: often, spool: ''}\n",
+        expect![[r#"
+        lockstep.yaml:2:20: a sync needs 16 MiB at least
+        lockstep.yaml:2:42: "often" is not a span of time; write a whole number and ms, s, m, h, d or w, such as 30d
+        lockstep.yaml:2:56: a path must not be empty"#]],
     );
 }
 

@@ -14,8 +14,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::task::{Id, JoinSet};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use tracing::{error, info, warn};
 
 use super::Error;
@@ -25,7 +26,7 @@ use super::sync::{self, Options, Range, sync_with, synced_until};
 use crate::catalog::View;
 use crate::clock::Micros;
 use crate::error::chain;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Stop};
 use crate::limits::{
     FRESHNESS_LOOK_EVERY, SCHEDULE_JITTER_MAX, SCHEDULE_JITTER_SHARE, SCHEDULE_LEASE, SCHEDULE_RETRY_PAUSE,
     SCHEDULE_RETRY_PAUSE_MAX, SCHEDULE_TICK, SCHEDULED_SYNCS_AT_ONCE,
@@ -149,26 +150,37 @@ async fn run_leased(lease: &Lease<'_>, view: &str, every: Duration) -> Result<Ra
     Ok(ran)
 }
 
-/// The sync itself; stopped when the lease is lost.
+/// The sync itself, and beside it the renewal of the lease; stopped when the lease is lost.
 async fn sync_leased(lease: &Lease<'_>, view: &str) -> Result<(), Error> {
-    let gateway = lease.gateway;
-    let options = Options::default();
-    let range = Range::Incremental { until: gateway.clock.now() };
-    let mut syncing = std::pin::pin!(sync_with(gateway, view, range, &options, &|_| {}));
-    let mut renewals = interval(SCHEDULE_LEASE / 3);
-    renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (options, ended) = (Options::default(), Notify::new());
+    let range = Range::Incremental { until: lease.gateway.clock.now() };
+    let syncing = async {
+        let synced = sync_with(lease.gateway, view, range, &options, &|_| {}).await;
+        ended.notify_one();
+        synced
+    };
+    // Neither is dropped in the middle of a question to the registry.
+    let (synced, ()) = tokio::join!(syncing, renew(lease, view, &options.stop, &ended));
+    synced.map(|_| ())
+}
+
+/// Renews the lease until the sync has ended; asks it to stop where that does not work any more.
+async fn renew(lease: &Lease<'_>, view: &str, stop: &Stop, ended: &Notify) {
     let mut until = lease.until();
+    let mut renewals = interval_at(Instant::now() + SCHEDULE_LEASE / 3, SCHEDULE_LEASE / 3);
+    renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            synced = syncing.as_mut() => return synced.map(|_| ()),
-            _ = renewals.tick() => match lease.take().await {
-                Ok(true) => until = lease.until(),
-                // A registry that is busy for a moment has not given it to anybody.
-                Err(failed) if gateway.clock.now() < until => {
-                    warn!(view, error = %chain(&failed), "the lease of a schedule cannot be renewed yet");
-                }
-                Ok(false) | Err(_) => options.stop.ask(),
-            },
+            () = ended.notified() => return,
+            _ = renewals.tick() => {}
+        }
+        match lease.take().await {
+            Ok(true) => until = lease.until(),
+            // A registry that is busy for a moment has not given it to anybody.
+            Err(failed) if lease.gateway.clock.now() < until => {
+                warn!(view, error = %chain(&failed), "the lease of a schedule cannot be renewed yet");
+            }
+            Ok(false) | Err(_) => stop.ask(),
         }
     }
 }

@@ -50,7 +50,13 @@ impl Registry {
     /// The last `limit` runs, of one view or of all, newest first.
     pub async fn runs(&self, view: Option<&str>, limit: u32) -> Result<Vec<SyncRun>, Error> {
         let reading = |error| self.describe("reading the runs of sync", error);
-        let runs = sqlx::query("SELECT * FROM sync_runs WHERE ?1 IS NULL OR view = ?1 ORDER BY id DESC LIMIT ?2");
+        // By name: of a table that a migration has just changed, a connection that is open already has an older idea.
+        let runs = sqlx::query(
+            "SELECT view, range, range_from, range_until, started_at, seconds, newest_event_time, nulls, snapshot, stopped,
+                    failure, rows_read, rows_latest, rows_written, rows_older, rows_without_key, rows_in_future,
+                    rows_failed, rows_reused, rows_read_again, bytes_written, bytes_spooled
+             FROM sync_runs WHERE ?1 IS NULL OR view = ?1 ORDER BY id DESC LIMIT ?2",
+        );
         let rows = runs.bind(view).bind(limit).fetch_all(&self.pool).await.map_err(reading)?;
         rows.iter().map(|row| run_of(row).map_err(reading)).collect()
     }

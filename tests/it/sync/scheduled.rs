@@ -24,7 +24,9 @@ feature_views:
   - {name: stats, entities: [company], source: rides, sync_every: 1h, features: [{name: fare, type: float64}]}
   - {name: by_hand, entities: [company], source: rides, features: [{name: fare, type: float64}]}
   - {name: history, entities: [company], source: rides, sync_every: 1h, online: false, features: [{name: fare, type: float64}]}
-feature_services: [{name: model, features: ['stats:fare', 'by_hand:fare']}, {name: one, features: ['stats:fare']}]
+feature_services:
+  - {name: model, full_feature_names: true, features: ['stats:fare', 'by_hand:fare']}
+  - {name: one, features: ['stats:fare']}
 ";
 const EVERY: Duration = Duration::from_secs(3_600);
 

@@ -24,10 +24,10 @@ entities: [{name: trip, join_keys: [{name: trip, type: int64}]}]
 sources:
   - {name: meters, type: push, path: data/meters, event_time: at, created_time: made}
   - {name: copies, type: push, path: data/copies, event_time: true_at}
-  - {name: sums, type: sql, query: 'SELECT * FROM meters', event_time: at}
+  - {name: sums, type: sql, query: 'SELECT TIMESTAMP ''2020-01-01T00:00:00'' AS at', event_time: at}
 feature_views:
   - {name: last, entities: [trip], source: meters, features: [{name: fare, type: float64}]}
-  - {name: again, entities: [trip], source: copies, features: [{name: fare, type: float64}]}
+  - {name: again, entities: [trip], source: copies, online: false, features: [{name: fare, type: float64}]}
 ";
 const TRIPS: i64 = 9_000;
 
@@ -84,7 +84,7 @@ async fn check(store: Store) {
     assert_eq!(copies(&gateway).await, expected(), "the same snapshot again adds nothing");
     take("second").await.expect("taken");
     assert_eq!(copies(&gateway).await.len(), 2 * expected().len());
-    let error = snapshot(&gateway, "again", "copies", Some("first"), &|_| {}).await.expect_err("taken");
+    let error = snapshot(&gateway, "last", "meters", Some("first"), &|_| {}).await.expect_err("taken");
     assert_eq!(error.to_string(), "snapshot first is one of last in copies; give this one another id");
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::Page;
-use super::super::key::row_of;
+use super::super::key::{row_of, rows_pattern};
 use super::super::link::Primary;
 use super::Packed;
 use crate::batch::{KeyColumns, key_values};
@@ -18,9 +18,7 @@ impl Packed {
         cursor: u64,
         deadline: Deadline,
     ) -> Result<Page, Error> {
-        // A prefix has no letter that means something in a pattern.
-        let pattern = format!("{}f:*", self.prefix);
-        let scanned = primary.scan(pattern.as_bytes(), cursor, deadline).await;
+        let scanned = primary.scan(&rows_pattern(&self.prefix), cursor, deadline).await;
         let (next, redis_keys) = scanned.map_err(|failure| failure.into_error("listing keys"))?;
         let mut found: Vec<Option<KeyColumns>> = views.iter().map(|_| None).collect();
         let mut values = Vec::new();
