@@ -177,6 +177,9 @@ impl OfflineStore for MemoryStore {
     }
 
     async fn maintain(&self, source: &Source, what: Maintenance) -> Result<Maintained, Error> {
+        if source.kind.stored().is_none() {
+            return Err(Error::is_a_query(source));
+        }
         let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         let stored = stored.entry(source.name.clone()).or_default();
         let (files_before, bytes) = (stored.batches.len() as u64, stored.batches.iter().map(memory_of).sum());

@@ -142,7 +142,7 @@ pub(super) fn failed_request(source_name: &str, file: &str, error: &(dyn StdErro
 /// What a failed request to an object store means for the source that needed it. `what` is the file, or the bucket and
 /// folder, in the user's words.
 pub(super) fn failed(source_name: &str, what: &str, error: &object_store::Error) -> Error {
-    use object_store::Error::{NotFound, PermissionDenied, Unauthenticated};
+    use object_store::Error::NotFound;
     let source_name = source_name.to_owned();
     let text = reason(error);
     match error {
@@ -151,14 +151,24 @@ pub(super) fn failed(source_name: &str, what: &str, error: &object_store::Error)
             let detail = format!("{what}: there is no such bucket; correct the name, or make the bucket");
             Error::Unreadable { source_name, detail }
         }
-        NotFound { .. } => Error::Changed { source_name, detail: format!("{what} is gone") },
-        PermissionDenied { .. } | Unauthenticated { .. } => {
+        _ if is_refused(error, &text) => {
             let advice = "look at access_key_id and secret_access_key under object_stores in lockstep.yaml, and at what \
                           they are allowed to do";
             Error::Unreachable { source_name, detail: format!("{what}: access is refused ({text}); {advice}") }
         }
+        NotFound { .. } => Error::Changed { source_name, detail: format!("{what} is gone") },
         _ => Error::Unreachable { source_name, detail: format!("{what}: {text}") },
     }
+}
+
+/// Whether the store knows us and does not let us. A listing says so in its text only.
+fn is_refused(error: &object_store::Error, text: &str) -> bool {
+    use object_store::Error::{PermissionDenied, Unauthenticated};
+    let codes = ["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "NotSignedUp"];
+    let says = |word: &&str| text.contains(*word);
+    matches!(error, PermissionDenied { .. } | Unauthenticated { .. })
+        || codes.iter().any(says)
+        || ["401 Unauthorized", "403 Forbidden"].iter().any(says)
 }
 
 /// The reason at the end of the chain of causes, without the addresses and counts before it; of an answer in XML, its

@@ -65,9 +65,14 @@ fn partitions_have_names_and_types_that_folders_can_have() {
   - {name: b, type: parquet, path: 's3://lake/b', event_time: t, partitions: [{name: share, type: float64}, {name: x, type: number}]}
   - {name: c, type: push, path: c, event_time: t, partitions: [{name: hour, type: int64, day_of: t}, {name: hour, type: string}]}
   - {name: d, type: parquet, path: d, event_time: t, partitions: [{name: 'a/b', type: date, day_of: 'a/b'}]}
-  - {name: e, type: sql, query: select 1, event_time: t, partitions: []}
 ",
-        expect![""],
+        expect![[r#"
+            3:99: partition share of source b is float64; it can be date, string, int32, int64 or bool
+            3:125: partition x of source b has a type that is none: "number" is not a type; write bool, int32, int64, float32, float64, string, bytes, timestamp, date, list<…> of one of them, or list<float32, 384>
+            4:83: partition hour of source c is int64; the day_of a column is a date
+            4:109: partition hour of source c is there twice
+            5:74: partition a/b of source d has a name that no folder can have
+            5:101: partition a/b of source d is the day of itself; name the column with the times"#]],
     );
 }
 

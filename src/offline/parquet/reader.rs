@@ -59,7 +59,6 @@ impl ParquetFileReaderFactory for Readers {
         metrics: &ExecutionPlanMetricsSet,
     ) -> Result<Box<dyn AsyncFileReader + Send>> {
         self.metrics.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| metrics.clone());
-        self.seen.files.fetch_add(1, Ordering::Relaxed);
         Ok(Box::new(Reader {
             source_name: self.place.source_name.clone(),
             file: format!("file {}", self.place.shown_location(&file.object_meta.location)),
@@ -146,6 +145,8 @@ impl AsyncFileReader for Reader {
         async move {
             let footer = self.footers.read(&self.store, &self.meta).await;
             let footer = footer.map_err(|error| ParquetError::External(Box::new(error)))?;
+            // A file may have several readers; one of them asks for the footer.
+            self.seen.files.fetch_add(1, Ordering::Relaxed);
             self.seen.row_groups.fetch_add(footer.metadata.num_row_groups() as u64, Ordering::Relaxed);
             Ok(footer.metadata)
         }
