@@ -94,7 +94,7 @@ fn a_delta_table_is_in_one_place_and_read_as_of_one_moment() {
   - {name: c, type: delta, path: c, as_of: yesterday, event_time: t}
   - {name: d, type: delta, path: d, version: -1, event_time: t}
 ",
-        expect![[r#""#]],
+        expect!["5:46: version of source d is not allowed: -1 is less than the minimum of 0"],
     );
     check(
         "sources:
@@ -107,7 +107,14 @@ fn a_delta_table_is_in_one_place_and_read_as_of_one_moment() {
   - {name: h, type: push, path: data/g/, event_time: t}
   - {name: i, type: push, delta: /i, event_time: t}
 ",
-        expect![[r#""#]],
+        expect![[r#"
+            2:34: source a has the path ../a, which leads out of the project's folder; write a path relative to it, without ..
+            3:56: as_of of source b: the version is given already; leave one of the two out
+            4:44: as_of of source c: "yesterday" is not a time; write one like 2026-01-31T00:00:00Z
+            5:5: source e keeps its rows in one place: write path (Parquet files) or delta (a Delta table)
+            6:5: source f keeps its rows in one place: write path (Parquet files) or delta (a Delta table)
+            8:33: push source h keeps its rows where g does; give it a place of its own
+            9:34: source i has the path /i, which leads out of the project's folder; write a path relative to it, without .."#]],
     );
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use datafusion::object_store::ObjectStore;
 use datafusion::object_store::local::LocalFileSystem;
+use datafusion::object_store::path::Path as ObjectPath;
 use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use deltalake::{DeltaTable, DeltaTableError, ensure_table_uri};
 use futures::StreamExt;
@@ -43,7 +44,7 @@ pub(super) struct Loaded {
 impl Place {
     pub(super) fn of(name: &str, project: &Path, path: &str, buckets: &ObjectStores) -> Result<Self, Error> {
         let root = match bucket_and_path(path) {
-            None => Root::Folder(project.join(path)),
+            None => Root::Folder(folder(name, project.join(path))?),
             Some((bucket, _)) => Root::Bucket { url: path.to_owned(), store: buckets.bucket(name, bucket)? },
         };
         Ok(Self { name: name.to_owned(), path: path.to_owned(), root })
@@ -64,23 +65,29 @@ impl Place {
         }
         let unloaded = self.unloaded().map_err(|error| failure::read(self, error))?;
         let store = unloaded.table.log_store().object_store(None);
-        let log = store.list(Some(&LOG_FOLDER.into())).next().await.transpose();
-        let log = log.map_err(|error| failure::read(self, error.into()))?;
-        if log.is_some() {
+        let log = LOG_FOLDER.into();
+        if self.first(&*store, Some(&log)).await?.is_some() {
             return Ok(Some(unloaded));
         }
-        let file = store.list(None).next().await.transpose().map_err(|error| failure::read(self, error.into()))?;
-        match file {
-            None => Ok(None),
-            Some(file) => Err(Error::Unreadable {
-                source_name: self.name.clone(),
-                detail: format!(
-                    "{} has files, such as {}, but no {LOG_FOLDER}, so it is not a Delta table; plain Parquet files \
-                     are a source of type parquet",
-                    self.path, file.location
-                ),
-            }),
+        let Some(file) = self.first(&*store, None).await? else { return Ok(None) };
+        // The table may have been made since the first look; its log is there before any other file of it.
+        if self.first(&*store, Some(&log)).await?.is_some() {
+            return Ok(Some(unloaded));
         }
+        Err(Error::Unreadable {
+            source_name: self.name.clone(),
+            detail: format!(
+                "{} has files, such as {file}, but no {LOG_FOLDER}, so it is not a Delta table; plain Parquet files are \
+                 a source of type parquet",
+                self.path
+            ),
+        })
+    }
+
+    /// Any file under `prefix`.
+    async fn first(&self, store: &dyn ObjectStore, prefix: Option<&ObjectPath>) -> Result<Option<ObjectPath>, Error> {
+        let first = store.list(prefix).next().await.transpose();
+        Ok(first.map_err(|error| failure::read(self, error.into()))?.map(|file| file.location))
     }
 
     /// The table, which need not be there. Makes the folder of one on this machine.
@@ -114,6 +121,17 @@ impl Loaded {
             self.read_version.set(version);
         }
         Ok(())
+    }
+}
+
+/// Paths in a log are percent-encoded, and its readers do not agree on what that makes of a folder with a % in its name.
+fn folder(name: &str, folder: PathBuf) -> Result<PathBuf, Error> {
+    match folder.to_str() {
+        Some(text) if !text.contains('%') => Ok(folder),
+        _ => Err(Error::Unreadable {
+            source_name: name.to_owned(),
+            detail: format!("{} cannot be the folder of a Delta table; use a name without %", folder.display()),
+        }),
     }
 }
 

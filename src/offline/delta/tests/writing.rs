@@ -205,7 +205,7 @@ async fn columns_that_keep_their_values_are_taken() {
 async fn a_name_with_anything_in_it_is_a_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = store(folder.path());
-    let odd = source_of("odd", SourceKind::Push { into: delta("data/a b%20#ü") });
+    let odd = source_of("odd", SourceKind::Push { into: delta("data/a b#ü?+") });
     for (id, x) in [("a", 1), ("b", 2)] {
         let rows = batch(vec![
             ("Größe in cm", Arc::new(Int64Array::from(vec![x]))),
@@ -216,7 +216,10 @@ async fn a_name_with_anything_in_it_is_a_name() {
         store.upsert(&odd, id, &keys, &rows).await.expect("the rows are stored");
     }
     assert_eq!(read(&store, &odd).await.expect("the scan works"), [1, 2]);
-    assert!(folder.path().join("data/a b%20#ü/_delta_log").is_dir());
+    assert!(folder.path().join("data/a b#ü?+/_delta_log").is_dir());
+    let escaped = source_of("escaped", SourceKind::Push { into: delta("a%20b") });
+    let error = store.append(&escaped, "a", &rows([1])).await.expect_err("readers differ about it").to_string();
+    assert!(error.ends_with("a%20b cannot be the folder of a Delta table; use a name without %"), "{error}");
 }
 
 #[tokio::test]
