@@ -52,4 +52,5 @@ pub mod clock;
 pub mod error;
 pub mod limits;
 pub mod metrics;
+pub mod secret;
 pub mod telemetry;

@@ -119,10 +119,21 @@ pub(super) fn source(file: &SourceFile) -> Source {
         kind: match file {
             SourceFile::Parquet { path, .. } => SourceKind::Stored(Stored::parquet(path)),
             SourceFile::Sql { query, .. } => SourceKind::Sql { query: query.clone() },
-            SourceFile::Push { path, .. } => SourceKind::Push { into: Stored::parquet(path) },
+            SourceFile::Postgres { connection, table, .. } => SourceKind::Stored(postgres(connection, table)),
+            SourceFile::Push { postgres: Some(into), .. } => {
+                SourceKind::Push { into: postgres(&into.connection, &into.table) }
+            }
+            SourceFile::Push { path, .. } => {
+                SourceKind::Push { into: Stored::parquet(path.clone().unwrap_or_default()) }
+            }
         },
         event_time: file.event_time().to_owned(),
         created_time: file.created_time().map(str::to_owned),
         description: file.description().to_owned(),
     }
+}
+
+fn postgres(connection: &str, table: &str) -> Stored {
+    let (schema, table) = table.split_once('.').unwrap_or(("public", table));
+    Stored::Postgres { connection: connection.to_owned(), schema: schema.to_owned(), table: table.to_owned() }
 }

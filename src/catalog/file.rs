@@ -72,6 +72,22 @@ pub(super) enum SourceFile {
         #[serde(default)]
         description: String,
     },
+    /// A table or view of a PostgreSQL database.
+    Postgres {
+        /// In snake_case; the table's name in SQL sources.
+        name: String,
+        /// The name of the database under `postgres` in lockstep.yaml.
+        connection: String,
+        /// `schema.table`, or `table` in the schema `public`; as the database writes it, capitals and all.
+        table: String,
+        /// The column that says when a row became true.
+        event_time: String,
+        /// The column that says when a row was written; of rows with the same event time the later one counts.
+        #[serde(default)]
+        created_time: Option<String>,
+        #[serde(default)]
+        description: String,
+    },
     /// A query over the other sources, which are tables under their names.
     Sql {
         /// In snake_case.
@@ -86,12 +102,16 @@ pub(super) enum SourceFile {
         #[serde(default)]
         description: String,
     },
-    /// Rows that callers push. They are online at once and kept as Parquet files, so that training sees them.
+    /// Rows that callers push. They are online at once and kept in a table, so that training sees them.
     Push {
         /// In snake_case; what callers push to.
         name: String,
-        /// The folder for the pushed rows, relative to the project's folder.
-        path: String,
+        /// The folder for the pushed rows as Parquet files, relative to the project's folder.
+        #[serde(default)]
+        path: Option<String>,
+        /// The PostgreSQL table for the pushed rows, in place of a path. It is made if it is not there.
+        #[serde(default)]
+        postgres: Option<PostgresTableFile>,
         /// The column that says when a row became true.
         event_time: String,
         /// The column that says when a row was written.
@@ -100,6 +120,16 @@ pub(super) enum SourceFile {
         #[serde(default)]
         description: String,
     },
+}
+
+/// Which table of which PostgreSQL database.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PostgresTableFile {
+    /// The name of the database under `postgres` in lockstep.yaml.
+    pub connection: String,
+    /// `schema.table`, or `table` in the schema `public`; as the database writes it, capitals and all.
+    pub table: String,
 }
 
 /// Features that are columns of one source.
@@ -219,31 +249,37 @@ pub(super) struct FeatureServiceFile {
 impl SourceFile {
     pub fn name(&self) -> &str {
         match self {
-            Self::Parquet { name, .. } | Self::Sql { name, .. } | Self::Push { name, .. } => name,
+            Self::Parquet { name, .. }
+            | Self::Postgres { name, .. }
+            | Self::Sql { name, .. }
+            | Self::Push { name, .. } => name,
         }
     }
 
     pub fn event_time(&self) -> &str {
         match self {
-            Self::Parquet { event_time, .. } | Self::Sql { event_time, .. } | Self::Push { event_time, .. } => {
-                event_time
-            }
+            Self::Parquet { event_time, .. }
+            | Self::Postgres { event_time, .. }
+            | Self::Sql { event_time, .. }
+            | Self::Push { event_time, .. } => event_time,
         }
     }
 
     pub fn created_time(&self) -> Option<&str> {
         match self {
-            Self::Parquet { created_time, .. } | Self::Sql { created_time, .. } | Self::Push { created_time, .. } => {
-                created_time.as_deref()
-            }
+            Self::Parquet { created_time, .. }
+            | Self::Postgres { created_time, .. }
+            | Self::Sql { created_time, .. }
+            | Self::Push { created_time, .. } => created_time.as_deref(),
         }
     }
 
     pub fn description(&self) -> &str {
         match self {
-            Self::Parquet { description, .. } | Self::Sql { description, .. } | Self::Push { description, .. } => {
-                description
-            }
+            Self::Parquet { description, .. }
+            | Self::Postgres { description, .. }
+            | Self::Sql { description, .. }
+            | Self::Push { description, .. } => description,
         }
     }
 }

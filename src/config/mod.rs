@@ -6,6 +6,7 @@
 mod check;
 mod environment;
 mod file;
+mod password;
 mod redis;
 
 use std::collections::BTreeMap;

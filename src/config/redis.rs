@@ -1,14 +1,13 @@
 //! What the keys of a Redis store mean together, checked.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use super::OnlineStore;
 use super::file::{OnlineStoreFile, RedisFeastFile, RedisLayoutFile, RedisModeFile, RedisTlsFile, RedisViewFile};
+use super::password::Password;
 use crate::document::{Document, Mistake, duration_text, parse_duration};
 use crate::limits;
 use crate::online::redis::{Address, Expiry, Layout, Login, Mode, Secret, Server, Settings, Tls, TlsClient};
@@ -46,7 +45,8 @@ pub(super) fn settings(
         return OnlineStore::Memory;
     };
     let mut checking = Checking { folder, document, mistakes };
-    let password = checking.password(password.as_deref(), password_file.as_deref());
+    let asked = Password { pointer: "/online_store", text: password.as_deref(), file: password_file.as_deref() };
+    let password = asked.read(folder, document, checking.mistakes);
     let login = checking.login("username", username.as_deref(), password);
     let sentinel_password = sentinel_password.as_deref().map(Secret::new);
     let sentinel_login = checking.login("sentinel_username", sentinel_username.as_deref(), sentinel_password);
@@ -136,30 +136,6 @@ impl Checking<'_> {
             self.refuse(key, format!("a {key} needs a {password}"));
         }
         Login { username: username.map(str::to_owned), password }
-    }
-
-    fn password(&mut self, password: Option<&str>, file: Option<&str>) -> Option<Secret> {
-        if password.is_some() && file.is_some() {
-            self.refuse("password_file", "there is a password already; leave password or password_file out");
-        }
-        if password == Some("") {
-            self.refuse("password", "a password must not be empty; leave it out where the server wants none");
-        }
-        let Some(file) = file else { return password.map(Secret::new) };
-        let path = self.folder.join(file);
-        let mut text = String::new();
-        let max = limits::PASSWORD_FILE_BYTES_MAX as u64;
-        match File::open(&path).and_then(|file| file.take(max + 1).read_to_string(&mut text)) {
-            Err(error) => self.refuse("password_file", format!("{} cannot be read: {error}", path.display())),
-            Ok(_) if text.len() as u64 > max => {
-                self.refuse("password_file", format!("{} is too long for a password", path.display()));
-            }
-            Ok(_) if text.trim_end_matches(['\r', '\n']).is_empty() => {
-                self.refuse("password_file", format!("{} is empty", path.display()));
-            }
-            Ok(_) => {}
-        }
-        Some(Secret::new(text.trim_end_matches(['\r', '\n'])))
     }
 
     fn database(&mut self, database: u32, mode: RedisModeFile) -> u32 {

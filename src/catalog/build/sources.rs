@@ -10,6 +10,9 @@ use crate::catalog::file::SourceFile;
 use crate::catalog::{Definitions, Source, SourceKind, Stored};
 use crate::document::Mistake;
 
+/// Bytes of a name in PostgreSQL; it cuts off what is longer.
+const IDENTIFIER_BYTES_MAX: usize = 63;
+
 pub(super) fn build(definitions: &Definitions, schema_of: &Columns<'_>, building: &mut Building) {
     let mut names = Names::default();
     let mut push_folders: BTreeMap<String, String> = BTreeMap::new();
@@ -25,7 +28,7 @@ pub(super) fn build(definitions: &Definitions, schema_of: &Columns<'_>, building
                     "push source {} keeps its rows where {other} does; give it a place of its own",
                     source.name
                 );
-                building.mistakes.push(placed.mistake("/path", text));
+                building.mistakes.push(placed.mistake(into_pointer(placed.item), text));
             }
         }
         if source.created_time.as_ref() == Some(&source.event_time) {
@@ -44,6 +47,15 @@ pub(super) fn build(definitions: &Definitions, schema_of: &Columns<'_>, building
 }
 
 fn check_kind(placed: &Placed<'_, SourceFile>, source: &Source, mistakes: &mut Vec<Mistake>) {
+    if let SourceFile::Push { path, postgres, .. } = placed.item
+        && path.is_some() == postgres.is_some()
+    {
+        let text = match path {
+            None => "has no place for the pushed rows; write path, or postgres",
+            Some(_) => "has two places for the pushed rows; leave path or postgres out",
+        };
+        return mistakes.push(placed.mistake("", format!("source {} {text}", source.name)));
+    }
     let (path, wrong) = match &source.kind {
         SourceKind::Sql { query } if query.trim().is_empty() => ("/query", Some("has an empty query".to_owned())),
         SourceKind::Sql { .. } => ("/query", None),
@@ -52,7 +64,9 @@ fn check_kind(placed: &Placed<'_, SourceFile>, source: &Source, mistakes: &mut V
         }
         SourceKind::Stored(stored) | SourceKind::Push { into: stored } => match stored {
             Stored::Parquet { path, .. } | Stored::Delta { path, .. } => ("/path", path_mistake(path)),
-            Stored::Postgres { .. } => ("/table", None),
+            Stored::Postgres { connection, schema, table } => {
+                (into_pointer(placed.item), table_mistake(connection, schema, table))
+            }
         },
     };
     if let Some(wrong) = wrong {
@@ -63,6 +77,27 @@ fn check_kind(placed: &Placed<'_, SourceFile>, source: &Source, mistakes: &mut V
             format!("source {} has an empty event_time; name the column that says when a row became true", source.name);
         mistakes.push(placed.mistake("/event_time", text));
     }
+}
+
+/// Where the definition of a source says where its rows are kept.
+fn into_pointer(file: &SourceFile) -> &'static str {
+    match file {
+        SourceFile::Postgres { .. } => "/table",
+        SourceFile::Push { postgres: Some(_), .. } => "/postgres",
+        SourceFile::Parquet { .. } | SourceFile::Sql { .. } | SourceFile::Push { .. } => "/path",
+    }
+}
+
+/// What is wrong with the name of a PostgreSQL table, as the end of a sentence that begins with the source.
+fn table_mistake(connection: &str, schema: &str, table: &str) -> Option<String> {
+    if connection.is_empty() {
+        return Some(
+            "has an empty connection; write the name of a database under postgres in lockstep.yaml".to_owned(),
+        );
+    }
+    let is_name = |name: &str| !name.is_empty() && name.len() <= IDENTIFIER_BYTES_MAX && !name.contains(['.', '\0']);
+    let wrong = !is_name(schema) || !is_name(table);
+    wrong.then(|| format!("has the table {schema}.{table}; write schema.table or table, as the database writes them"))
 }
 
 /// What is wrong with a path, as the end of a sentence that begins with the source.

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::secret::Secret;
+
 /// A Redis store of one project.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -79,10 +81,6 @@ pub struct Login {
     pub password: Option<Secret>,
 }
 
-/// A text that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
 /// An encrypted connection. Files are PEM; they are read when the store is opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
@@ -118,22 +116,6 @@ impl fmt::Display for Address {
             true => write!(to, "[{}]:{}", self.host, self.port),
             false => write!(to, "{}:{}", self.host, self.port),
         }
-    }
-}
-
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    pub(super) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.write_str("(secret)")
     }
 }
 
