@@ -24,7 +24,7 @@ use crate::error::ErrorKind;
 use crate::gateway::{Applied, Gateway};
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::offline::{self, OfflineStore, ParquetTables, StoredSources};
+use crate::offline::{self, OfflineStore, ParquetTables, PostgresTables, StoredSources};
 use crate::online::cache::{CachedStore, Keeping};
 use crate::online::embedded::EmbeddedStore;
 use crate::online::guarded::{GuardedStore, Parts};
@@ -286,7 +286,9 @@ impl Project {
     }
 
     fn stored_sources(&self) -> StoredSources {
-        StoredSources::new(vec![Arc::new(ParquetTables::new(self.config.folder.clone()))])
+        let parquet = ParquetTables::new(self.config.folder.clone());
+        let postgres = PostgresTables::new(self.config.postgres.values().cloned());
+        StoredSources::new(vec![Arc::new(parquet), Arc::new(postgres)])
     }
 
     /// The columns of each source, or why they cannot be read; a push source without rows has none yet.

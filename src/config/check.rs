@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::file::{ConfigFile, HotCacheFile, OfflineStoreFile, OnlineStoreFile};
-use super::redis;
 use super::{Config, HotCache, HotView, Listen, OfflineStore, OnlineStore};
+use super::{postgres, redis};
 use crate::catalog::snake_case_mistake;
 use crate::document::{Document, Mistake, Mistakes, duration_text, parse_duration};
 use crate::limits;
@@ -32,6 +32,7 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
         redis @ OnlineStoreFile::Redis { .. } => redis::settings(folder, document, &file.project, redis, &mut mistakes),
     };
     let OfflineStoreFile::Parquet {} = file.offline_store;
+    let postgres = postgres::databases(folder, document, &file.postgres, &mut mistakes);
     let hot_cache = hot_cache(document, &file.hot_cache, &mut mistakes);
     let listen = listen(document, &file, &mut mistakes);
     let deadline = parse_duration(&file.serve.deadline).and_then(|deadline| {
@@ -50,6 +51,7 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
         online_store,
         hot_cache,
         offline_store: OfflineStore::Parquet,
+        postgres,
         plugins,
         cache,
         listen,

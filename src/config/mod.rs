@@ -7,6 +7,7 @@ mod check;
 mod environment;
 mod file;
 mod password;
+mod postgres;
 mod redis;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use crate::catalog::DefinitionFile;
 use crate::document::{Document, Mistakes, Shape, schema_of};
 use crate::error::ErrorKind;
 use crate::limits;
+use crate::offline::postgres::Settings as PostgresSettings;
 use crate::online::redis::Settings as RedisSettings;
 
 /// The file that makes a folder a project.
@@ -42,6 +44,8 @@ pub struct Config {
     pub online_store: OnlineStore,
     pub hot_cache: HotCache,
     pub offline_store: OfflineStore,
+    /// The PostgreSQL databases, by name.
+    pub postgres: BTreeMap<String, PostgresSettings>,
     /// The folder of the plugins.
     pub plugins: PathBuf,
     /// The folder for compiled plugins.

@@ -6,7 +6,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use super::OnlineStore;
-use super::file::{OnlineStoreFile, RedisFeastFile, RedisLayoutFile, RedisModeFile, RedisTlsFile, RedisViewFile};
+use super::file::{OnlineStoreFile, RedisFeastFile, RedisLayoutFile, RedisModeFile, RedisViewFile, TlsFile};
 use super::password::Password;
 use crate::document::{Document, Mistake, duration_text, parse_duration};
 use crate::limits;
@@ -145,7 +145,7 @@ impl Checking<'_> {
         database
     }
 
-    fn tls(&mut self, tls: &RedisTlsFile) -> Tls {
+    fn tls(&mut self, tls: &TlsFile) -> Tls {
         let path = |path: &String| self.folder.join(path);
         let client = match (&tls.certificate, &tls.key) {
             (Some(certificate), Some(key)) => Some(TlsClient { certificate: path(certificate), key: path(key) }),

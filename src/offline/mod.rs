@@ -20,6 +20,7 @@ mod memory;
 mod merge;
 mod panics;
 pub mod parquet;
+pub mod postgres;
 mod snapshot;
 mod sources;
 mod sql;
@@ -44,6 +45,7 @@ use crate::error::ErrorKind;
 pub use file::{ParquetFile, read_parquet, write_parquet};
 pub use memory::MemoryStore;
 pub use parquet::ParquetTables;
+pub use postgres::PostgresTables;
 pub use snapshot::{FilePart, Part, Snapshot};
 pub use sources::StoredSources;
 pub use tables::{Table, Tables};
@@ -132,7 +134,7 @@ pub trait OfflineStore: fmt::Debug + Send + Sync {
 }
 
 /// Why reading or writing offline data failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     #[error("source {source_name} has no file at {path}")]
     NoFile { source_name: String, path: String },
