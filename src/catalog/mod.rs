@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use build::{Bind, Columns, PluginUse, Warning, build};
+pub use build::{Bind, Columns, PluginUse, UNREADABLE, Warning, build};
 pub use definitions::{DefinitionFile, Definitions};
 pub use dtype::{DType, Scalar};
 pub use file::schema;

@@ -5,6 +5,9 @@ mod light;
 #[path = "../servers/redis.rs"]
 #[expect(dead_code, reason = "shared with the tests of the library, which need more of it")]
 mod servers;
+#[path = "../servers/postgres.rs"]
+#[expect(dead_code, reason = "shared with the tests of the library, which need more of it")]
+mod postgres_server;
 mod shop;
 mod world;
 
@@ -18,6 +21,7 @@ mod sync;
 mod ingest;
 mod train;
 mod online;
+mod postgres;
 
 mod bad_input;
 mod clients;

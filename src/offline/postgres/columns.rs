@@ -1,5 +1,6 @@
 //! The columns of a table as the database's catalog says, and what each type is here.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -7,6 +8,7 @@ use tokio_postgres::types::Type;
 
 use super::failure::Failure;
 use super::pool::Lease;
+use crate::catalog::UNREADABLE;
 
 /// Digits of a numeric column that says neither how many it has nor how many of them stand behind the point.
 const NUMERIC_DIGITS: u8 = 76;
@@ -105,9 +107,12 @@ pub(super) async fn of(lease: &mut Lease, schema: &str, table: &str) -> Result<V
 
 /// The columns as Arrow has them. One that cannot be read is there, as a column of nothing.
 pub(super) fn arrow_schema(columns: &[Column]) -> SchemaRef {
-    let field = |column: &Column| {
-        let data_type = column.shape.map_or(DataType::Null, Shape::arrow);
-        Field::new(&column.name, data_type, true)
+    let field = |column: &Column| match column.shape {
+        Some(shape) => Field::new(&column.name, shape.arrow(), true),
+        None => {
+            let metadata = HashMap::from([(UNREADABLE.to_owned(), column.refusal())]);
+            Field::new(&column.name, DataType::Null, true).with_metadata(metadata)
+        }
     };
     Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
 }
@@ -123,12 +128,6 @@ impl Column {
 }
 
 impl Shape {
-    pub fn kind(self) -> Kind {
-        match self {
-            Self::One(kind) | Self::List(kind) => kind,
-        }
-    }
-
     pub fn arrow(self) -> DataType {
         match self {
             Self::One(kind) => kind.arrow(),

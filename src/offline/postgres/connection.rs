@@ -56,10 +56,6 @@ impl Connection {
         &self.client
     }
 
-    pub fn settings(&self) -> &Arc<Settings> {
-        &self.settings
-    }
-
     pub fn state(&self) -> State {
         self.state
     }

@@ -13,10 +13,10 @@ use super::decode::{EPOCH_DAYS, EPOCH_MICROS};
 use super::sql::{identifier, text};
 use crate::limits::POSTGRES_CONDITION_BYTES_MAX;
 
-/// The times that PostgreSQL has: from 4713 BC on, and before 294277.
+/// The times that PostgreSQL has: from the end of 4714 BC on, and before 294277.
 pub(super) const MICROS: std::ops::Range<i64> =
     -211_813_488_000_000_000 + EPOCH_MICROS..9_223_371_331_200_000_000_i64.saturating_add(EPOCH_MICROS);
-/// The dates that it has: from 4713 BC on, and before 5874898.
+/// The dates that it has: from the end of 4714 BC on, and before 5874898.
 pub(super) const DAYS: std::ops::Range<i32> = -2_451_545 + EPOCH_DAYS..2_145_031_949 + EPOCH_DAYS;
 
 /// A condition as PostgreSQL reads it.

@@ -130,6 +130,11 @@ impl Writing<'_> {
                 }
             };
             lease.run(&statement).await?;
+            if there.is_empty() {
+                // Marks of a table of this name that somebody dropped.
+                let forget = format!("DELETE FROM {} WHERE table_name = $1", sql::table(self.schema, BATCHES));
+                lease.query(&forget, &[self.table]).await?;
+            }
             there = columns::of(lease, self.schema, self.table).await?;
         }
         let schema = self.rows.schema_ref();
@@ -171,7 +176,7 @@ impl Writing<'_> {
             WHERE n.nspname = $1 AND c.relname = $2 AND i.indisunique AND i.indisvalid AND i.indimmediate
               AND i.indpred IS NULL AND i.indexprs IS NULL
               AND $3 = (SELECT string_agg(a.attname::text, E'\\n' ORDER BY a.attname::text COLLATE \"C\")
-                        FROM unnest(i.indkey[0:i.indnkeyatts - 1]) AS key (place)
+                        FROM unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) AS key (place)
                         JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = key.place)";
         let found = lease.query(indexes, &[self.schema, self.table, &keys.join("\n")]).await?;
         Ok(!found.is_empty())
