@@ -11,6 +11,7 @@ mod measure;
 mod memory;
 mod peers;
 mod pit;
+mod postgres;
 mod report;
 mod serving;
 mod soak;
@@ -30,12 +31,13 @@ type Result<T> = std::result::Result<T, Error>;
 const SEED: u64 = 20_161_231;
 
 /// In the order in which they are made. The soak takes its time and is made only when it is asked for.
-const TABLES: [(&str, fn() -> Result<()>); 12] = [
+const TABLES: [(&str, fn() -> Result<()>); 13] = [
     ("transform", transform::run),
     ("pit", pit::run),
     ("sync", sync::run),
     ("writes", writes::run),
     ("memory", memory::run),
+    ("postgres", postgres::run),
     ("growth", serving::growth),
     ("peers", peers::run),
     ("matrix", serving::matrix),

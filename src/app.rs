@@ -29,7 +29,9 @@ use crate::flow;
 use crate::gateway::{Applied, Gateway, Syncing};
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::offline::{self, DeltaTables, ObjectStores, OfflineStore, ParquetTables, Reads, StoredSources};
+use crate::offline::{
+    self, DeltaTables, ObjectStores, OfflineStore, ParquetTables, PostgresTables, Reads, StoredSources,
+};
 use crate::online::cache::{CachedStore, Keeping};
 use crate::online::embedded::EmbeddedStore;
 use crate::online::guarded::{GuardedStore, Parts};
@@ -315,7 +317,8 @@ impl Project {
         let parquet = ParquetTables::new(self.config.folder.clone(), Arc::clone(&buckets));
         let reads = parquet.reads();
         let delta = DeltaTables::new(self.config.folder.clone(), buckets);
-        Ok((StoredSources::new(vec![Arc::new(parquet), Arc::new(delta)]), reads))
+        let postgres = PostgresTables::new(self.config.postgres.values().cloned());
+        Ok((StoredSources::new(vec![Arc::new(parquet), Arc::new(delta), Arc::new(postgres)]), reads))
     }
 
     /// The columns of each source, or why they cannot be read; a push source without rows has none yet.

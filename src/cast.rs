@@ -3,6 +3,8 @@
 //! Rows come from files, pushes, label frames and Flight clients in whatever types their writers liked. Each column is
 //! cast here to the type that the definitions name, so that the same number is the same feature wherever it came from.
 
+mod decimal;
+
 use std::sync::Arc;
 
 use arrow::array::{
@@ -200,6 +202,9 @@ fn integers(column: &ArrayRef) -> Result<ArrayRef, Detail> {
     match column.data_type() {
         integer if integer.is_integer() => strict(column, &DataType::Int64),
         DataType::Decimal128(_, 0) | DataType::Decimal256(_, 0) => strict(column, &DataType::Int64),
+        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..) => {
+            decimal::integers(column)
+        }
         DataType::Float16 | DataType::Float32 | DataType::Float64 => {
             let floats = strict(column, &DataType::Float64)?;
             let whole: Int64Array = floats.as_primitive::<Float64Type>().try_unary(|value| {
@@ -221,7 +226,7 @@ fn float64(column: &ArrayRef) -> Result<ArrayRef, Detail> {
     match column.data_type() {
         DataType::Float16 | DataType::Float32 | DataType::Float64 => strict(column, &DataType::Float64),
         DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..) => {
-            strict(column, &DataType::Float64)
+            decimal::floats(column)
         }
         integer if integer.is_integer() => {
             let integers = strict(column, &DataType::Int64)?;

@@ -169,6 +169,28 @@ pub const PIT_SPILL_BATCH_BYTES: usize = 128 << 10;
 pub const PIT_SPILL_BUFFER_BYTES: usize = 64 << 10;
 /// What a value of text, or of a list, is taken to be long before it is known.
 pub const PIT_TEXT_BYTES_GUESSED: usize = 32;
+/// Connections of one gateway to one PostgreSQL database, where the project does not say, and at most. Every table that
+/// is being read takes one; PostgreSQL serves 100 in all where nobody changed it.
+pub const POSTGRES_CONNECTIONS: u32 = 16;
+pub const POSTGRES_CONNECTIONS_MAX: u32 = 64;
+/// Time for a connection to PostgreSQL to be made, login included, and for one to become free.
+pub const POSTGRES_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub const POSTGRES_CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(300);
+/// Time for one statement. Reading a table is one statement, and a training set may take an hour.
+pub const POSTGRES_STATEMENT_TIMEOUT: Duration = Duration::from_secs(3_600);
+pub const POSTGRES_STATEMENT_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// Silence after which a connection to PostgreSQL is tested, and time after which one that acknowledges nothing is given
+/// up, so that a server that vanished is noticed.
+pub const POSTGRES_KEEPALIVE: Duration = Duration::from_secs(30);
+pub const POSTGRES_SILENCE_MAX: Duration = Duration::from_secs(60);
+/// Bytes of values after which a batch of a PostgreSQL table ends, however few rows it has.
+pub const POSTGRES_BATCH_BYTES: usize = 16 << 20;
+/// Bytes of rows that are sent to PostgreSQL in one piece: about 50 µs of encoding between two waits.
+pub const POSTGRES_SEND_BYTES: usize = 64 << 10;
+/// Bytes of the values of one condition that is sent to PostgreSQL: about 100,000 keys. A longer one is checked here.
+pub const POSTGRES_CONDITION_BYTES_MAX: usize = 2 << 20;
+/// Attempts of one write to PostgreSQL that lost its connection or a race with another writer.
+pub const POSTGRES_WRITE_ATTEMPTS_MAX: u32 = 3;
 
 // Plugins (docs/plugins.md).
 

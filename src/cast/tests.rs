@@ -56,6 +56,20 @@ fn what_was_asked_for_may_round_but_never_overflow() {
 }
 
 #[test]
+fn a_decimal_is_the_nearest_float_or_the_same_integer() {
+    let decimals =
+        |values: Vec<i128>, scale| Decimal128Array::from(values).with_precision_and_scale(38, scale).expect("decimals");
+    // The digits alone are no float, so that two roundings would give another one.
+    let long = decimals(vec![12_345_678_900_123_456_789, -5, 9_007_199_254_740_993], 10);
+    let floats = vec![1_234_567_890.012_345_678_9, -0.000_000_000_5, 900_719.925_474_099_3];
+    assert_eq!(one(long, Scalar::Float64), array(Float64Array::from(floats)));
+    assert_eq!(one(decimals(vec![1_500, -200], 2), Scalar::Int64), array(Int64Array::from(vec![15, -2])));
+    assert_eq!(one(decimals(vec![15], -2), Scalar::Int64), array(Int64Array::from(vec![1_500])));
+    assert!(one(decimals(vec![i128::from(i64::MAX) + 1], 0), Scalar::Int64).is_err());
+    assert!(one(decimals(vec![i128::from(i64::MAX) * 100 + 100], 2), Scalar::Int64).is_err());
+}
+
+#[test]
 fn a_number_that_would_change_is_refused_and_named() {
     let refused = |cast: Result<ArrayRef, String>| cast.expect_err("the value changes");
     let error = refused(one(Int64Array::from(vec![3_000_000_000]), Scalar::Int32));

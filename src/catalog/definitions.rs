@@ -162,6 +162,10 @@ pub(super) fn source(file: &SourceFile) -> Source {
             SourceFile::Push { delta: Some(path), .. } => {
                 SourceKind::Push { into: Stored::Delta { path: path.clone(), as_of: None } }
             }
+            SourceFile::Postgres { connection, table, .. } => SourceKind::Stored(postgres(connection, table)),
+            SourceFile::Push { postgres: Some(into), .. } => {
+                SourceKind::Push { into: postgres(&into.connection, &into.table) }
+            }
             SourceFile::Push { path, partitions: by, .. } => {
                 let path = path.clone().unwrap_or_default();
                 SourceKind::Push { into: Stored::Parquet { path, partitions: partitions(by) } }
@@ -193,4 +197,9 @@ pub(super) fn table_version(number: Option<u64>, time: Option<&str>) -> Result<O
         },
         (Some(_), Some(_)) => Err("the version is given already; leave one of the two out".to_owned()),
     }
+}
+
+fn postgres(connection: &str, table: &str) -> Stored {
+    let (schema, table) = table.split_once('.').unwrap_or(("public", table));
+    Stored::Postgres { connection: connection.to_owned(), schema: schema.to_owned(), table: table.to_owned() }
 }

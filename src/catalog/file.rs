@@ -95,6 +95,22 @@ pub(super) enum SourceFile {
         #[serde(default)]
         description: String,
     },
+    /// A table or view of a PostgreSQL database.
+    Postgres {
+        /// In snake_case; the table's name in SQL sources.
+        name: String,
+        /// The name of the database under `postgres` in lockstep.yaml.
+        connection: String,
+        /// `schema.table`, or `table` in the schema `public`; as the database writes it, capitals and all.
+        table: String,
+        /// The column that says when a row became true.
+        event_time: String,
+        /// The column that says when a row was written; of rows with the same event time the later one counts.
+        #[serde(default)]
+        created_time: Option<String>,
+        #[serde(default)]
+        description: String,
+    },
     /// A query over the other sources, which are tables under their names.
     Sql {
         /// In snake_case.
@@ -147,6 +163,9 @@ pub(super) enum SourceFile {
         /// Keeps the pushed rows in the Delta Lake table in this folder, relative to the project's folder, or `s3://bucket/path`.
         #[serde(default)]
         delta: Option<String>,
+        /// The PostgreSQL table for the pushed rows, in place of a path. It is made if it is not there.
+        #[serde(default)]
+        postgres: Option<PostgresTableFile>,
         /// The columns by whose values pushed rows are put into folders, in the order of these.
         #[serde(default)]
         partitions: Vec<PartitionFile>,
@@ -188,6 +207,16 @@ pub(super) struct PartitionFile {
     /// The column of times whose day in UTC this is, usually the event time. Files of other days are then not opened.
     #[serde(default)]
     pub day_of: Option<String>,
+}
+
+/// Which table of which PostgreSQL database.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PostgresTableFile {
+    /// The name of the database under `postgres` in lockstep.yaml.
+    pub connection: String,
+    /// `schema.table`, or `table` in the schema `public`; as the database writes it, capitals and all.
+    pub table: String,
 }
 
 /// Features that are columns of one source.
@@ -430,7 +459,7 @@ impl SourceFile {
     pub fn partitions(&self) -> &[PartitionFile] {
         match self {
             Self::Parquet { partitions, .. } | Self::Push { partitions, .. } => partitions,
-            Self::Delta { .. } | Self::Sql { .. } | Self::Long { .. } => &[],
+            Self::Delta { .. } | Self::Postgres { .. } | Self::Sql { .. } | Self::Long { .. } => &[],
         }
     }
 
@@ -438,6 +467,7 @@ impl SourceFile {
         match self {
             Self::Parquet { name, .. }
             | Self::Delta { name, .. }
+            | Self::Postgres { name, .. }
             | Self::Sql { name, .. }
             | Self::Long { name, .. }
             | Self::Push { name, .. } => name,
@@ -448,6 +478,7 @@ impl SourceFile {
         match self {
             Self::Parquet { event_time, .. }
             | Self::Delta { event_time, .. }
+            | Self::Postgres { event_time, .. }
             | Self::Sql { event_time, .. }
             | Self::Long { event_time, .. }
             | Self::Push { event_time, .. } => event_time,
@@ -458,6 +489,7 @@ impl SourceFile {
         match self {
             Self::Parquet { created_time, .. }
             | Self::Delta { created_time, .. }
+            | Self::Postgres { created_time, .. }
             | Self::Sql { created_time, .. }
             | Self::Long { created_time, .. }
             | Self::Push { created_time, .. } => created_time.as_deref(),
@@ -468,6 +500,7 @@ impl SourceFile {
         match self {
             Self::Parquet { description, .. }
             | Self::Delta { description, .. }
+            | Self::Postgres { description, .. }
             | Self::Sql { description, .. }
             | Self::Long { description, .. }
             | Self::Push { description, .. } => description,

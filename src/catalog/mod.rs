@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use alias::{Alias, JoinKeyColumns, column_of};
-pub use build::{Bind, Columns, PluginUse, Warning, build};
+pub use build::{Bind, Columns, PluginUse, UNREADABLE, Warning, build};
 pub use definitions::{DefinitionFile, Definitions};
 pub use deprecation::{Day, Defined, Deprecation};
 pub use dtype::{DType, Scalar};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::file::{
     ConfigFile, HotCacheFile, OfflineKindFile, OfflineStoreFile, OnlineStoreFile, SchedulesFile, SyncFile,
 };
-use super::{Config, HotCache, HotView, Listen, OnlineStore, Sync, object_stores, redis};
+use super::{Config, HotCache, HotView, Listen, OnlineStore, Sync, object_stores, postgres, redis};
 use crate::catalog::snake_case_mistake;
 use crate::document::{Document, Mistake, Mistakes, duration_text, parse_duration, parse_size, size_text};
 use crate::limits;
@@ -38,6 +38,7 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
     let OfflineKindFile::Parquet = file.offline_store.kind;
     let join_space = join_space(document, &file.offline_store, spill, &mut mistakes);
     let object_stores = object_stores::settings(folder, document, &file.object_stores, &mut mistakes);
+    let postgres = postgres::databases(folder, document, &file.postgres, &mut mistakes);
     let hot_cache = hot_cache(document, &file.hot_cache, &mut mistakes);
     let sync = sync(document, &file.sync, spool, &mut mistakes);
     let listen = listen(document, &file, &mut mistakes);
@@ -60,6 +61,7 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
         hot_cache,
         join_space,
         object_stores,
+        postgres,
         plugins,
         cache,
         listen,

@@ -27,6 +27,9 @@ pub(super) struct ConfigFile {
     /// How to reach the buckets that sources name in `s3://bucket/path`, by the bucket's name.
     #[serde(default)]
     pub object_stores: BTreeMap<String, BucketFile>,
+    /// PostgreSQL databases whose tables are sources, by the name that sources call them.
+    #[serde(default)]
+    pub postgres: BTreeMap<String, PostgresFile>,
     /// The folder with the plugins (`<name>.wasm`).
     #[serde(default = "plugins")]
     pub plugins: String,
@@ -86,7 +89,7 @@ pub(super) enum OnlineStoreFile {
         #[serde(default)]
         database: u32,
         /// Encrypts the connections; `{}` trusts the system's authorities.
-        tls: Option<RedisTlsFile>,
+        tls: Option<TlsFile>,
         #[serde(default)]
         layout: RedisLayoutFile,
         /// Begins every key, so that projects can share a database.
@@ -131,7 +134,7 @@ pub(super) enum RedisLayoutFile {
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RedisTlsFile {
+pub(super) struct TlsFile {
     /// A PEM file with the authorities that vouch for the servers, in place of the system's.
     pub ca: Option<String>,
     /// A PEM file with our certificate, for servers that want to know their clients.
@@ -228,6 +231,48 @@ pub(super) struct BucketFile {
     pub timeout: String,
 }
 
+/// One PostgreSQL database and how to log in there.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PostgresFile {
+    /// A name or a number; or the folder of the server's socket, which begins with `/`.
+    pub host: String,
+    #[serde(default = "postgres_port")]
+    pub port: u16,
+    pub database: String,
+    pub user: String,
+    /// Best as `${NAME}`, from the environment.
+    pub password: Option<String>,
+    /// A file with the password alone.
+    pub password_file: Option<String>,
+    /// Connections are encrypted and the server's certificate is checked, by the system's authorities where no `ca` is
+    /// named; `off` for a server that cannot do that. A socket in the file system is never encrypted.
+    #[serde(default)]
+    pub tls: PostgresTlsFile,
+    /// Connections of one gateway to the database; each table that is being read takes one.
+    #[serde(default = "postgres_connections")]
+    pub connections: u32,
+    /// Time for a connection to be made, and for one to become free.
+    #[serde(default = "postgres_connect_timeout")]
+    pub connect_timeout: String,
+    /// Time that one statement may take: reading a table is one, however long its reader takes.
+    #[serde(default = "postgres_statement_timeout")]
+    pub statement_timeout: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum PostgresTlsFile {
+    Off(OffFile),
+    On(TlsFile),
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OffFile {
+    Off,
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListenFile {
@@ -304,6 +349,12 @@ impl Default for OfflineStoreFile {
     }
 }
 
+impl Default for PostgresTlsFile {
+    fn default() -> Self {
+        Self::On(TlsFile::default())
+    }
+}
+
 impl Default for ListenFile {
     fn default() -> Self {
         Self { http: http(), flight: flight(), admin: admin() }
@@ -366,6 +417,22 @@ fn flight() -> String {
 
 fn admin() -> String {
     "127.0.0.1:6567".to_owned()
+}
+
+fn postgres_port() -> u16 {
+    5432
+}
+
+fn postgres_connections() -> u32 {
+    crate::limits::POSTGRES_CONNECTIONS
+}
+
+fn postgres_connect_timeout() -> String {
+    crate::document::duration_text(crate::limits::POSTGRES_CONNECT_TIMEOUT)
+}
+
+fn postgres_statement_timeout() -> String {
+    crate::document::duration_text(crate::limits::POSTGRES_STATEMENT_TIMEOUT)
 }
 
 fn connect_timeout() -> String {

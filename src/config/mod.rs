@@ -7,6 +7,8 @@ mod check;
 mod environment;
 mod file;
 mod object_stores;
+mod password;
+mod postgres;
 mod redis;
 mod secret;
 
@@ -26,6 +28,7 @@ use crate::document::{Document, Mistakes, Shape, schema_of};
 use crate::error::ErrorKind;
 use crate::limits;
 use crate::offline::Bucket;
+use crate::offline::postgres::Settings as PostgresSettings;
 use crate::online::redis::Settings as RedisSettings;
 use crate::pit::Space;
 
@@ -48,6 +51,8 @@ pub struct Config {
     pub object_stores: BTreeMap<String, Bucket>,
     /// What one training set may take of memory and disk to join labels to histories.
     pub join_space: Space,
+    /// The PostgreSQL databases, by name.
+    pub postgres: BTreeMap<String, PostgresSettings>,
     /// The folder of the plugins.
     pub plugins: PathBuf,
     /// The folder for compiled plugins.

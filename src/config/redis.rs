@@ -5,8 +5,9 @@ use std::path::Path;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use super::file::{OnlineStoreFile, RedisFeastFile, RedisLayoutFile, RedisModeFile, RedisTlsFile, RedisViewFile};
-use super::{OnlineStore, secret};
+use super::OnlineStore;
+use super::file::{OnlineStoreFile, RedisFeastFile, RedisLayoutFile, RedisModeFile, RedisViewFile, TlsFile};
+use super::password::Password;
 use crate::document::{Document, Mistake, duration_text, parse_duration};
 use crate::limits;
 use crate::online::redis::{Address, Expiry, Layout, Login, Mode, Server, Settings, Tls, TlsClient};
@@ -45,7 +46,8 @@ pub(super) fn settings(
         return OnlineStore::Memory;
     };
     let mut checking = Checking { folder, document, mistakes };
-    let password = checking.password(password.as_deref(), password_file.as_deref());
+    let asked = Password { pointer: "/online_store", text: password.as_deref(), file: password_file.as_deref() };
+    let password = asked.read(folder, document, checking.mistakes);
     let login = checking.login("username", username.as_deref(), password);
     let sentinel_password = sentinel_password.as_deref().map(Secret::new);
     let sentinel_login = checking.login("sentinel_username", sentinel_username.as_deref(), sentinel_password);
@@ -137,20 +139,6 @@ impl Checking<'_> {
         Login { username: username.map(str::to_owned), password }
     }
 
-    fn password(&mut self, password: Option<&str>, file: Option<&str>) -> Option<Secret> {
-        if password.is_some() && file.is_some() {
-            self.refuse("password_file", "there is a password already; leave password or password_file out");
-        }
-        if password == Some("") {
-            self.refuse("password", "a password must not be empty; leave it out where the server wants none");
-        }
-        let Some(file) = file else { return password.map(Secret::new) };
-        Some(secret::from_file(&self.folder.join(file)).unwrap_or_else(|wrong| {
-            self.refuse("password_file", wrong);
-            Secret::new("")
-        }))
-    }
-
     fn database(&mut self, database: u32, mode: RedisModeFile) -> u32 {
         if mode == RedisModeFile::Cluster && database != 0 {
             self.refuse("database", "a cluster has database 0 only; write a prefix to keep projects apart");
@@ -158,7 +146,7 @@ impl Checking<'_> {
         database
     }
 
-    fn tls(&mut self, tls: &RedisTlsFile) -> Tls {
+    fn tls(&mut self, tls: &TlsFile) -> Tls {
         let path = |path: &String| self.folder.join(path);
         let client = match (&tls.certificate, &tls.key) {
             (Some(certificate), Some(key)) => Some(TlsClient { certificate: path(certificate), key: path(key) }),

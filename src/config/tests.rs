@@ -29,6 +29,7 @@ fn a_project_needs_only_a_name() {
                 },
                 offline_store: Parquet,
                 object_stores: {},
+                postgres: {},
                 plugins: "/project/plugins",
                 cache: "/project/.lockstep/cache",
                 listen: Listen {
@@ -84,6 +85,7 @@ hot_cache: {views: {trips: {rows: 1000, max_age: 250ms, absent: false}, companie
                 },
                 offline_store: Parquet,
                 object_stores: {},
+                postgres: {},
                 plugins: "/project/wasm",
                 cache: "/project/.cache",
                 listen: Listen {
@@ -472,5 +474,85 @@ fn mistakes_in_a_redis_store_are_told_with_their_place() {
         lockstep.yaml:5:13: a password must not be empty; leave it out where the server wants none
         lockstep.yaml:6:18: /no/such/file cannot be read: No such file or directory (os error 2)
         lockstep.yaml:6:18: there is a password already; leave password or password_file out"#]],
+    );
+}
+
+fn postgres(keys: &str) -> Result<crate::offline::postgres::Settings, String> {
+    let text = format!("project: taxi\npostgres:\n  warehouse:\n{keys}");
+    let environment = |name: &str| (name == "PASSWORD").then(|| "hunter2".to_owned());
+    let config = parse(Path::new("/project"), &text, &environment).map_err(|mistakes| mistakes.to_string())?;
+    Ok(config.postgres["warehouse"].clone())
+}
+
+#[test]
+fn a_postgres_database_has_defaults_and_its_password_is_not_shown() {
+    let settings = postgres("    {host: db, database: features, user: lockstep, password: '${PASSWORD}'}\n").unwrap();
+    expect![[r#"
+        Settings {
+            name: "warehouse",
+            host: "db",
+            port: 5432,
+            database: "features",
+            user: "lockstep",
+            password: Some(
+                (secret),
+            ),
+            tls: Some(
+                Tls {
+                    authority: None,
+                    client: None,
+                },
+            ),
+            connections: 16,
+            connect_timeout: 10s,
+            statement_timeout: 3600s,
+        }"#]]
+    .assert_eq(&format!("{settings:#?}"));
+    assert_eq!(settings.password, Some(crate::secret::Secret::new("hunter2")));
+    let settings = postgres(
+        "    {host: /run/postgresql, port: 5433, database: d, user: u, tls: off, connections: 3, connect_timeout: 1s, \
+         statement_timeout: 5m}\n",
+    );
+    let settings = settings.unwrap();
+    assert_eq!((settings.tls, settings.port, settings.connections), (None, 5433, 3));
+    let settings =
+        postgres("    {host: db, database: d, user: u, tls: {ca: ca.pem, certificate: c, key: /k}}\n").unwrap();
+    let tls = settings.tls.unwrap();
+    assert_eq!(tls.authority, Some("/project/ca.pem".into()));
+    assert_eq!(tls.client.map(|client| (client.certificate, client.key)), Some(("/project/c".into(), "/k".into())));
+}
+
+#[test]
+fn mistakes_in_a_postgres_database_are_told_with_their_place() {
+    let check = |keys: &str, expected: Expect| expected.assert_eq(&postgres(keys).unwrap_err());
+    check(
+        "    host: db\n    usr: u\n",
+        expect![[r#"
+        lockstep.yaml:4:5: warehouse of postgres lacks the key database
+        lockstep.yaml:4:5: warehouse of postgres lacks the key user
+        lockstep.yaml:5:5: warehouse of postgres has the unknown key usr; did you mean user?"#]],
+    );
+    check(
+        "    host: 'postgres://u:hunter2@db'\n    port: 0\n    database: ''\n    user: u\n    connections: 1000\n    \
+         connect_timeout: 1h\n    statement_timeout: soon\n    tls: {key: k}\n    password_file: /no/such/file\n",
+        expect![[r#"
+            lockstep.yaml:4:11: a host is a name or a number, such as db.example.com; port, database, user and password have keys of their own
+            lockstep.yaml:5:11: port 0 is no port; PostgreSQL's own is 5432
+            lockstep.yaml:6:15: database must not be empty
+            lockstep.yaml:8:18: connections may be 1 to 64
+            lockstep.yaml:9:22: connect_timeout may be 5m at most
+            lockstep.yaml:10:24: "soon" is not a span of time; write a whole number and ms, s, m, h, d or w, such as 30d
+            lockstep.yaml:11:10: certificate and key of tls belong together; write both or none
+            lockstep.yaml:12:20: /no/such/file cannot be read: No such file or directory (os error 2)"#]],
+    );
+    check(
+        "    host: db\n    database: d\n    user: u\n    tls: on\n",
+        expect![[r#"lockstep.yaml:7:10: tls of warehouse of postgres must be off, it is the text "on""#]],
+    );
+    check(
+        "    host: db\n    database: d\n    user: u\n    tls: {authority: x}\n",
+        expect![
+            "lockstep.yaml:7:11: tls of warehouse of postgres has the unknown key authority; it may have ca, certificate, key"
+        ],
     );
 }

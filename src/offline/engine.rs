@@ -213,6 +213,9 @@ fn session() -> Result<SessionContext, DataFusionError> {
 
 /// What went wrong while rows were read. Where it may be the file's fault, finds the file.
 async fn blame(reading: Arc<(Source, SourceFiles)>, error: Option<DataFusionError>) -> Error {
+    if let Some(told) = error.as_ref().and_then(told) {
+        return told;
+    }
     let may_be_damage = error.as_ref().is_none_or(|error| {
         use DataFusionError::{ArrowError, External, IoError, ObjectStore, ParquetError};
         matches!(error.find_root(), ParquetError(_) | ArrowError(..) | IoError(_) | ObjectStore(_) | External(_))
@@ -230,8 +233,19 @@ async fn blame(reading: Arc<(Source, SourceFiles)>, error: Option<DataFusionErro
     }
 }
 
+/// What a table of ours has told already; it names its own source.
+fn told(error: &DataFusionError) -> Option<Error> {
+    match error.find_root() {
+        DataFusionError::External(error) => error.downcast_ref::<Error>().cloned(),
+        _ => None,
+    }
+}
+
 /// A failure of a sql source is its query's, of any other source its files'.
 fn failed(source: &Source, error: &DataFusionError) -> Error {
+    if let Some(told) = told(error) {
+        return told;
+    }
     if let Some(failed) = object_stores::failed_request(&source.name, A_FILE, error) {
         return failed;
     }

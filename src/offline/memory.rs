@@ -211,7 +211,6 @@ fn key_rows(batch: &RecordBatch, keys: &[String]) -> Result<arrow::row::Rows, Ar
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::Stored;
 
     #[tokio::test]
     async fn a_memory_store_keeps_the_contract() {

@@ -24,6 +24,7 @@ mod object_stores;
 mod panics;
 pub mod parquet;
 mod reads;
+pub mod postgres;
 mod snapshot;
 mod sources;
 mod sql;
@@ -52,6 +53,7 @@ pub use file::{ParquetFile, ParquetRows, ParquetWriter, read_parquet, write_parq
 pub use memory::MemoryStore;
 pub use object_stores::{Bucket, BucketLogin, ObjectStores};
 pub use parquet::ParquetTables;
+pub use postgres::PostgresTables;
 pub use reads::{Read, Reads};
 pub use snapshot::{FilePart, Part, Snapshot};
 pub use sources::StoredSources;
@@ -141,7 +143,7 @@ pub trait OfflineStore: fmt::Debug + Send + Sync {
 }
 
 /// Why reading or writing offline data failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     #[error("source {source_name} has no file at {path}")]
     NoFile { source_name: String, path: String },

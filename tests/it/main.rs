@@ -8,6 +8,9 @@ mod servers;
 #[path = "../servers/s3.rs"]
 #[expect(dead_code, reason = "shared with the tests of the library, which need more of it")]
 mod s3;
+#[path = "../servers/postgres.rs"]
+#[expect(dead_code, reason = "shared with the tests of the library, which need more of it")]
+mod postgres_server;
 mod shop;
 mod world;
 
@@ -29,6 +32,7 @@ mod versions;
 mod expectations;
 mod statistics;
 mod delta;
+mod postgres;
 
 mod bad_input;
 mod buckets;

@@ -144,6 +144,7 @@ fn the_concrete_adapters_are_named_by_the_app_alone() {
     check_only("EmbeddedStore", &["src/app.rs", "src/online/embedded"]);
     check_only("RedisStore", &["src/app.rs", "src/online/redis"]);
     check_only("ParquetTables", &["src/app.rs", "src/offline/"]);
+    check_only("PostgresTables", &["src/app.rs", "src/offline/"]);
     check_only("StoredSources", &["src/app.rs", "src/offline/"]);
     check_only("DeltaTables", &["src/app.rs", "src/offline/"]);
     check_only("deltalake", &["src/offline/delta"]);

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+#[path = "certificates.rs"]
+mod certificates;
+
 /// Time in which a server must be there; a slow machine under load takes seconds.
 const START: Duration = Duration::from_secs(30);
 
@@ -403,7 +406,7 @@ pub struct Tls {
 impl Tls {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder for the certificates");
-        make_certificates(folder.path());
+        certificates::make(folder.path());
         let tls_port = free_port();
         let path = |name: &str| folder.path().join(name).display().to_string();
         let lines = [
@@ -420,28 +423,5 @@ impl Tls {
     /// `ca.crt`, `client.crt`, `client.key`; and `other.crt`, an authority that vouches for nobody here.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
-    }
-}
-
-fn make_certificates(folder: &Path) {
-    let openssl = |arguments: &str| {
-        let done = Command::new("openssl")
-            .args(arguments.split(' '))
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap_or_else(|error| panic!("openssl: {error}; install it: apt-get install openssl"));
-        assert!(done.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&done.stderr));
-    };
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    for authority in ["ca", "other"] {
-        openssl(&format!("req -x509 {key} -keyout {authority}.key -out {authority}.crt -days 2 -subj /CN={authority}"));
-    }
-    std::fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1,DNS:localhost\n").expect("a file");
-    for who in ["server", "client"] {
-        openssl(&format!("req {key} -keyout {who}.key -out {who}.csr -subj /CN={who}"));
-        openssl(&format!(
-            "x509 -req -in {who}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile names -out {who}.crt"
-        ));
     }
 }

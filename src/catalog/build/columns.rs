@@ -11,11 +11,17 @@ use crate::document::did_you_mean;
 /// Columns that a message lists.
 const COLUMNS_SHOWN_MAX: usize = 20;
 
+/// In the metadata of a column: why it cannot be read, whatever as. It stands among the others so that they can be.
+pub const UNREADABLE: &str = "lockstep.unreadable";
+
 /// What is wrong with reading `field` from a source with these columns.
 pub(super) fn mistake(source: &str, schema: &Schema, field: &Field) -> Option<String> {
     let Ok(column) = schema.field_with_name(&field.name) else {
         return Some(missing(source, schema, &field.name));
     };
+    if let Some(why) = column.metadata().get(UNREADABLE) {
+        return Some(format!("source {source}: {why}"));
+    }
     let is_readable = readable(column.data_type(), field.dtype);
     (!is_readable).then(|| {
         format!(
@@ -32,6 +38,9 @@ pub(super) fn time_mistake(source: &str, schema: &Schema, column: &str) -> Optio
     let Ok(found) = schema.field_with_name(column) else {
         return Some(missing(source, schema, column));
     };
+    if let Some(why) = found.metadata().get(UNREADABLE) {
+        return Some(format!("of source {source}: {why}"));
+    }
     let is_time = readable(found.data_type(), DType::TIMESTAMP);
     (!is_time).then(|| {
         format!("column {column} of source {source} is {}, it must be a timestamp or a date", found.data_type())

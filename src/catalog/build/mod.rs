@@ -23,6 +23,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
+pub use columns::UNREADABLE;
+
 use super::{Catalog, Definitions, Parameter, Transform};
 use crate::document::{Mistake, Mistakes};
 

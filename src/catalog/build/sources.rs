@@ -10,6 +10,9 @@ use crate::catalog::file::SourceFile;
 use crate::catalog::{DType, Definitions, Long, Scalar, Source, SourceKind, Stored};
 use crate::document::{Mistake, did_you_mean};
 
+/// Bytes of a name in PostgreSQL; it cuts off what is longer.
+const IDENTIFIER_BYTES_MAX: usize = 63;
+
 pub(super) fn build(definitions: &Definitions, schema_of: &Columns<'_>, building: &mut Building) {
     let mut names = Names::default();
     let mut push_places: BTreeMap<String, String> = BTreeMap::new();
@@ -34,7 +37,7 @@ pub(super) fn build(definitions: &Definitions, schema_of: &Columns<'_>, building
                     "push source {} keeps its rows where {other} does; give it a place of its own",
                     source.name
                 );
-                building.mistakes.push(placed.mistake(key_of_push(placed.item), text));
+                building.mistakes.push(placed.mistake(key_of_place(placed.item), text));
             }
         }
         if source.created_time.as_ref() == Some(&source.event_time) {
@@ -63,7 +66,7 @@ fn check_kind(placed: &Placed<'_, SourceFile>, source: &Source, mistakes: &mut V
         SourceKind::Sql { .. } => ("/query", None),
         SourceKind::Long(_) => ("/source", None),
         SourceKind::Push { .. } if places_of_push(placed.item) != 1 => {
-            ("", Some("keeps its rows in one place: write path (Parquet files) or delta (a Delta table)".to_owned()))
+            ("", Some("keeps its rows in one place: write path (Parquet files), delta (a Delta table) or postgres (a PostgreSQL table)".to_owned()))
         }
         SourceKind::Push { into: Stored::Parquet { path, .. } } if path.ends_with(".parquet") => {
             ("/path", Some(format!("keeps pushed rows in a folder, {path} is a file; write the folder")))
@@ -71,7 +74,9 @@ fn check_kind(placed: &Placed<'_, SourceFile>, source: &Source, mistakes: &mut V
         SourceKind::Push { into: Stored::Delta { path, .. } } => ("/delta", path_mistake(path)),
         SourceKind::Stored(stored) | SourceKind::Push { into: stored } => match stored {
             Stored::Parquet { path, .. } | Stored::Delta { path, .. } => ("/path", path_mistake(path)),
-            Stored::Postgres { .. } => ("/table", None),
+            Stored::Postgres { connection, schema, table } => {
+                (key_of_place(placed.item), table_mistake(connection, schema, table))
+            }
         },
     };
     if let Some(wrong) = wrong {
@@ -143,17 +148,37 @@ fn check_partitions(placed: &Placed<'_, SourceFile>, source: &Source, mistakes: 
 /// In how many places a push source says that it keeps its rows.
 fn places_of_push(file: &SourceFile) -> usize {
     match file {
-        SourceFile::Push { path, delta, .. } => usize::from(path.is_some()) + usize::from(delta.is_some()),
-        SourceFile::Parquet { .. } | SourceFile::Delta { .. } | SourceFile::Sql { .. } | SourceFile::Long { .. } => 0,
+        SourceFile::Push { path, delta, postgres, .. } => {
+            usize::from(path.is_some()) + usize::from(delta.is_some()) + usize::from(postgres.is_some())
+        }
+        SourceFile::Parquet { .. }
+        | SourceFile::Delta { .. }
+        | SourceFile::Postgres { .. }
+        | SourceFile::Sql { .. }
+        | SourceFile::Long { .. } => 0,
     }
 }
 
-/// The key that says where a push source keeps its rows.
-fn key_of_push(file: &SourceFile) -> &'static str {
+/// The key that says where the rows of a source are kept.
+fn key_of_place(file: &SourceFile) -> &'static str {
     match file {
+        SourceFile::Postgres { .. } => "/table",
         SourceFile::Push { delta: Some(_), .. } => "/delta",
+        SourceFile::Push { postgres: Some(_), .. } => "/postgres",
         _ => "/path",
     }
+}
+
+/// What is wrong with the name of a PostgreSQL table, as the end of a sentence that begins with the source.
+fn table_mistake(connection: &str, schema: &str, table: &str) -> Option<String> {
+    if connection.is_empty() {
+        return Some(
+            "has an empty connection; write the name of a database under postgres in lockstep.yaml".to_owned(),
+        );
+    }
+    let is_name = |name: &str| !name.is_empty() && name.len() <= IDENTIFIER_BYTES_MAX && !name.contains(['.', '\0']);
+    let wrong = !is_name(schema) || !is_name(table);
+    wrong.then(|| format!("has the table {schema}.{table}; write schema.table or table, as the database writes them"))
 }
 
 /// What is wrong with a path, as the end of a sentence that begins with the source.

@@ -28,20 +28,49 @@ fn sources_stay_in_the_projects_folder() {
 }
 
 #[test]
+fn a_postgres_table_has_a_database_and_a_name() {
+    check(
+        "sources:
+  - {name: d, type: postgres, connection: warehouse, event_time: t}
+",
+        expect!["2:5: source d lacks the key table"],
+    );
+    check(
+        "sources:
+  - {name: a, type: push, event_time: t}
+  - {name: b, type: push, path: b, postgres: {connection: warehouse, table: b}, event_time: t}
+  - {name: c, type: push, postgres: {connection: warehouse, table: x.c}, event_time: t}
+  - {name: d, type: push, postgres: {connection: warehouse, table: x.c}, event_time: t}
+  - {name: e, type: push, postgres: {connection: elsewhere, table: x.c}, event_time: t}
+  - {name: f, type: postgres, connection: warehouse, table: a.b.c, event_time: t}
+  - {name: g, type: postgres, connection: '', table: b, event_time: t}
+  - {name: h, type: postgres, connection: warehouse, table: 'public.', event_time: t}
+",
+        expect![[r#"
+            2:5: source a has no place for the pushed rows; write path, or postgres
+            3:5: source b has two places for the pushed rows; leave path or postgres out
+            5:37: push source d keeps its rows where c does; give it a place of its own
+            7:61: source f has the table a.b.c; write schema.table or table, as the database writes them
+            8:54: source g has an empty connection; write the name of a database under postgres in lockstep.yaml
+            9:61: source h has the table public.; write schema.table or table, as the database writes them"#]],
+    );
+}
+
+#[test]
 fn sources_need_the_keys_of_their_type() {
     check(
         "sources:
   - {name: a, type: parquet, event_time: t}
   - {name: b, type: sql, query: select 1}
   - {name: c, type: sql, path: p, query: select 1, event_time: t}
-  - {name: d, type: postgres, event_time: t}
+  - {name: d, type: mysql, event_time: t}
   - {name: e, path: p, event_time: t}
 ",
         expect![[r#"
             2:5: source a lacks the key path
             3:5: source b lacks the key event_time
             4:26: source c has the unknown key path; it may have created_time, description, event_time, name, query, type
-            5:21: type of source d must be one of parquet, delta, sql, long, push, it is the text "postgres"
+            5:21: type of source d must be one of parquet, delta, postgres, sql, long, push, it is the text "mysql"
             6:5: source e lacks the key type"#]],
     );
     check(

@@ -91,6 +91,8 @@ async fn a_parquet_store_in_a_bucket_keeps_the_contract() {
     conformance::run(&conformance::Subject {
         store,
         stored: |name| Stored::parquet(format!("s3://lake/{name}")),
+        ordered: true,
+        widens: true,
         put: Box::new(move |source, rows| {
             let file = format!("{:04}.parquet", count.fetch_add(1, Ordering::SeqCst));
             world::write(&root.join(&source.name).join(file), &rows);

@@ -121,7 +121,7 @@ async fn rows_come_by_when_they_were_written_also_from_a_checkpoint() {
         append(&store, &part.to_string(), [part]).await;
     }
     let first = read_at(&store, &trips(), &wanted()).await.expect("the scan works");
-    let mut table = super::place::Place::of("trips", folder.path(), "trips", &|_: &str| Err(String::new()))
+    let mut table = super::place::Place::of("trips", folder.path(), "trips", &ObjectStores::none())
         .expect("a place")
         .find()
         .await

@@ -1,0 +1,94 @@
+//! The small shop with its history in PostgreSQL: the same features as from files, by the commands of a user.
+
+use std::fs;
+use std::path::Path;
+
+use lockstep::offline::read_parquet;
+
+use crate::command::{json_of, refused, succeed};
+use crate::postgres_server::Postgres;
+use crate::shop::{SHOP, SHOP_AS_OF, shop_of, synced_shop};
+
+/// The shop's definitions, with tables in place of files.
+fn definitions() -> String {
+    SHOP.replace(
+        "type: parquet, path: data/orders.parquet",
+        "type: postgres, connection: warehouse, table: shop.orders",
+    )
+    .replace("path: data/visits", "postgres: {connection: warehouse, table: shop.visits}")
+}
+
+fn make_orders(server: &Postgres, database: &str) {
+    server.run(
+        database,
+        "CREATE SCHEMA shop;
+         CREATE TABLE shop.orders (customer_id bigint, amount double precision, city text, paid_at timestamptz,
+                                   ordered_at timestamp, weight interval);
+         INSERT INTO shop.orders VALUES
+             (1, 10.5, 'Berlin', '2024-01-11 00:00+00', '2024-01-10'), (1, 20, 'Köln', '2024-01-20 00:00+00', '2024-01-20'),
+             (2, 'NaN', NULL, '2024-01-15 00:00+00', '2024-01-15'), (3, 13, 'Bonn', '2024-01-16 00:00+00', '2024-01-16'),
+             (NULL, 1, NULL, '2024-01-16 00:00+00', '2024-01-16')",
+    );
+}
+
+/// The project's file, with the password in a file of its own.
+fn configure(folder: &Path, server: &Postgres, database: &str) {
+    fs::write(folder.join("password"), Postgres::PASSWORD).expect("a file");
+    fs::copy(server.file("ca.crt"), folder.join("ca.crt")).expect("a file");
+    let path = folder.join("lockstep.yaml");
+    let text = fs::read_to_string(&path).expect("the project's file");
+    let postgres = format!(
+        "postgres:\n  warehouse: {{host: localhost, port: {}, database: {database}, user: {}, password_file: password, \
+         tls: {{ca: ca.crt}}}}\n",
+        server.port(),
+        Postgres::USER
+    );
+    fs::write(path, format!("{text}\n{postgres}")).expect("the project's file");
+}
+
+#[test]
+fn features_from_postgres_are_those_from_files() {
+    let server = Postgres::shared();
+    let database = server.database();
+    make_orders(&server, &database);
+    let (of_tables, of_files) = (shop_of(&definitions()), synced_shop());
+    configure(of_tables.path(), &server, &database);
+    succeed(of_tables.path(), &["apply"]);
+    for folder in [of_tables.path(), of_files.path()] {
+        succeed(folder, &["push", "visits", "visits.parquet"]);
+        succeed(folder, &["sync"]);
+    }
+    for customer in ["1", "2", "3"] {
+        let ask = |folder: &Path| {
+            json_of(folder, &["get", "customer_model", &format!("customer_id={customer}"), "--as-of", SHOP_AS_OF])
+        };
+        assert_eq!(ask(of_tables.path()), ask(of_files.path()), "customer {customer}");
+    }
+    let train = |folder: &Path| {
+        succeed(folder, &["train", "customer_model", "--labels", "labels.parquet", "--to", "set.parquet"]);
+        let file = read_parquet(&folder.join("set.parquet")).expect("a training set");
+        arrow::compute::concat_batches(&file.schema, &file.batches).expect("one table").columns().to_vec()
+    };
+    assert_eq!(train(of_tables.path()), train(of_files.path()));
+    assert_eq!(server.run(&database, "SELECT customer_id, pages FROM shop.visits ORDER BY 1"), "1|7\n2|");
+}
+
+#[test]
+fn a_plan_tells_what_is_wrong_with_a_table() {
+    let server = Postgres::shared();
+    let database = server.database();
+    make_orders(&server, &database);
+    let plan = |from: &str, to: &str| {
+        let definitions = definitions();
+        assert!(definitions.contains(from));
+        let folder = shop_of(&definitions.replace(from, to));
+        configure(folder.path(), &server, &database);
+        refused(folder.path(), &["plan"], 2)
+    };
+    let told = plan("table: shop.orders", "table: orders");
+    assert!(told.contains("warehouse: public.orders"), "{told}");
+    let told = plan("{name: amount, type: float64}", "{name: weight, type: int64}");
+    assert!(told.contains("source orders: column weight is of type interval, which is not read"), "{told}");
+    let told = plan("connection: warehouse, table: shop.orders", "connection: lake, table: shop.orders");
+    assert!(told.contains("lockstep.yaml names no database lake under postgres; it names warehouse"), "{told}");
+}
