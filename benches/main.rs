@@ -9,9 +9,11 @@ mod floors;
 mod load;
 mod measure;
 mod memory;
+mod memory_flat;
 mod peers;
 mod pit;
 mod postgres;
+mod process;
 mod report;
 mod serving;
 mod soak;
@@ -20,22 +22,28 @@ mod sync;
 mod synthetic;
 mod targets;
 mod transform;
-mod writes;
 
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
+
 type Error = Box<dyn std::error::Error + Send + Sync>;
 type Result<T> = std::result::Result<T, Error>;
+
+/// As in the gateway: what is measured in this process must not be slower than it is there.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The seed of all data and of all keys that are asked for.
 const SEED: u64 = 20_161_231;
 
 /// In the order in which they are made. The soak takes its time and is made only when it is asked for.
-const TABLES: [(&str, fn() -> Result<()>); 13] = [
+const TABLES: [(&str, fn() -> Result<()>); 14] = [
     ("transform", transform::run),
     ("pit", pit::run),
-    ("sync", sync::run),
-    ("writes", writes::run),
+    ("sync", sync::into_embedded),
+    ("writes", sync::into_redis),
+    ("memory_flat", memory_flat::run),
     ("memory", memory::run),
     ("postgres", postgres::run),
     ("growth", serving::growth),
@@ -53,8 +61,11 @@ const TARGETS: &str = "targets";
 fn main() -> ExitCode {
     // Cargo passes --bench to every benchmark.
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
-    if asked.first().is_some_and(|name| name == floors::COMMAND) {
-        return ended(floors::COMMAND, floors::serve(&asked[1..]));
+    // What it starts itself as a process of its own.
+    match asked.first().map(String::as_str) {
+        Some(floors::COMMAND) => return ended(floors::COMMAND, floors::serve(&asked[1..])),
+        Some(pit::COMMAND) => return ended(pit::COMMAND, pit::answer(&asked[1..])),
+        _ => {}
     }
     if let Some(unknown) = asked.iter().find(|name| *name != TARGETS && !TABLES.iter().any(|(table, _)| table == name))
     {

@@ -65,7 +65,7 @@ impl std::fmt::Display for Spread {
 }
 
 /// CPU time, user and system, that a process has used so far, to 10 ms.
-fn cpu_ticks_of(pid: u32) -> Result<f64> {
+pub fn cpu_seconds_of(pid: u32) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The second field is the program's name in parentheses and may hold spaces.
     let after_name = stat.rsplit_once(") ").ok_or("/proc/<pid>/stat has another form")?.1;
@@ -90,7 +90,7 @@ struct Process {
 impl Meter {
     pub fn start(pids: &[u32]) -> Result<Self> {
         let process = |pid: &u32| {
-            Ok(Process { pid: *pid, ticks: cpu_ticks_of(*pid)?, threads: cpu_by_thread(&pid.to_string())? })
+            Ok(Process { pid: *pid, ticks: cpu_seconds_of(*pid)?, threads: cpu_by_thread(&pid.to_string())? })
         };
         Ok(Self { processes: pids.iter().map(process).collect::<Result<_>>()? })
     }
@@ -106,7 +106,7 @@ impl Process {
     fn seconds(&self) -> Result<f64> {
         let now = cpu_by_thread(&self.pid.to_string())?;
         if self.threads.keys().any(|thread| !now.contains_key(thread)) {
-            return Ok(cpu_ticks_of(self.pid)? - self.ticks);
+            return Ok(cpu_seconds_of(self.pid)? - self.ticks);
         }
         let used: u64 = now.values().sum::<u64>() - self.threads.values().sum::<u64>();
         Ok(Duration::from_nanos(used).as_secs_f64())

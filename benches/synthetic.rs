@@ -20,6 +20,10 @@ use crate::{Result, SEED};
 pub const JOIN_KEY: &str = "customer_id";
 pub const SECOND: Micros = 1_000_000;
 pub const DAY: Micros = 86_400 * SECOND;
+/// How much a Zipf distribution prefers its first keys, as YCSB has it.
+pub const ZIPF_EXPONENT: f64 = 0.99;
+/// Rows that are made and written at a time.
+pub const BATCH_ROWS: u64 = 1 << 16;
 /// One value in so many is null.
 const NULL_ONE_IN: u64 = 64;
 
@@ -36,9 +40,12 @@ pub struct Project {
 }
 
 impl Project {
+    /// The `online_store` in a file of the project's own, in YAML.
+    pub const EMBEDDED: &str = "{type: embedded, path: .lockstep/online.redb}";
+
     /// With a store of its own, in a file.
     pub fn new() -> Result<Self> {
-        Self::on("{type: embedded, path: .lockstep/online.redb}")
+        Self::on(Self::EMBEDDED)
     }
 
     /// With this `online_store`, in YAML.
@@ -107,6 +114,13 @@ impl Project {
         self.definitions.push_str(text);
     }
 
+    /// A further line of `lockstep.yaml`.
+    pub fn configure(&self, line: &str) -> Result<()> {
+        let path = self.folder().join("lockstep.yaml");
+        let config = fs::read_to_string(&path)?;
+        Ok(fs::write(path, format!("{config}{line}\n"))?)
+    }
+
     pub fn write_definitions(&self) -> Result<()> {
         Ok(fs::write(self.folder().join("features/synthetic.yaml"), &self.definitions)?)
     }
@@ -140,6 +154,33 @@ impl Random {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(1);
         scatter(self.0)
+    }
+}
+
+/// Draws a few keys most of the time.
+#[derive(Debug)]
+pub struct Zipf {
+    /// The probability that a key's rank is at most the position.
+    cumulative: Vec<f64>,
+}
+
+impl Zipf {
+    /// Of the keys 0 to `bound`, that not included.
+    pub fn below(bound: u64) -> Self {
+        let weights = (1..=bound).map(|rank| (rank as f64).powf(-ZIPF_EXPONENT));
+        let total: f64 = weights.clone().sum();
+        let cumulative = weights.scan(0.0, |sum, weight| {
+            *sum += weight / total;
+            Some(*sum)
+        });
+        Self { cumulative: cumulative.collect() }
+    }
+
+    pub fn draw(&self, random: &mut Random) -> u64 {
+        let fraction = random.fraction();
+        let rank = self.cumulative.partition_point(|sum| *sum < fraction) as u64;
+        // The keys that are drawn most are not neighbours.
+        scatter(rank) % self.cumulative.len() as u64
     }
 }
 

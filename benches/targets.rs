@@ -5,6 +5,8 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::Result;
+use crate::memory_flat as flat;
+use crate::process::GIB;
 use crate::report::{Table, root};
 
 /// How a number has to stand to its target.
@@ -46,7 +48,7 @@ fn limit(name: &str, what: &str) -> &'static str {
             "the guest's own sine and strings against the machine's"
         }
         ("P4", _) => "a call of a component goes through wasmtime's checks; a fresh instance is bound anew",
-        ("P5", _) => "Polars' own Parquet reader",
+        ("P5", what) if what.ends_with("100 k × 1 M × 4") => "Polars' own Parquet reader",
         ("P6", _) => "Redis runs a script a batch, which compares event times; redis-benchmark only sets",
         ("P8", _) => {
             "a view is a row in Redis with a key of its own: 25 views of 2 features are 25 rows to ask for 50 values"
@@ -93,15 +95,25 @@ fn of_transform(results: &[Value], plugin: &str, rows: u64, field: &str) -> Opti
     found[field]["median"].as_f64()
 }
 
-/// Labels a CPU-second against the best of the peers whose name begins so.
-fn of_pit(results: &[Value], peer: &str) -> Option<f64> {
-    let of =
-        |result: &Value| Some((result["what"].as_str()?.to_owned(), result["cpu_against_ours"]["median"].as_f64()?));
-    let ratios = results.iter().filter_map(of).filter(|(what, _)| what.starts_with(peer)).map(|(_, ratio)| ratio);
-    ratios.min_by(f64::total_cmp)
+/// Labels a CPU-second in a case, against the best of the peers.
+fn of_pit(results: &[Value], case: &str) -> Option<f64> {
+    let peers = results.iter().filter(|result| result["case"] == case && result["is_ours"] == false);
+    peers.filter_map(|result| result["cpu_against_ours"]["median"].as_f64()).min_by(f64::total_cmp)
 }
 
-fn targets() -> [Target; 17] {
+/// Rows a second into Redis, by `field`.
+fn of_writes(results: &[Value], derived: bool, field: &str) -> Option<f64> {
+    let ours = |result: &&Value| result["who"] == "lockstep" && result["derived"] == derived;
+    results.iter().find(ours)?[field]["median"].as_f64()
+}
+
+/// Peak memory in MB at the largest size.
+fn of_memory_flat(results: &[Value], what: &str) -> Option<f64> {
+    let runs = results.iter().filter(|result| result["what"] == what);
+    Some(runs.max_by_key(|result| result["rows"].as_u64())?["taken"]["peak_bytes"].as_f64()? / 1e6)
+}
+
+fn targets() -> [Target; 26] {
     let target = |name, what, bound, unit, table, measured| Target { name, what, bound, unit, table, measured };
     use Bound::{AtLeast, AtMost};
     [
@@ -151,12 +163,52 @@ fn targets() -> [Target; 17] {
         target("P4", "taxi_company, 1,000 rows, against its native twin", AtMost(2.0), "×", "transform", |results| {
             of_transform(results, "taxi_company", 1_000, "warm_against_native")
         }),
-        target("P5", "point-in-time join: labels a CPU-second against Polars", AtLeast(1.0), "×", "pit", |results| {
-            of_pit(results, "polars")
+        target(
+            "P5",
+            "labels a CPU-second against the best peer: 100 k × 1 M × 4",
+            AtLeast(1.0),
+            "×",
+            "pit",
+            |results| of_pit(results, "100 k × 1 M × 4"),
+        ),
+        target("P5", "the same, Zipf keys", AtLeast(1.0), "×", "pit", |results| {
+            of_pit(results, "100 k × 1 M × 4, Zipf keys")
         }),
-        target("P5", "the same against DuckDB", AtLeast(1.0), "×", "pit", |results| of_pit(results, "duckdb")),
+        target("P5", "the same, 5 views", AtLeast(1.0), "×", "pit", |results| {
+            of_pit(results, "100 k × 5 views of 1 M × 4")
+        }),
+        target("P5", "the same: 1 M × 10 M × 10", AtLeast(1.0), "×", "pit", |results| {
+            of_pit(results, "1 M × 10 M × 10")
+        }),
+        target("P5", "the same: 1 M × 50 M × 4", AtLeast(1.0), "×", "pit", |results| {
+            of_pit(results, "1 M × 50 M × 4")
+        }),
+        target("P5", "1 M × 50 M × 4: peak memory", AtMost(4.0 * GIB as f64 / 1e6), "MB", "pit", |results| {
+            let ours = |result: &&Value| result["case"] == "1 M × 50 M × 4, 4 GiB" && result["is_ours"] == true;
+            Some(results.iter().find(ours)?["peak_bytes"].as_f64()? / 1e6)
+        }),
         target("P6", "sync into Redis against redis-benchmark", AtLeast(0.7), "×", "writes", |results| {
-            results.iter().find(|result| result["features"] == 20)?["ratio"]["median"].as_f64()
+            of_writes(results, false, "ratio")
+        }),
+        target("P6", "the same, with a transform", AtLeast(0.7), "×", "writes", |results| {
+            of_writes(results, true, "ratio")
+        }),
+        target("P6", "sync into Redis against Feast materialize", AtLeast(100.0), "×", "writes", |results| {
+            of_writes(results, false, "against_feast")
+        }),
+        target(
+            "flat",
+            "peak memory: 10 M rows of PostgreSQL",
+            AtMost(flat::POSTGRES_MB),
+            "MB",
+            "memory_flat",
+            |results| of_memory_flat(results, flat::POSTGRES),
+        ),
+        target("flat", "peak memory: a join with 50 M rows", AtMost(flat::JOIN_MB), "MB", "memory_flat", |results| {
+            of_memory_flat(results, flat::JOIN)
+        }),
+        target("flat", "peak memory: a sync of 5 M rows", AtMost(flat::SYNC_MB), "MB", "memory_flat", |results| {
+            of_memory_flat(results, flat::SYNC)
         }),
         target(
             "P7",

@@ -7,8 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::arrivals::Target;
 use crate::Result;
-
-const LOCKSTEP: &str = env!("CARGO_BIN_EXE_lockstep");
+use crate::process::LOCKSTEP;
 
 /// A running gateway; it ends with this value.
 #[derive(Debug)]

@@ -11,12 +11,10 @@ use serde_json::json;
 
 use super::dataset::Dataset;
 use crate::Result;
-use crate::synthetic::{JOIN_KEY, Random, scatter};
+use crate::synthetic::{JOIN_KEY, Random, Zipf};
 
 /// Requests made for one case; a load goes through them again and again.
 const QUESTIONS: usize = 512;
-/// How much a Zipf distribution prefers its first keys, as YCSB has it.
-const ZIPF_EXPONENT: f64 = 0.99;
 
 /// What a service is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,26 +191,16 @@ impl Case {
 #[derive(Debug)]
 pub struct Draw {
     random: Random,
-    kinds: Keys,
     /// Keys that can be drawn: 0 and up.
     bound: u64,
-    /// For Zipf: the probability that a key's rank is at most the position.
-    cumulative: Vec<f64>,
+    zipf: Option<Zipf>,
 }
 
 impl Draw {
     pub fn new(dataset: Dataset, kinds: Keys, stream: u64) -> Self {
         let bound = dataset.entities + if kinds == Keys::Known { 0 } else { dataset.absent() };
-        let mut cumulative = Vec::new();
-        if kinds == Keys::Zipf {
-            let weights = (1..=bound).map(|rank| (rank as f64).powf(-ZIPF_EXPONENT));
-            let total: f64 = weights.clone().sum();
-            cumulative.extend(weights.scan(0.0, |sum, weight| {
-                *sum += weight / total;
-                Some(*sum)
-            }));
-        }
-        Self { random: Random::new(stream), kinds, bound, cumulative }
+        let zipf = (kinds == Keys::Zipf).then(|| Zipf::below(bound));
+        Self { random: Random::new(stream), bound, zipf }
     }
 
     pub fn keys(&mut self, rows: usize) -> Vec<i64> {
@@ -220,13 +208,11 @@ impl Draw {
     }
 
     fn key(&mut self) -> i64 {
-        if self.kinds != Keys::Zipf {
-            return self.random.below(self.bound) as i64;
-        }
-        let fraction = self.random.fraction();
-        let rank = self.cumulative.partition_point(|sum| *sum < fraction) as u64;
-        // The keys that are asked for most are not neighbours.
-        (scatter(rank) % self.bound) as i64
+        let key = match &self.zipf {
+            Some(zipf) => zipf.draw(&mut self.random),
+            None => self.random.below(self.bound),
+        };
+        key as i64
     }
 }
 

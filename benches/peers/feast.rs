@@ -90,7 +90,7 @@ pub fn views_of(dataset: Dataset, data: impl Fn(&str) -> PathBuf) -> Vec<View> {
 }
 
 /// Feast reports its use to a server of its own unless it is told not to, and its web server keeps a socket at home.
-fn quiet<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
+pub fn quiet<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
     command.env("FEAST_USAGE", "False").env("HOME", folder).current_dir(folder).stdin(Stdio::null())
 }
 

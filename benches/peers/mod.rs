@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-pub use self::feast::{Repository, View};
+pub use self::feast::{Repository, View, quiet};
 
 use self::bare_python::{BarePython, Kind};
 use self::bare_rust::BareRust;

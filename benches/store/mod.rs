@@ -1,13 +1,16 @@
-//! Where the features of a benchmark are kept: a Redis of its own, or the gateway's file.
+//! Where the features of a benchmark are kept: a Redis of its own, the gateway's file, or a PostgreSQL to read them from.
 
 mod cluster;
+mod postgres_server;
 mod redis_server;
 
 pub use cluster::Cluster;
+pub use postgres_server::PostgresServer;
 pub use redis_server::{RedisServer, free_port};
 
 use crate::Result;
 use crate::measure::pin;
+use crate::synthetic::Project;
 
 /// The store of one project.
 #[derive(Debug)]
@@ -20,7 +23,7 @@ impl Store {
     /// Its `online_store`, in YAML.
     pub fn yaml(&self) -> String {
         match self {
-            Self::Embedded => "{type: embedded, path: .lockstep/online.redb}".to_owned(),
+            Self::Embedded => Project::EMBEDDED.to_owned(),
             Self::Redis(server) => server.yaml("packed"),
         }
     }
