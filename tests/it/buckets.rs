@@ -90,7 +90,12 @@ async fn a_history_in_a_bucket_is_synced_day_by_day_and_pushes_go_there() {
 
     for tip in 1..=3 {
         let df = json!({"company": ["a"], "tip": [tip], "at": [format!("2024-01-0{tip}T00:00:00Z")]});
-        let pushed = post(servers.http, "/push", &json!({"push_source_name": "tips", "df": df}).to_string()).await;
+        let pushed = post(
+            servers.http,
+            "/push",
+            &json!({"push_source_name": "tips", "df": df, "to": "online_and_offline"}).to_string(),
+        )
+        .await;
         assert_eq!(pushed.status, 200, "{}", pushed.text());
     }
     let question = json!({"features": ["stats:fare", "last_tip:tip"], "entities": {"company": ["a"]}}).to_string();

@@ -149,7 +149,7 @@ fn the_concrete_adapters_are_named_by_the_app_alone() {
     check_only("DeltaTables", &["src/app.rs", "src/offline/"]);
     check_only("deltalake", &["src/offline/delta"]);
     check_only("tokio_postgres", &["src/offline/postgres"]);
-    check_only("object_store", &["src/offline/"]);
+    check_only("object_store::", &["src/offline/"]);
 }
 
 #[test]
