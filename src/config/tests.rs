@@ -119,7 +119,7 @@ fn unknown_keys_are_told_with_their_place() {
     check(
         "project: taxi\nonline: {type: memory}\n",
         expect![
-            "lockstep.yaml:2:1: the file has the unknown key online; it may have cache, hot_cache, listen, offline_store, online_store, plugins, project, registry, serve, sync"
+            "lockstep.yaml:2:1: the file has the unknown key online; it may have cache, hot_cache, listen, object_stores, offline_store, online_store, plugins, project, registry, serve, sync"
         ],
     );
     check(
