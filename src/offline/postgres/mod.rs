@@ -85,12 +85,7 @@ impl PostgresTables {
     }
 
     /// The table as it is now, and which moment that is.
-    async fn opened(
-        &self,
-        name: &str,
-        stored: &Stored,
-        part: Option<&Part>,
-    ) -> Result<Option<(Table, Part)>, Error> {
+    async fn opened(&self, name: &str, stored: &Stored, part: Option<&Part>) -> Result<Option<(Table, Part)>, Error> {
         let Place { pool, schema, table } = self.place(name, stored)?;
         let reading = |failure: Failure| failure.reading(name);
         let (moment, mut lease) = Moment::begin(pool).await.map_err(reading)?;
