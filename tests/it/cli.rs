@@ -12,15 +12,13 @@ use crate::command::{Up, command, json_of, refused, run, succeed};
 use crate::shop::{SHOP, shop, shop_of, synced_shop};
 use crate::world::{built_plugins, repository};
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 16] = [
     "quickstart",
     "init",
     "plan",
     "apply",
     "history",
     "lineage",
-    "services",
-    "deprecations",
     "sync",
     "serve",
     "get",
