@@ -275,8 +275,14 @@ async fn a_training_set_says_what_made_it() {
     write_training_set(&path, set).await.expect("written");
     let metadata = read_parquet(&path).expect("read").metadata;
     let said: Vec<(&str, &str)> = metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let expected =
-        [("lockstep.digest.quote", digest.as_str()), ("lockstep.service", "model"), ("lockstep.version", "1")];
+    let plan = lockstep::plan::training(catalog, &model()).expect("a plan");
+    let fingerprint = lockstep::plan::fingerprint(&plan).to_string();
+    let expected = [
+        ("lockstep.digest.quote", digest.as_str()),
+        ("lockstep.schema_fingerprint", fingerprint.as_str()),
+        ("lockstep.service", "model"),
+        ("lockstep.version", "1"),
+    ];
     assert_eq!(said, expected);
     let read = read_rows(&path).expect("read");
     assert_eq!((read.num_rows(), floats_of(&read, "fare")), (2, vec![Some(3.0), Some(4.0)]));
