@@ -255,7 +255,7 @@ async fn a_writer_that_is_killed_twenty_times_leaves_whole_batches_and_the_next_
             .spawn()
             .expect("this program runs");
         chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let (by_commits, growth) = ((chance >> 40) % 2 == 0, 1 + (chance >> 50) as usize % 4);
+        let (by_commits, growth) = ((chance >> 40).is_multiple_of(2), 1 + (chance >> 50) as usize % 4);
         let size = || if by_commits { files_of(&path).0 } else { files_of(&path).1 };
         let (before, started) = (size(), Instant::now());
         let mut tick = tokio::time::interval(Duration::from_millis(1));
