@@ -11,7 +11,7 @@ use crate::catalog::{Catalog, DType, Field, Source, arrow_schema};
 use crate::clock::Micros;
 use crate::flow::Error;
 use crate::gateway::Gateway;
-use crate::offline::{CREATED_TIME, EVENT_TIME, OfflineStore, Scan, Snapshot};
+use crate::offline::{CREATED_TIME, EVENT_TIME, KeyFilter, OfflineStore, Scan, Snapshot};
 use crate::pit::{BoxError, History, Open, Ties, ViewJoin, Wanted};
 use crate::plan::{FeaturePlan, PlanRead};
 
@@ -60,7 +60,7 @@ pub(super) fn histories(
             ties,
         };
         let schema = arrow_schema(&columns.into_iter().chain(times).collect::<Vec<_>>());
-        (view, History { schema, open: open(Arc::clone(&gateway.offline), source, scan) })
+        (view, History { schema, open: open(Arc::clone(&gateway.offline), source, read.view.join_keys.clone(), scan) })
     };
     plan.reads.iter().map(history).collect()
 }
@@ -79,11 +79,12 @@ fn features_and_ties(read: &PlanRead, ordered: bool) -> (Vec<Field>, Ties) {
     (features, Ties::LargerValues(order))
 }
 
-/// Scans the source, within the times that the labels want.
-fn open(offline: Arc<dyn OfflineStore>, source: Source, scan: Scan) -> Open {
+/// Scans the source, within the times and for the keys that the labels want.
+fn open(offline: Arc<dyn OfflineStore>, source: Source, join_keys: Vec<Field>, scan: Scan) -> Open {
     Arc::new(move |wanted: Wanted| {
         let (offline, source) = (Arc::clone(&offline), source.clone());
-        let scan = Scan { from: wanted.from, until: wanted.until, ..scan.clone() };
+        let keys = wanted.keys.map(|values| KeyFilter { join_keys: join_keys.clone(), values });
+        let scan = Scan { from: wanted.from, until: wanted.until, keys, ..scan.clone() };
         let rows = async move { offline.scan(&source, &scan).await };
         stream::once(rows).try_flatten().map_err(|error| Box::new(error) as BoxError).boxed()
     })
