@@ -63,7 +63,7 @@ impl StoredSources {
         let table = self.keeper(source, stored)?.open(&source.name, stored, part).await?;
         match (&table, &source.kind) {
             (None, SourceKind::Stored(stored)) => {
-                Err(Error::NoFile { source_name: source.name.clone(), path: stored.to_string() })
+                Err(Error::NoFile { source_name: source.name.clone(), path: place(stored) })
             }
             _ => Ok(table),
         }
@@ -129,5 +129,13 @@ impl OfflineStore for StoredSources {
     async fn maintain(&self, source: &Source, what: Maintenance) -> Result<Maintained, Error> {
         let (tables, stored) = self.writable(source)?;
         tables.maintain(&source.name, stored, what).await
+    }
+}
+
+/// Where the rows should be, as the definition says it.
+fn place(stored: &Stored) -> String {
+    match stored {
+        Stored::Parquet { path, .. } | Stored::Delta { path, .. } => path.clone(),
+        Stored::Postgres { .. } => stored.to_string(),
     }
 }

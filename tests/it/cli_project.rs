@@ -186,5 +186,5 @@ fn a_file_of_data_that_is_missing_or_cut_off_is_told_with_its_source_and_place()
 
     fs::remove_file(&orders).expect("removed");
     let message = refused(folder.path(), &["plan"], 2);
-    expect!["features/features.yaml:5:5: source orders has no file at ./data/orders.parquet"].assert_eq(&message);
+    expect!["features/features.yaml:5:5: source orders has no file at data/orders.parquet"].assert_eq(&message);
 }

@@ -34,6 +34,7 @@ mod limits;
 mod unreachable;
 
 mod quickstart;
+mod tip_model;
 mod minimal;
 mod cli;
 mod cli_project;

@@ -23,7 +23,7 @@ fn sources_stay_in_the_projects_folder() {
             5:36: source d has the path s3://bucket/d; only files in the project's folder can be read so far
             6:36: source e has an empty path
             7:33: source f keeps pushed rows in a folder, data/f.parquet is a file; write the folder
-            8:33: push source g keeps its rows in the folder of rides; give it another"#]],
+            8:33: push source g keeps its rows where rides does; give it a place of its own"#]],
     );
 }
 
