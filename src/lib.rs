@@ -8,7 +8,7 @@
 //!   serve     request ── plan ── online.read ───────┐              ┌── answer (HTTP JSON or Arrow, Flight)
 //!   sync      run ────── plan ── offline.scan ──────┤              ├── online.write
 //!   ingest    push ───── plan ── cast ──────────────┼─ transform ──┼── offline.append, then online.write
-//!   train     labels ─── plan ── pit(offline.scan) ─┘   (WASM)     └── Parquet file / Flight stream
+//!   train     labels ─── plan ── pit(offline.scan) ─┘   (WASM)     └── Parquet file and manifest / Flight stream
 //! ```
 //!
 //! # Reading order
@@ -16,7 +16,8 @@
 //! 2. [`plan`]: a question becomes steps. Serving and training share the plan; who answers its reads differs.
 //! 3. [`transform`]: the shared stage, and the only place where a plugin runs.
 //! 4. [`online`], [`offline`], [`events`]: the ports, each with its contract, its adapters and its conformance suite.
-//!    [`pit`]: the point-in-time join. [`statistics`] of columns, and [`quality`]: rows against what is expected of them.
+//!    [`pit`]: the point-in-time join. [`manifest`]: what a training set was made of;
+//!    [`training`]: sets as files. [`statistics`] of columns, and [`quality`]: rows against what is expected of them.
 //! 5. [`catalog`] (what is defined), [`document`] (YAML with places), [`config`], [`registry`] (what was applied).
 //! 6. [`server`]: the wires. [`app`] puts the parts together. [`cli`]: one file a command.
 //!

@@ -162,11 +162,14 @@ pub const PIT_MEMORY_BYTES_MIN: usize = 16 << 20;
 pub const PIT_SPILL_BYTES_MAX: u64 = 200 << 30;
 /// Memory of each join that spills, where nothing bounds the memory of all.
 pub const PIT_ROOM_BYTES: usize = 64 << 20;
-/// Parts into which a join that spills cuts labels and rows: as many files are open for each of the two.
-pub const PIT_PARTS_MAX: usize = 64;
+/// Parts into which a join that spills cuts labels and rows: as many files are open for each of the two, of the 1,024 that
+/// a process usually may have.
+pub const PIT_PARTS_MAX: usize = 32;
 /// Bytes of a batch that is put aside, and of the buffer in front of its file; there are as many of both as parts.
 pub const PIT_SPILL_BATCH_BYTES: usize = 128 << 10;
 pub const PIT_SPILL_BUFFER_BYTES: usize = 64 << 10;
+/// Labels whose keys a history is searched for; with more of them, most files and row groups have rows of some.
+pub const PIT_KEYS_SEARCHED_MAX: usize = 1_000;
 /// What a value of text, or of a list, is taken to be long before it is known.
 pub const PIT_TEXT_BYTES_GUESSED: usize = 32;
 /// Connections of one gateway to one PostgreSQL database, where the project does not say, and at most. Every table that

@@ -8,7 +8,7 @@
 //!   and `NULL_VALUE` of a null. Values and times are the same.
 //! - Columns come in the order in which they were asked for; Feast's order within a view is that of a hash set.
 //! - What can never succeed is 4xx and typed; Feast says 500, which its own client sends four times.
-//! - Transforms in Python (`odfv_…`) and aliases with other join keys (`svc_alias`) have no counterpart here.
+//! - Transforms in Python (`odfv_…`) have no counterpart here.
 
 use std::fs;
 use std::sync::Arc;
@@ -44,6 +44,10 @@ feature_views:
   - {name: driver_customer, entities: [driver, customer], source: pair_src, features: [{name: trips, type: int64}]}
 feature_services:
   - {name: svc, features: ["driver_hourly_stats:conv_rate", "driver_customer:trips"]}
+  - name: svc_alias
+    features:
+      - {view: driver_hourly_stats, as: origin_stats, join_keys: {driver_id: origin_id}, features: [avg_daily_trips, acc_rate, conv_rate]}
+      - {view: driver_hourly_stats, as: dest_stats, join_keys: {driver_id: dest_id}, features: [avg_daily_trips, acc_rate, conv_rate]}
 "#;
 
 /// 2026-11-20T00:00:00Z
@@ -74,8 +78,7 @@ const OURS: [Ours; 17] = [
     Ours::NotHere,
     Ours::AsFeast { without: &["odfv_w:w_double"] },
     Ours::AsFeast { without: &["odfv_py:py_sum"] },
-    // A service of one view under two aliases, each with a join key of another name.
-    Ours::NotHere,
+    Ours::AsFeast { without: &[] },
     Ours::SameError,
     Ours::Refused { status: 404, class: "FeastObjectNotFoundException", words: &["nofeat", "driver_hourly_stats"] },
     Ours::Refused { status: 422, class: "FeastError", words: &["join key driver_id", "missing"] },

@@ -25,7 +25,11 @@ const LABELS: usize = 300_000;
 fn project() -> tempfile::TempDir {
     let folder = project_folder(DEFINITIONS);
     let config = fs::read_to_string(folder.path().join("lockstep.yaml")).expect("the config");
-    fs::write(folder.path().join("lockstep.yaml"), config + "offline_store: {memory: 16MiB}\n").expect("written");
+    fs::write(
+        folder.path().join("lockstep.yaml"),
+        config + "online_store: {type: memory}\noffline_store: {memory: 16MiB}\n",
+    )
+    .expect("written");
     let rides = batch(&[
         ("company", texts(&["company 1", "company 2"])),
         ("fare", floats(&[1.0, 2.0])),

@@ -205,6 +205,13 @@ async fn the_time_of_a_label_is_found_or_named() {
     let null: ArrayRef = Arc::new(lockstep::batch::timestamps(vec![None]));
     let error = ask(&company(&[("event_timestamp", null)]), None).await.expect_err("null");
     assert_eq!(error.to_string(), "row 0 of the labels has no event_timestamp; every label needs its time");
+    let far: ArrayRef = Arc::new(TimestampSecondArray::from(vec![0, i64::MAX]));
+    let far = company(&[("event_timestamp", far)]).into_iter().map(|(name, column)| match name {
+        "company" => (name, texts(&["a", "a"])),
+        _ => (name, column),
+    });
+    let error = ask(&far.collect::<Vec<_>>(), None).await.expect_err("out of range");
+    assert!(error.to_string().contains("event_timestamp") && error.to_string().contains("row 1"), "{error}");
     let date: ArrayRef = Arc::new(Date32Array::from(vec![(NOW / DAY) as i32 + 1]));
     let date = ask(&company(&[("event_timestamp", date)]), None).await.expect("a date is its midnight");
     assert_eq!(floats_of(&date, "stats__fare"), [Some(3.0)]);

@@ -11,7 +11,7 @@ use crate::catalog::{Catalog, DType, FeatureView, Field, Source, arrow_schema};
 use crate::clock::Micros;
 use crate::flow::{Error, history};
 use crate::gateway::Gateway;
-use crate::offline::{CREATED_TIME, EVENT_TIME, OfflineStore, Scan, Snapshot};
+use crate::offline::{CREATED_TIME, EVENT_TIME, KeyFilter, OfflineStore, Scan, Snapshot};
 use crate::pit::{BoxError, History, Open, Ties, ViewJoin, Wanted};
 use crate::plan::{FeaturePlan, PlanRead};
 
@@ -79,11 +79,12 @@ fn features_and_ties(read: &PlanRead, ordered: bool) -> (Vec<Field>, Ties) {
     (features, Ties::LargerValues(order))
 }
 
-/// Scans the source, within the times that the labels want.
+/// Scans the source, within the times and for the keys that the labels want.
 fn open(offline: Arc<dyn OfflineStore>, source: Source, view: Arc<FeatureView>, scan: Scan) -> Open {
     Arc::new(move |wanted: Wanted| {
         let (offline, source, view) = (Arc::clone(&offline), source.clone(), Arc::clone(&view));
-        let scan = Scan { from: wanted.from, until: wanted.until, ..scan.clone() };
+        let keys = wanted.keys.map(|values| KeyFilter { join_keys: view.join_keys.clone(), values });
+        let scan = Scan { from: wanted.from, until: wanted.until, keys, ..scan.clone() };
         let rows = async move { history::scan(offline.as_ref(), &source, &view, &scan).await };
         stream::once(rows).try_flatten().map_err(|error| Box::new(error) as BoxError).boxed()
     })

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
@@ -36,17 +36,19 @@ pub struct History {
 }
 
 /// Which rows of a history some label may find. Others may come along; they cost time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Wanted {
     pub from: Option<Micros>,
     pub until: Option<Micros>,
+    /// The join keys' values, one row a key, where they are few.
+    pub keys: Option<Vec<ArrayRef>>,
 }
 
 impl Wanted {
     /// What labels from the first to the last of `times` may find.
-    pub(super) fn of((first, last): (Micros, Micros), ttl: Option<Duration>) -> Self {
+    pub(super) fn of((first, last): (Micros, Micros), ttl: Option<Duration>, keys: Option<Vec<ArrayRef>>) -> Self {
         let micros = |ttl: Duration| Micros::try_from(ttl.as_micros()).unwrap_or(Micros::MAX);
-        Self { from: ttl.map(|ttl| first.saturating_sub(micros(ttl))), until: Some(last) }
+        Self { from: ttl.map(|ttl| first.saturating_sub(micros(ttl))), until: Some(last), keys }
     }
 }
 
@@ -60,7 +62,7 @@ impl Narrow {
     }
 
     fn get(&self) -> Wanted {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -135,7 +135,7 @@ impl PointInTimeExec {
 
     async fn find(&self, number: usize, work: Work, context: &Arc<TaskContext>) -> Result<Found, Failure> {
         let Some(times) = work.labels.times else { return Ok(Found::none(&work.view.features)) };
-        self.narrow[number].set(Wanted::of(times, work.view.ttl));
+        self.narrow[number].set(Wanted::of(times, work.view.ttl, work.few_keys()?));
         work.join(|| Ok(self.histories[number].execute(0, Arc::clone(context))?)).await
     }
 }

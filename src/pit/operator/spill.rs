@@ -5,7 +5,7 @@
 //! names: the operating system takes them back when the last one who uses them is gone, however it goes.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,15 +36,18 @@ pub(super) struct SpillWriter {
     spill: Arc<Spill>,
     schema: SchemaRef,
     writer: StreamWriter<BufWriter<Counted>>,
+    /// Where the batches begin in the file.
+    start: u64,
     /// Gathers small batches into larger ones; made when it is known how long a row is.
     gathered: Option<BatchCoalescer>,
 }
 
-/// A file of batches that is whole.
+/// Batches in a file, all of them written.
 #[derive(Debug)]
 pub(super) struct Spilled {
     spill: Arc<Spill>,
     file: Arc<File>,
+    start: u64,
 }
 
 /// The batches of a file, in order.
@@ -67,10 +70,14 @@ impl Spill {
             std::fs::create_dir_all(&self.folder)?;
             tempfile::tempfile_in(&self.folder)
         };
-        let file = file().map_err(|source| self.failed(source))?;
+        self.writer_at_end_of(Arc::new(file().map_err(|source| self.failed(source))?), schema)
+    }
+
+    fn writer_at_end_of(self: &Arc<Self>, file: Arc<File>, schema: &SchemaRef) -> Result<SpillWriter, Error> {
+        let start = (&*file).stream_position().map_err(|source| self.failed(source))?;
         let file = BufWriter::with_capacity(PIT_SPILL_BUFFER_BYTES, Counted { file, spill: Arc::clone(self) });
         let writer = StreamWriter::try_new(file, schema).map_err(|error| self.failed_in_arrow(error))?;
-        Ok(SpillWriter { spill: Arc::clone(self), schema: Arc::clone(schema), writer, gathered: None })
+        Ok(SpillWriter { spill: Arc::clone(self), schema: Arc::clone(schema), writer, start, gathered: None })
     }
 
     fn failed(&self, source: io::Error) -> Error {
@@ -120,14 +127,19 @@ impl SpillWriter {
         self.writer.finish().map_err(failed)?;
         let file = self.writer.into_inner().map_err(failed)?;
         let file = file.into_inner().map_err(|error| self.spill.failed(error.into_error()))?;
-        Ok(Spilled { spill: self.spill, file: Arc::new(file.file) })
+        Ok(Spilled { spill: self.spill, file: file.file, start: self.start })
     }
 }
 
 impl Spilled {
+    /// A writer of other batches behind these, in the same file: a process may not have many files open.
+    pub(super) fn writer_behind(&self, schema: &SchemaRef) -> Result<SpillWriter, Error> {
+        self.spill.writer_at_end_of(Arc::clone(&self.file), schema)
+    }
+
     /// The rows from the first one on, of these columns alone or of all. Any number of readers may be at different places.
     pub(super) fn rows(&self, columns: Option<Vec<usize>>) -> Result<SpilledRows, Error> {
-        let file = From { file: Arc::clone(&self.file), position: 0 };
+        let file = From { file: Arc::clone(&self.file), position: self.start };
         let file = BufReader::with_capacity(PIT_SPILL_BUFFER_BYTES, file);
         let reader = StreamReader::try_new(file, columns).map_err(|error| self.spill.failed_in_arrow(error))?;
         Ok(SpilledRows { spill: Arc::clone(&self.spill), reader })
@@ -149,7 +161,7 @@ struct TooMuch;
 
 /// A file that counts what is written to it.
 struct Counted {
-    file: File,
+    file: Arc<File>,
     spill: Arc<Spill>,
 }
 
@@ -158,13 +170,13 @@ impl Write for Counted {
         if self.spill.bytes.load(Ordering::Relaxed) + buffer.len() as u64 > self.spill.bytes_max {
             return Err(io::Error::other(TooMuch));
         }
-        let written = self.file.write(buffer)?;
+        let written = (&*self.file).write(buffer)?;
         self.spill.bytes.fetch_add(written as u64, Ordering::Relaxed);
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        (&*self.file).flush()
     }
 }
 

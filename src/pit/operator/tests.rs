@@ -277,17 +277,19 @@ async fn an_error_of_a_history_comes_through_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_history_is_asked_for_the_times_that_labels_want() {
+async fn a_history_is_asked_for_the_times_and_keys_that_labels_want() {
     let asked: Arc<std::sync::Mutex<Vec<Wanted>>> = Arc::default();
     let (join, mut history) = view(&one_key_rows(10), &BY_NUMBER, 5);
     let (rows, heard) = (Arc::clone(&history.open), Arc::clone(&asked));
     history.open = Arc::new(move |wanted| {
-        heard.lock().expect("nobody panicked").push(wanted);
+        heard.lock().expect("nobody panicked").push(wanted.clone());
         rows(wanted)
     });
     let labels: Vec<Label> = [5_000, 2_000, 3_000].map(|time| Label { key: (Some(7), None), time }).to_vec();
     joined(label_frame(&labels, 2), vec![(join.clone(), history.clone())], &Space::default()).await.expect("joined");
-    assert_eq!(asked.lock().expect("nobody panicked").as_slice(), [Wanted { from: Some(1_000), until: Some(5_000) }]);
+    let key: ArrayRef = Arc::new(Int64Array::from(vec![7]));
+    let wanted = Wanted { from: Some(1_000), until: Some(5_000), keys: Some(vec![key]) };
+    assert_eq!(asked.lock().expect("nobody panicked").as_slice(), [wanted.clone()]);
     joined(label_frame(&[], 2), vec![(join, history)], &Space::default()).await.expect("joined");
     assert_eq!(asked.lock().expect("nobody panicked").len(), 1, "without labels nothing is read");
 }

@@ -6,10 +6,11 @@
 //! them together again is taking the next one of the part that a label is in. Labels of a part that are too many for
 //! memory (all of one key, say) are joined some at a time, each time reading the part's rows again.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray, UInt32Array};
-use arrow::compute::{concat, take_record_batch};
+use arrow::compute::{concat, take, take_record_batch};
 use arrow::datatypes::TimestampMicrosecondType;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::MemoryReservation;
@@ -19,8 +20,8 @@ use super::found::{Found, found_columns, found_schema};
 use super::labels::Labels;
 use super::spill::{Spill, SpillWriter, Spilled};
 use super::{Failure, Stop, ViewJoin};
-use crate::batch::bytes;
-use crate::limits::{PIT_KEPT_BYTES, PIT_PARTS_MAX, PIT_TEXT_BYTES_GUESSED};
+use crate::batch::{KeyBatch, bytes};
+use crate::limits::{PIT_KEPT_BYTES, PIT_KEYS_SEARCHED_MAX, PIT_PARTS_MAX, PIT_TEXT_BYTES_GUESSED};
 use crate::pit::kernel::LABEL_BYTES;
 use crate::pit::keys::FoldState;
 use crate::pit::{Error, Keys, PointInTime};
@@ -54,6 +55,24 @@ impl Work {
         }
         tracing::info!(view = %self.view.name, labels = self.labels.rows, "the join goes on on disk");
         self.in_parts(scan()?).await
+    }
+
+    /// The keys of the labels, each once, where there are so few labels that a history may be searched for them.
+    pub(super) fn few_keys(&self) -> Result<Option<Vec<ArrayRef>>, Error> {
+        if self.labels.rows > PIT_KEYS_SEARCHED_MAX || self.view.join_keys.is_empty() {
+            return Ok(None);
+        }
+        let batches: Vec<RecordBatch> = self.labels.columns(&self.view.label_keys)?.collect::<Result<_, _>>()?;
+        let Some(columns) = whole(&batches, self.view.label_keys.len())? else { return Ok(None) };
+        let keys = KeyBatch::encode(&self.view.join_keys, &columns, columns[0].len());
+        let mut seen = HashSet::new();
+        let first = (0..keys.rows()).filter(|row| !keys.is_null(*row) && seen.insert(keys.get(*row)));
+        let first = UInt32Array::from_iter_values(first.map(|row| row as u32));
+        if first.is_empty() {
+            return Ok(None);
+        }
+        let values = columns.iter().map(|column| take(column, &first, None)).collect::<Result<_, _>>();
+        values.map(Some).map_err(|error| Error::Stopped(error.to_string()))
     }
 
     /// What one label takes: in the join, and in the answer.
@@ -101,8 +120,14 @@ impl Work {
         let (labels, wanted) = self.cut_labels(&state, parts)?;
         let history = self.cut_history(rows, &state, parts, &wanted).await?;
         let mut found = Vec::with_capacity(parts);
-        for (labels, history) in labels.iter().zip(history) {
-            found.push(self.join_part(labels, &history)?);
+        let schema = found_schema(&self.view.features);
+        // Each part's files go when it is joined, and the answers of all parts share one file.
+        for (labels, history) in labels.into_iter().zip(history) {
+            let writer = match found.last() {
+                None => self.spill.writer(&schema)?,
+                Some(before) => Spilled::writer_behind(before, &schema)?,
+            };
+            found.push(self.join_part(&labels, &history, writer)?);
         }
         Ok(Found::in_parts(&self.view, state, found)?)
     }
@@ -154,8 +179,7 @@ impl Work {
     }
 
     /// The answers of one part, in label order.
-    fn join_part(&self, labels: &Spilled, history: &Spilled) -> Result<Spilled, Error> {
-        let mut writer = self.spill.writer(&found_schema(&self.view.features))?;
+    fn join_part(&self, labels: &Spilled, history: &Spilled, mut writer: SpillWriter) -> Result<Spilled, Error> {
         let at_once = (self.room / self.label_bytes()).max(1_024);
         let (mut some, mut rows) = (Vec::new(), 0);
         let mut batches = labels.rows(None)?;

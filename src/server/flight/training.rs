@@ -59,9 +59,7 @@ pub(super) async fn fetch(
 ) -> Result<Messages, Status> {
     let Upload { training, labels, room } = uploads.take(id)?;
     let labels = sent(&training, labels)?;
-    let messages = make(gateway, training, labels, deadline).await;
-    drop(room);
-    messages
+    Ok(holding(room, make(gateway, training, labels, deadline).await?))
 }
 
 /// Makes the training set of the labels that come in.
@@ -75,7 +73,16 @@ pub(super) async fn exchange(
     let mut room = uploads.room();
     let labels = read_labels(incoming, &mut room).await?;
     let labels = sent(&training, labels)?;
-    make(&gateway, training, labels, deadline).await
+    Ok(holding(room, make(&gateway, training, labels, deadline).await?))
+}
+
+/// The labels take their room until the answer is sent or given up.
+fn holding(room: Room, messages: Messages) -> Messages {
+    messages
+        .inspect(move |_| {
+            let _ = &room;
+        })
+        .boxed()
 }
 
 fn sent(training: &Training, rows: RecordBatch) -> Result<Labels, Status> {
