@@ -130,6 +130,7 @@ fn join() -> Result<Flat> {
     let run = |history: u64| -> Result<(u64, Taken)> {
         let case = Case { history, bounds: &[MACHINE], ..LARGE };
         let project = runtime()?.block_on(case.project())?;
+        project.configure("offline_store: {memory: 1GiB}")?;
         let labels = Case::labels_in(&project).display().to_string();
         let to = project.data("training.parquet").display().to_string();
         let (taken, said) = lockstep(project.folder(), &["train", SERVICE, "--labels", &labels, "--to", &to])?;
@@ -145,6 +146,7 @@ fn join() -> Result<Flat> {
 fn sync_rows() -> Result<Flat> {
     let run = |rows: u64| -> Result<(u64, Taken)> {
         let project = runtime()?.block_on(project(Project::EMBEDDED, rows, SYNC_FEATURES, ""))?;
+        project.configure("sync: {memory_mib: 256}")?;
         Ok((rows, sync(&project, VIEW, rows)?))
     };
     let runs = [run(SYNC_ROWS / SMALLER)?, run(SYNC_ROWS)?];

@@ -341,8 +341,6 @@ impl Project {
     }
 }
 
-/// A version as it was applied.
-
 /// One end of a copy within the online store: which rows are meant.
 #[derive(Clone, Debug)]
 pub struct CopyEnd {

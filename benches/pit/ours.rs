@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int64Type};
-use lockstep::app::{Project as App, read_rows};
+use futures::TryStreamExt;
+use lockstep::app::Project as App;
 use lockstep::catalog::Selection;
-use lockstep::flow::train::{Labels, Options, train};
+use lockstep::flow::train::{Options, train};
 use lockstep::gateway::Gateway;
+use lockstep::training::read_labels;
 use serde_json::json;
 
 use super::case::SERVICE;
@@ -53,8 +55,8 @@ pub fn answer(arguments: &[String]) -> Result<()> {
 /// The whole way of `lockstep train` but for the file it writes: labels from Parquet, plan, scan, join, Arrow.
 async fn join(gateway: &Gateway, labels: &Path) -> Result<Vec<RecordBatch>> {
     let selection = Selection::Service { name: SERVICE.to_owned(), full_feature_names: None };
-    let labels = Labels { rows: read_rows(labels)?, time_column: None };
-    Ok(vec![train(gateway, &selection, labels, Options::default()).await?])
+    let set = train(gateway, &selection, read_labels(labels, None)?, Options::default()).await?;
+    Ok(set.batches.try_collect().await?)
 }
 
 /// The sum over all values, each with its label and feature, whatever the order of the rows; as in pit/contender.py.

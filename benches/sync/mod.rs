@@ -88,7 +88,7 @@ pub async fn project(store: &str, entities: u64, features: usize, derived: &str)
 /// If not every row was written.
 pub fn sync(project: &Project, view: &str, rows: u64) -> Result<Taken> {
     let (taken, said) = lockstep(project.folder(), &["sync", view])?;
-    match said[0]["rows_written"] == Value::from(rows) {
+    match said[0]["rows_written"] == rows {
         true => Ok(taken),
         false => Err(format!("{rows} rows should have been written: {said}").into()),
     }

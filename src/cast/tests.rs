@@ -61,7 +61,7 @@ fn a_decimal_is_the_nearest_float_or_the_same_integer() {
         |values: Vec<i128>, scale| Decimal128Array::from(values).with_precision_and_scale(38, scale).expect("decimals");
     // The digits alone are no float, so that two roundings would give another one.
     let long = decimals(vec![12_345_678_900_123_456_789, -5, 9_007_199_254_740_993], 10);
-    let floats = vec![1_234_567_890.012_345_678_9, -0.000_000_000_5, 900_719.925_474_099_3];
+    let floats = vec![1_234_567_890.012_345_8, -0.000_000_000_5, 900_719.925_474_099_3];
     assert_eq!(one(long, Scalar::Float64), array(Float64Array::from(floats)));
     assert_eq!(one(decimals(vec![1_500, -200], 2), Scalar::Int64), array(Int64Array::from(vec![15, -2])));
     assert_eq!(one(decimals(vec![15], -2), Scalar::Int64), array(Int64Array::from(vec![1_500])));

@@ -24,7 +24,7 @@ pub struct Alias {
 impl Catalog {
     /// The view behind a name, which may be an alias.
     pub fn view_behind(&self, name: &str) -> Option<&View> {
-        self.views.get(self.view_name_behind(name))
+        self.view(self.view_name_behind(name))
     }
 
     /// The name of the view behind a name.

@@ -61,7 +61,7 @@ impl Catalog {
 
     /// The type of a feature; none if there is no such feature.
     pub fn feature_type(&self, named: &FeatureRef) -> Option<DType> {
-        let features = self.views.get(&named.view)?.features();
+        let features = self.view_behind(&named.view)?.features();
         Some(features.iter().find(|feature| feature.name == named.feature)?.dtype)
     }
 }

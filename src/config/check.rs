@@ -73,7 +73,7 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
 fn sync(document: &Document, file: &SyncFile, spool: PathBuf, mistakes: &mut Vec<Mistake>) -> Option<Sync> {
     let least = limits::SYNC_MEMORY_BYTES_MIN;
     let memory_bytes = usize::try_from(file.memory_mib).ok().and_then(|mib| mib.checked_mul(1 << 20));
-    if !memory_bytes.is_some_and(|bytes| bytes >= least) {
+    if memory_bytes.is_none_or(|bytes| bytes < least) {
         let wrong = format!("a sync needs {} MiB at least", least >> 20);
         mistakes.push(document.mistake("/sync/memory_mib", wrong));
     }

@@ -26,6 +26,8 @@ pub(super) struct Subject {
     pub ordered: bool,
     /// Whether a column may be of a wider type in later rows.
     pub widens: bool,
+    /// Whether rows can be read again as they were.
+    pub keeps_past: bool,
     /// Puts rows behind those that a source has.
     pub put: Box<dyn Fn(&Source, RecordBatch) + Send + Sync>,
     pub define: Box<dyn Fn(BTreeMap<String, Source>) + Send + Sync>,
@@ -415,7 +417,8 @@ async fn a_snapshot_is_what_was_there(subject: &Subject) {
     (subject.put)(&source, rows([(Some(2), 2)]));
     assert_ne!(subject.store.snapshot(&source).await.expect("a snapshot"), snapshot);
     let then = Scan { at: Some(snapshot), ..scan(&[("x", Scalar::Int64)]) };
-    assert_eq!(integers(subject, &source, &then).await, [1]);
+    let found = if subject.keeps_past { vec![1] } else { vec![1, 2] };
+    assert_eq!(integers(subject, &source, &then).await, found);
     assert_eq!(integers(subject, &source, &scan(&[("x", Scalar::Int64)])).await, [1, 2]);
     let other = files(subject, "other_moments");
     (subject.put)(&other, rows([(Some(1), 1)]));
@@ -464,7 +467,11 @@ async fn an_upsert_replaces_rows_of_the_same_keys(subject: &Subject) {
     // Of k2 at 2, and of k1 at 2, which is new.
     upsert("b", rows([(Some(2), 5), (Some(2), 7)])).await;
     upsert("b", rows([(Some(3), 300)])).await;
-    assert_eq!(integers(subject, &source, &scan(&[("x", Scalar::Int64)])).await, [1, 3, 5, 7]);
+    let mut found = integers(subject, &source, &scan(&[("x", Scalar::Int64)])).await;
+    if !subject.ordered {
+        found.sort_unstable();
+    }
+    assert_eq!(found, [1, 3, 5, 7]);
     let error = subject.store.upsert(&source, "c", &["who".to_owned()], &rows([(Some(1), 1)])).await;
     let error = error.expect_err("there is no who");
     assert!(

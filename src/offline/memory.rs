@@ -221,6 +221,7 @@ mod tests {
             stored: |name| crate::catalog::Stored::parquet(name.to_owned()),
             ordered: true,
             widens: true,
+            keeps_past: true,
             put: Box::new(move |source, rows| put.put(&source.name, rows)),
             define: Box::new(move |sources| define.define(sources)),
         })

@@ -126,7 +126,8 @@ pub const CREATED_TIME: &str = "created_time";
 ///   left out. A time range filters what a sql source yields, never what it reads: a window keeps its earlier rows.
 /// - `schema` answers the source's own columns and types.
 /// - A push source to which nothing was pushed has no columns and no rows.
-/// - `snapshot` says what a scan would read now; a scan `at` a snapshot reads those very rows, or fails.
+/// - `snapshot` says what a scan would read now; a scan `at` a snapshot reads those very rows, or fails. PostgreSQL keeps
+///   no past: there it reads what is there now, and fails only if the database is another one.
 /// - `append` and `upsert` are whole or not at all, durable when they return, and idempotent by `batch_id`: the same id
 ///   again changes nothing. They write to stored sources and push sources; `append` makes a table that is not there.
 /// - `upsert` replaces rows of the same `keys` and event time.

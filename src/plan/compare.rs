@@ -272,15 +272,11 @@ fn entity(changes: &mut Changes<'_>, before: &Entity, after: &Entity) {
 
 fn source(changes: &mut Changes<'_>, before: &Source, after: &Source) {
     match (&before.kind, &after.kind) {
-        (SourceKind::Sql { query: one }, SourceKind::Sql { query: other }) => {
-            if one != other {
-                changes.add_of_source("query, with the next sync".to_owned());
-            }
+        (SourceKind::Sql { query: one }, SourceKind::Sql { query: other }) if one != other => {
+            changes.add_of_source("query, with the next sync".to_owned());
         }
-        (SourceKind::Long(one), SourceKind::Long(other)) if one.source == other.source => {
-            if one != other {
-                changes.add_of_source("columns of the long rows; values may change with the next sync".to_owned());
-            }
+        (SourceKind::Long(one), SourceKind::Long(other)) if one.source == other.source && one != other => {
+            changes.add_of_source("columns of the long rows; values may change with the next sync".to_owned());
         }
         (one, other) if rows_from(one) != rows_from(other) => {
             changes.add_of_source(format!("rows come from {} → {}", rows_from(one), rows_from(other)));

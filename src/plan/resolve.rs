@@ -29,7 +29,8 @@ pub(super) fn resolve(catalog: &Catalog, selection: &Selection) -> Result<Asked,
     }
     for feature in &mut asked.features {
         let view = existing(catalog, feature)?;
-        if view.name() != feature.view {
+        // An alias stays: its join keys stand in other columns than those of the view.
+        if view.name() != feature.view && !catalog.aliases.contains_key(&feature.view) {
             feature.view = view.name().to_owned();
         }
     }

@@ -45,6 +45,7 @@ feature_views:
 feature_services:
   - {name: svc, features: ["driver_hourly_stats:conv_rate", "driver_customer:trips"]}
   - name: svc_alias
+    full_feature_names: true
     features:
       - {view: driver_hourly_stats, as: origin_stats, join_keys: {driver_id: origin_id}, features: [avg_daily_trips, acc_rate, conv_rate]}
       - {view: driver_hourly_stats, as: dest_stats, join_keys: {driver_id: dest_id}, features: [avg_daily_trips, acc_rate, conv_rate]}

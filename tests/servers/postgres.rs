@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 #[path = "certificates.rs"]
+#[allow(clippy::duplicate_mod, reason = "each server is a file of its own to its tests")]
 mod certificates;
 
 /// Time in which a server must be there, or gone; a slow machine under load takes seconds.

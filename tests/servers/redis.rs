@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 #[path = "certificates.rs"]
+#[allow(clippy::duplicate_mod, reason = "each server is a file of its own to its tests")]
 mod certificates;
 
 /// Time in which a server must be there; a slow machine under load takes seconds.

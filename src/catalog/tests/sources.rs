@@ -47,8 +47,8 @@ fn a_postgres_table_has_a_database_and_a_name() {
   - {name: h, type: postgres, connection: warehouse, table: 'public.', event_time: t}
 ",
         expect![[r#"
-            2:5: source a has no place for the pushed rows; write path, or postgres
-            3:5: source b has two places for the pushed rows; leave path or postgres out
+            2:5: source a keeps its rows in one place: write path (Parquet files), delta (a Delta table) or postgres (a PostgreSQL table)
+            3:5: source b keeps its rows in one place: write path (Parquet files), delta (a Delta table) or postgres (a PostgreSQL table)
             5:37: push source d keeps its rows where c does; give it a place of its own
             7:61: source f has the table a.b.c; write schema.table or table, as the database writes them
             8:54: source g has an empty connection; write the name of a database under postgres in lockstep.yaml
@@ -140,8 +140,8 @@ fn a_delta_table_is_in_one_place_and_read_as_of_one_moment() {
             2:34: source a has the path ../a, which leads out of the project's folder; write a path relative to it, without ..
             3:56: as_of of source b: the version is given already; leave one of the two out
             4:44: as_of of source c: "yesterday" is not a time; write one like 2026-01-31T00:00:00Z
-            5:5: source e keeps its rows in one place: write path (Parquet files) or delta (a Delta table)
-            6:5: source f keeps its rows in one place: write path (Parquet files) or delta (a Delta table)
+            5:5: source e keeps its rows in one place: write path (Parquet files), delta (a Delta table) or postgres (a PostgreSQL table)
+            6:5: source f keeps its rows in one place: write path (Parquet files), delta (a Delta table) or postgres (a PostgreSQL table)
             8:33: push source h keeps its rows where g does; give it a place of its own
             9:34: source i has the path /i, which leads out of the project's folder; write a path relative to it, without .."#]],
     );

@@ -44,6 +44,9 @@ impl Run<'_> {
         }
         let slices = slices(self.task.snapshot.as_ref(), self.gateway.syncing.slice_bytes);
         while let Some(slice) = slices.get(self.done.place.slice) {
+            if self.is_asked_to_stop() {
+                return Err(self.stopped());
+            }
             self.read_slice(slice, slices.len() > 1, tell).await?;
             self.done.place = Place { slice: self.done.place.slice + 1, rows: 0 };
         }
@@ -74,7 +77,8 @@ impl Run<'_> {
                 self.checkpoint(0).await?;
             }
             if self.is_asked_to_stop() {
-                return Err(self.stopped());
+                // A slice that is read to its end is not read again.
+                return if ahead.next().await?.is_none() { Ok(()) } else { Err(self.stopped()) };
             }
         }
         Ok(())

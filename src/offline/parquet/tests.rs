@@ -66,6 +66,7 @@ async fn a_parquet_store_keeps_the_contract() {
         stored: |name| Stored::parquet(name.to_owned()),
         ordered: true,
         widens: true,
+        keeps_past: true,
         put: Box::new(move |source, rows| {
             let Some(Stored::Parquet { path, .. }) = source.kind.stored() else {
                 panic!("a query has no files");
@@ -93,6 +94,7 @@ async fn a_parquet_store_in_a_bucket_keeps_the_contract() {
         stored: |name| Stored::parquet(format!("s3://lake/{name}")),
         ordered: true,
         widens: true,
+        keeps_past: true,
         put: Box::new(move |source, rows| {
             let file = format!("{:04}.parquet", count.fetch_add(1, Ordering::SeqCst));
             world::write(&root.join(&source.name).join(file), &rows);

@@ -172,7 +172,7 @@ fn literal(kind: Kind, value: &ScalarValue) -> Option<Literal> {
             }
             value.to_string()
         }
-        Kind::Text | Kind::Padded | Kind::Enum => return Some(string(value)?),
+        Kind::Text | Kind::Padded | Kind::Enum => return string(value),
         Kind::Uuid => match string(value)? {
             Literal::Value(uuid) if is_uuid(&uuid) => uuid,
             _ => return Some(Literal::Nothing),

@@ -212,6 +212,8 @@ struct Scan {
     state: State,
 }
 
+// One is made for each scan.
+#[allow(clippy::large_enum_variant)]
 enum State {
     Waiting,
     Receiving(Lease, Pin<Box<CopyOutStream>>),

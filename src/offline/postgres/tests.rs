@@ -170,6 +170,7 @@ async fn postgres_keeps_the_contract() {
         stored: |name| Stored::parquet(name),
         ordered: false,
         widens: false,
+        keeps_past: false,
         put: Box::new(move |source, rows| {
             let id = format!("put {}", count.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
             let append = put.append(source, &id, &rows);

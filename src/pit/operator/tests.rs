@@ -289,7 +289,7 @@ async fn a_history_is_asked_for_the_times_and_keys_that_labels_want() {
     joined(label_frame(&labels, 2), vec![(join.clone(), history.clone())], &Space::default()).await.expect("joined");
     let key: ArrayRef = Arc::new(Int64Array::from(vec![7]));
     let wanted = Wanted { from: Some(1_000), until: Some(5_000), keys: Some(vec![key]) };
-    assert_eq!(asked.lock().expect("nobody panicked").as_slice(), [wanted.clone()]);
+    assert_eq!(asked.lock().expect("nobody panicked").as_slice(), std::slice::from_ref(&wanted));
     joined(label_frame(&[], 2), vec![(join, history)], &Space::default()).await.expect("joined");
     assert_eq!(asked.lock().expect("nobody panicked").len(), 1, "without labels nothing is read");
 }

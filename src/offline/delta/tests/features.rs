@@ -179,7 +179,7 @@ async fn a_folder_without_a_log_is_no_table() {
     assert!(matches!(error, Error::NoFile { .. }), "{error}");
     fs::create_dir(folder.path().join("trips")).expect("a folder");
     let error = read(&store, &trips()).await.expect_err("there is nothing");
-    assert_eq!(error.to_string(), "source trips has no file at delta trips");
+    assert_eq!(error.to_string(), "source trips has no file at trips");
     fs::write(folder.path().join("trips/a.parquet"), "rows").expect("a file");
     let wanted = "source trips cannot be read: trips has files, such as a.parquet, but no _delta_log, so it is not a \
                   Delta table; plain Parquet files are a source of type parquet";

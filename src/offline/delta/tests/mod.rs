@@ -102,6 +102,7 @@ async fn a_delta_store_keeps_the_contract() {
         stored: delta,
         ordered: false,
         widens: false,
+        keeps_past: true,
         put: Box::new(move |source, rows| {
             let id = count.fetch_add(1, Ordering::SeqCst).to_string();
             let write = put.append(source, &id, &rows);
