@@ -5,7 +5,6 @@ mod embedded;
 mod redis;
 
 use lockstep::app::Project as App;
-use serde_json::Value;
 
 pub use self::embedded::run as into_embedded;
 pub use self::redis::run as into_redis;

@@ -128,9 +128,9 @@ fn unknown_keys_are_told_with_their_place() {
     );
     check(
         "project: taxi\nonline: {type: memory}\n",
-        expect![
-            "lockstep.yaml:2:1: the file has the unknown key online; it may have cache, hot_cache, listen, object_stores, offline_store, online_store, plugins, project, registry, serve, sync"
-        ],
+        expect![[
+            r#"lockstep.yaml:2:1: the file has the unknown key online; it may have cache, hot_cache, listen, object_stores, offline_store, online_store, plugins, postgres, project, registry, serve, sync"#
+        ]],
     );
     check(
         "online_store: {type: redis}\noffline_store: {type: delta}\n",

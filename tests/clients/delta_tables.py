@@ -69,7 +69,7 @@ def append(folder: str) -> None:
     """Twenty commits, one driver each from 100 on, while Lockstep writes as well."""
     for driver in range(20):
         later = rows(0, 1, 3.0).set_column(0, "driver", pa.array([100 + driver], pa.int64()))
-        write_deltalake(folder, later, mode="append")
+        write_deltalake(folder, later, mode="append", schema_mode="merge")
 
 
 def optimize(folder: str) -> None:

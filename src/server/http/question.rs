@@ -100,7 +100,9 @@ pub fn ask(
             _ => rows = Some((length, given_name)),
         }
         let Some(column) = read else { continue };
-        if join_key.is_some() {
+        // Under an alias a join key stands in a column of another name.
+        let is_key = position.is_some_and(|position| plan.inputs[position].kind == InputKind::JoinKey);
+        if join_key.is_some() || is_key {
             if echoed.iter().any(|(echoed, _)| echoed == name) {
                 return Err(Failure::invalid(format!("join key {name} came twice")));
             }
