@@ -17,6 +17,10 @@ use crate::batch::timestamps;
 use crate::catalog::{DType, Field, Scalar, Source, SourceKind, Stored};
 use crate::error::ErrorKind;
 
+mod upkeep;
+
+use upkeep::{how_a_scan_would_read_can_be_said, maintenance_leaves_the_rows_as_they_are};
+
 /// A store, and ways to prepare it that are not part of the port.
 pub(super) struct Subject {
     pub store: Arc<dyn OfflineStore>,
@@ -483,28 +487,4 @@ async fn an_upsert_replaces_rows_of_the_same_keys(subject: &Subject) {
         found.sort_unstable();
     }
     assert_eq!(found, [1, 3, 5, 7]);
-}
-
-async fn how_a_scan_would_read_can_be_said(subject: &Subject) {
-    let source = files(subject, "explained");
-    (subject.put)(&source, rows([(Some(1), 1)]));
-    let wanted = Scan { from: Some(1), ..scan(&[("x", Scalar::Int64)]) };
-    let plan = subject.store.explain(&source, &wanted).await.expect("a plan");
-    assert!(plan.contains("FilterExec") && plan.contains("DataSourceExec"), "{plan}");
-    let error = subject.store.explain(&source, &scan(&[("y", Scalar::Int64)])).await.expect_err("there is no y");
-    assert!(matches!(error, Error::NoColumn { .. }), "{error}");
-}
-
-async fn maintenance_leaves_the_rows_as_they_are(subject: &Subject) {
-    let source = files(subject, "maintained");
-    for x in [3, 1, 2] {
-        subject.store.append(&source, &x.to_string(), &rows([(Some(x), x)])).await.expect("the rows are stored");
-    }
-    for what in [Maintenance::Compact, Maintenance::Vacuum { keep: Duration::ZERO }, Maintenance::Compact] {
-        let done = subject.store.maintain(&source, what).await.expect("it can be done");
-        assert!(done.files_after >= 1 && done.files_after <= done.files_before, "{done:?}");
-        assert_eq!(integers(subject, &source, &scan(&[("x", Scalar::Int64)])).await, [3, 1, 2]);
-    }
-    let error = subject.store.maintain(&query("asked", "SELECT 1 AS x"), Maintenance::Compact).await;
-    assert!(matches!(error, Err(Error::NotWritable { .. })), "{error:?}");
 }

@@ -45,6 +45,7 @@ impl Run<'_> {
         let slices = slices(self.task.snapshot.as_ref(), self.gateway.syncing.slice_bytes);
         while let Some(slice) = slices.get(self.done.place.slice) {
             if self.is_asked_to_stop() {
+                self.checkpoint(0).await?;
                 return Err(self.stopped());
             }
             self.read_slice(slice, slices.len() > 1, tell).await?;
