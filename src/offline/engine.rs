@@ -15,7 +15,10 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::{LogicalPlan, Volatility};
-use datafusion::physical_plan::displayable;
+use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
 use datafusion::prelude::{DataFrame, SQLOptions, SessionConfig, SessionContext, ident};
 use futures::{FutureExt, StreamExt, stream};
 
@@ -136,7 +139,7 @@ impl Opened {
         }
         let (source, _, frame, _) = self.asked(scan)?;
         let wrong = |error| failed(&source, &error);
-        let plan = frame.create_physical_plan().await.map_err(wrong)?;
+        let plan = planned(&source, scan, frame).await.map_err(wrong)?;
         Ok(displayable(plan.as_ref()).indent(true).to_string())
     }
 
@@ -167,7 +170,9 @@ impl Opened {
     ) -> Result<Rows, Error> {
         let (source, answer, frame, files) = self.asked(scan)?;
         let frame = change(frame).map_err(|error| failed(&source, &error))?;
-        let batches = frame.execute_stream().await.map_err(|error| failed(&source, &error))?;
+        let context = Arc::new(frame.task_ctx());
+        let plan = planned(&source, scan, frame).await.map_err(|error| failed(&source, &error))?;
+        let batches = execute_stream(plan, context).map_err(|error| failed(&source, &error))?;
         let reading = Arc::new((source, files));
         // A damaged file can make the decoder panic; the panic ends this scan and nothing else.
         let rows = AssertUnwindSafe(batches).catch_unwind().then(move |batch| match batch {
@@ -179,6 +184,28 @@ impl Opened {
             futures::future::ready(!matches!(batch, Ok(batch) if batch.num_rows() == 0))
         };
         Ok(rows.filter(not_empty).boxed())
+    }
+}
+
+/// The plan of a scan. Where the only condition is the range of times, it has told the readers what to skip, and
+/// [`Answer::rows`] looks at each row: a filter in between would do that once more, and copy every row.
+async fn planned(source: &Source, scan: &Scan, frame: DataFrame) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+    let plan = frame.create_physical_plan().await?;
+    let filters_times_only =
+        scan.keys.is_none() && matches!(source.kind, SourceKind::Stored(_) | SourceKind::Push { .. });
+    if filters_times_only { unfiltered(plan) } else { Ok(plan) }
+}
+
+fn unfiltered(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+    if let Some(filter) = plan.downcast_ref::<FilterExec>().filter(|filter| filter.projection().is_none()) {
+        return Ok(Arc::clone(filter.input()));
+    }
+    match plan.downcast_ref::<ProjectionExec>() {
+        Some(projection) => {
+            let input = unfiltered(Arc::clone(projection.input()))?;
+            plan.replace_children(vec![input], ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+        }
+        None => Ok(plan),
     }
 }
 

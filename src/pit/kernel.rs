@@ -5,9 +5,13 @@
 //! end one pass over the slots of a key, oldest label first, carries the newest row so far forward: what stands in a
 //! label's own slot became true after the label before it, so it is newer than anything carried.
 //!
-//! This takes `O(log labels of the key)` a row, memory only for the labels, and no order among the rows.
+//! This takes memory only for the labels, and no order among the rows. Rows that come in order of time, as most do, find
+//! their slot where the row of their key before them found one; any other is searched for, in `O(log labels of the key)`.
+//! What is looked at for every row is small and lies together, because with many keys the time goes into waiting for
+//! memory.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use arrow::array::{Array, TimestampMicrosecondArray};
 
@@ -28,9 +32,10 @@ pub struct Match {
     pub event_time: Micros,
 }
 
-/// Memory that a join takes for each label, whatever its features: 4 for its key, 8 for its time, 4 for its row, 40 for
-/// the row found so far, up to 24 for the table of keys, and 48 while the matches are put together.
-pub const LABEL_BYTES: usize = 128;
+/// Memory that a join takes for each label, whatever its features: 4 for its key, 8 for its time, 4 for its row, 32 for
+/// the row found so far, up to 28 for the labels of its key, up to 24 for the table of keys, and 48
+/// while the matches are put together.
+pub const LABEL_BYTES: usize = 148;
 
 /// One point-in-time join under way.
 #[derive(Debug)]
@@ -41,6 +46,8 @@ pub struct Join {
     labels: usize,
     /// How many slots hold a row of each batch.
     held: Vec<u32>,
+    /// Row and slot of each row of a batch on its way; kept for the next batch.
+    found: Vec<(u32, u32)>,
 }
 
 /// The labels, grouped by key and in order of time within a key.
@@ -48,20 +55,37 @@ pub struct Join {
 struct Slots {
     /// The labels of key `n` are `starts[n]..starts[n + 1]` of what follows.
     starts: Vec<u32>,
+    /// By key.
+    last: Vec<LastSlot>,
     times: Vec<Micros>,
     /// Rows of the label frame.
     rows: Vec<u32>,
-    newest: Vec<Option<Candidate>>,
+    newest: Vec<Candidate>,
+    /// The created time of each candidate, once a row has one. Unknown sorts before every time.
+    created: Option<Vec<Option<Micros>>>,
     ttl: Option<Micros>,
+}
+
+/// The slot that the last row of a key went to: that of every row with `after < event time <= until`.
+#[derive(Clone, Copy, Debug)]
+struct LastSlot {
+    after: Micros,
+    until: Micros,
+    slot: u32,
+    /// The end of the key's slots; where `slot` is that, no label comes after such a row.
+    end: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     event_time: Micros,
-    /// Null sorts before every time.
-    created_time: Option<Micros>,
+    /// Of batch [`NONE`] where there is no row yet.
     place: Place,
 }
+
+/// No slot, or no batch.
+const NONE: u32 = u32::MAX;
+const NO_CANDIDATE: Candidate = Candidate { event_time: Micros::MIN, place: Place { batch: NONE, row: 0 } };
 
 impl Join {
     /// Labels are `keys` at `times`. Without a `ttl` a row is never too old; with a ttl of zero only a row of the
@@ -75,7 +99,7 @@ impl Join {
             }
         }
         let slots = Slots::group(&numbers, keys.count(), times, ttl);
-        Self { keys, slots, labels: numbers.len(), held: Vec::new() }
+        Self { keys, slots, labels: numbers.len(), held: Vec::new(), found: Vec::new() }
     }
 
     /// Offers the next rows of the source as batch 0, 1, 2 and so on. Answers the batches of which no row is wanted any
@@ -88,34 +112,47 @@ impl Join {
         created_time: &TimestampMicrosecondArray,
         replaces: impl Fn(Place, Place) -> bool,
     ) -> Vec<u32> {
-        let batch = u32::try_from(self.held.len()).expect("a source has fewer than 2³² batches");
-        self.held.push(0);
-        let mut freed = Vec::new();
-        let Self { keys: numbers, slots, held, .. } = self;
+        let batch = u32::try_from(self.held.len()).ok().filter(|batch| *batch != NONE);
+        let batch = batch.expect("a source has fewer than 2³² batches");
+        let Self { keys: numbers, slots, held, found, .. } = self;
+        held.push(0);
+        // First all slots and then all candidates: rows do not wait for each other's memory.
+        found.clear();
+        let event_times = event_time.values();
         numbers.for_each(keys, |row, key| {
-            if event_time.is_null(row) {
-                return;
-            }
-            let candidate = Candidate {
-                event_time: event_time.value(row),
-                created_time: created_time.is_valid(row).then(|| created_time.value(row)),
-                place: Place { batch, row: row as u32 },
-            };
-            let Some(slot) = slots.slot_for(key, candidate.event_time) else { return };
-            let newest = &mut slots.newest[slot];
-            if newest.is_some_and(|newest| !candidate.replaces(&newest, &replaces)) {
-                return;
-            }
-            held[batch as usize] += 1;
-            if let Some(replaced) = newest.replace(candidate) {
-                let held = &mut held[replaced.place.batch as usize];
-                *held -= 1;
-                if *held == 0 && replaced.place.batch != batch {
-                    freed.push(replaced.place.batch);
-                }
+            if event_time.is_valid(row)
+                && let Some(slot) = slots.slot_for(key, event_times[row])
+            {
+                found.push((row as u32, slot));
             }
         });
-        if self.held[batch as usize] == 0 {
+        let knows_created = created_time.null_count() < created_time.len();
+        if knows_created {
+            slots.created.get_or_insert_with(|| vec![None; slots.newest.len()]);
+        }
+        let mut freed = Vec::new();
+        for &(row, slot) in found.iter() {
+            let (row, slot) = (row as usize, slot as usize);
+            let created = (knows_created && created_time.is_valid(row)).then(|| created_time.value(row));
+            let candidate = Candidate { event_time: event_times[row], place: Place { batch, row: row as u32 } };
+            let before = slots.newest[slot];
+            if before.is_some() && !slots.replaces(slot, &candidate, created, &replaces) {
+                continue;
+            }
+            slots.newest[slot] = candidate;
+            if let Some(all) = &mut slots.created {
+                all[slot] = created;
+            }
+            held[batch as usize] += 1;
+            if before.is_some() {
+                let held = &mut held[before.place.batch as usize];
+                *held -= 1;
+                if *held == 0 && before.place.batch != batch {
+                    freed.push(before.place.batch);
+                }
+            }
+        }
+        if held[batch as usize] == 0 {
             freed.push(batch);
         }
         freed
@@ -125,7 +162,7 @@ impl Join {
     /// batch 0, as if there had been no other.
     pub fn renumber(&mut self) -> Vec<Place> {
         let mut places = Vec::new();
-        for candidate in self.slots.newest.iter_mut().flatten() {
+        for candidate in self.slots.newest.iter_mut().filter(|candidate| candidate.is_some()) {
             places.push(candidate.place);
             candidate.place = Place { batch: 0, row: (places.len() - 1) as u32 };
         }
@@ -137,13 +174,15 @@ impl Join {
     pub fn finish(self) -> Vec<Option<Match>> {
         let mut matches = vec![None; self.labels];
         for key in 0..self.keys.count() {
-            let mut newest = None;
+            let mut newest = NO_CANDIDATE;
             for slot in self.slots.of_key(key) {
-                newest = self.slots.newest[slot].or(newest);
-                let in_time = |candidate: &Candidate| self.slots.reaches(candidate.event_time, slot);
-                matches[self.slots.rows[slot] as usize] = newest
-                    .filter(in_time)
-                    .map(|candidate| Match { place: candidate.place, event_time: candidate.event_time });
+                let own = self.slots.newest[slot];
+                if own.is_some() {
+                    newest = own;
+                }
+                let in_time = newest.is_some() && self.slots.reaches(newest.event_time, self.slots.times[slot]);
+                matches[self.slots.rows[slot] as usize] =
+                    in_time.then_some(Match { place: newest.place, event_time: newest.event_time });
             }
         }
         matches
@@ -178,34 +217,74 @@ impl Slots {
             rows[of_key].sort_unstable_by_key(|row| label_times.value(*row as usize));
         }
         let times: Vec<Micros> = rows.iter().map(|row| label_times.value(*row as usize)).collect();
-        let newest = vec![None; rows.len()];
-        Self { starts, times, rows, newest, ttl }
+        let newest = vec![NO_CANDIDATE; rows.len()];
+        // No row is after the last moment, so a key's first one is searched for.
+        let none = |end: &u32| LastSlot { after: Micros::MAX, until: Micros::MAX, slot: NONE, end: *end };
+        let last = starts[1..].iter().map(none).collect();
+        Self { starts, last, times, rows, newest, created: None, ttl }
     }
 
-    fn of_key(&self, key: usize) -> std::ops::Range<usize> {
+    fn of_key(&self, key: usize) -> Range<usize> {
         self.starts[key] as usize..self.starts[key + 1] as usize
     }
 
     /// The first label of the key at or after `event_time`, unless even that one is too late for such an old row.
-    fn slot_for(&self, key: u32, event_time: Micros) -> Option<usize> {
-        let of_key = self.of_key(key as usize);
-        let slot = of_key.start + self.times[of_key.clone()].partition_point(|time| *time < event_time);
-        (slot < of_key.end && self.reaches(event_time, slot)).then_some(slot)
+    fn slot_for(&mut self, key: u32, event_time: Micros) -> Option<u32> {
+        let last = &mut self.last[key as usize];
+        let slot = if event_time <= last.after {
+            first_from(&self.times, self.starts[key as usize], last.slot.min(last.end), event_time)
+        } else if last.until < event_time {
+            // The next label's, mostly.
+            match last.slot + 1 {
+                next if next == last.end || self.times[next as usize] >= event_time => next,
+                next => first_from(&self.times, next + 1, last.end, event_time),
+            }
+        } else {
+            last.slot
+        };
+        if slot != last.slot {
+            let is_first = slot == self.starts[key as usize];
+            last.after = if is_first { Micros::MIN } else { self.times[slot as usize - 1] };
+            last.until = if slot == last.end { Micros::MAX } else { self.times[slot as usize] };
+            last.slot = slot;
+        }
+        (slot != last.end && reaches(self.ttl, event_time, last.until)).then_some(slot)
     }
 
-    /// Whether a row of `event_time` is young enough for the label; `label_time − ttl` itself is.
-    fn reaches(&self, event_time: Micros, slot: usize) -> bool {
-        self.ttl.is_none_or(|ttl| self.times[slot].saturating_sub(ttl) <= event_time)
+    /// Whether a row of `event_time` is young enough for a label of `time`; `time − ttl` itself is.
+    fn reaches(&self, event_time: Micros, time: Micros) -> bool {
+        reaches(self.ttl, event_time, time)
+    }
+
+    /// Whether a row takes the place of the one that is in the slot.
+    fn replaces(
+        &self,
+        slot: usize,
+        row: &Candidate,
+        created: Option<Micros>,
+        on_a_tie: &impl Fn(Place, Place) -> bool,
+    ) -> bool {
+        let before = &self.newest[slot];
+        let created_before = || self.created.as_ref().and_then(|created| created[slot]);
+        match row.event_time.cmp(&before.event_time).then_with(|| created.cmp(&created_before())) {
+            Ordering::Less => false,
+            Ordering::Equal => on_a_tie(row.place, before.place),
+            Ordering::Greater => true,
+        }
     }
 }
 
 impl Candidate {
-    fn replaces(&self, other: &Self, on_a_tie: &impl Fn(Place, Place) -> bool) -> bool {
-        let times = |candidate: &Self| (candidate.event_time, candidate.created_time);
-        match times(self).cmp(&times(other)) {
-            Ordering::Less => false,
-            Ordering::Equal => on_a_tie(self.place, other.place),
-            Ordering::Greater => true,
-        }
+    fn is_some(&self) -> bool {
+        self.place.batch != NONE
     }
+}
+
+fn reaches(ttl: Option<Micros>, event_time: Micros, time: Micros) -> bool {
+    ttl.is_none_or(|ttl| time.saturating_sub(ttl) <= event_time)
+}
+
+/// The first slot of `from..until` whose time is `event_time` or later; `until` where there is none.
+fn first_from(times: &[Micros], from: u32, until: u32, event_time: Micros) -> u32 {
+    from + times[from as usize..until as usize].partition_point(|time| *time < event_time) as u32
 }

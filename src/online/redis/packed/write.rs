@@ -4,7 +4,7 @@
 //! script does. So the first rows of a large batch are written with MSETNX, which writes all of them or, if one key is
 //! there already, none; and as long as that goes well, so are the next ones. What it does not write goes to the script.
 
-use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use redis::{Cmd, Value};
@@ -48,9 +48,10 @@ struct Part {
     number: usize,
     is_last_of_bucket: bool,
     last_row: usize,
-    bytes: usize,
-    keys: Vec<Vec<u8>>,
-    rows: Vec<Vec<u8>>,
+    /// Keys and rows in turn, one behind the other.
+    text: Vec<u8>,
+    /// Where each key and its row end there.
+    ends: Vec<(usize, usize)>,
 }
 
 /// Where a batch stands in its stream: the field of its watermarks, its end, and what must be there before it.
@@ -212,12 +213,12 @@ impl Packed {
         written: &mut Written,
         deadline: Deadline,
     ) -> Result<Vec<Part>, Error> {
-        let (alike, others): (Vec<Part>, Vec<Part>) = window.into_iter().partition(|part| !part.repeats_a_key());
+        let (alike, others): (Vec<Part>, Vec<Part>) = window.into_iter().partition(|part| !part.may_repeat_a_key());
         let answers = link.call(alike.iter().map(Part::set_new).collect(), deadline).await;
         let mut left = others;
         for (part, answer) in alike.into_iter().zip(answers) {
             match answer {
-                Ok(Value::Int(1)) => written.written += part.rows.len() as u64,
+                Ok(Value::Int(1)) => written.written += part.ends.len() as u64,
                 // A user that was set up before this command was used may not be allowed it.
                 Ok(Value::Int(0)) | Err(Failure::NotAllowed { .. }) => left.push(part),
                 Ok(other) => return Err(unexpected(DOING, &other)),
@@ -240,8 +241,8 @@ impl Packed {
     }
 
     fn call(&self, part: Part, rows_ms: &[u8], tombstones_ms: &[u8], progress: Option<&Progress<'_>>) -> ScriptCall {
-        let mut keys = Vec::with_capacity(1 + part.keys.len());
-        let mut arguments = Vec::with_capacity(5 + part.rows.len());
+        let mut keys = Vec::with_capacity(1 + part.ends.len());
+        let mut arguments = Vec::with_capacity(5 + part.ends.len());
         arguments.extend([rows_ms.to_vec(), tombstones_ms.to_vec()]);
         match progress {
             None => arguments.extend([const { Vec::new() }; 3]),
@@ -251,8 +252,10 @@ impl Packed {
                 arguments.extend([progress.field.clone(), end, progress.after.clone()]);
             }
         }
-        keys.extend(part.keys);
-        arguments.extend(part.rows);
+        for (key, row) in part.rows() {
+            keys.push(key.to_vec());
+            arguments.push(row.to_vec());
+        }
         ScriptCall { keys, arguments }
     }
 
@@ -281,8 +284,8 @@ impl Batch {
                 continue;
             }
             let bucket = bucket_of(entity);
-            let key = row_keys.key_in(bucket, entity).to_vec();
-            let bytes = encoder.encode(row)?.to_vec();
+            let key = row_keys.key_in(bucket, entity);
+            let bytes = encoder.encode(row)?;
             let group = if by_bucket { bucket } else { 0 };
             let place = match open[group] {
                 Some(place) if parts[place].has_room(bytes.len()) => place,
@@ -306,29 +309,40 @@ impl Batch {
 
 impl Part {
     fn has_room(&self, bytes: usize) -> bool {
-        self.rows.len() < REDIS_CALL_ROWS_MAX && self.bytes + bytes <= REDIS_CALL_BYTES
+        self.ends.len() < REDIS_CALL_ROWS_MAX && self.text.len() + bytes <= REDIS_CALL_BYTES
     }
 
-    fn push(&mut self, row: usize, key: Vec<u8>, bytes: Vec<u8>) {
+    fn push(&mut self, row: usize, key: &[u8], bytes: &[u8]) {
         self.last_row = row;
-        self.bytes += key.len() + bytes.len();
-        self.keys.push(key);
-        self.rows.push(bytes);
+        self.text.extend_from_slice(key);
+        let key_end = self.text.len();
+        self.text.extend_from_slice(bytes);
+        self.ends.push((key_end, self.text.len()));
     }
-}
 
-impl Part {
-    /// Whether two of its rows have one key: then only the script knows which one stays.
-    fn repeats_a_key(&self) -> bool {
-        let mut seen = HashSet::with_capacity(self.keys.len());
-        !self.keys.iter().all(|key| seen.insert(key.as_slice()))
+    /// Each key with its row.
+    fn rows(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut from = 0;
+        self.ends.iter().map(move |&(key_end, row_end)| {
+            let key = &self.text[std::mem::replace(&mut from, row_end)..key_end];
+            (key, &self.text[key_end..row_end])
+        })
+    }
+
+    /// Whether two of its rows may have one key: then only the script knows which one stays. Two keys with one hash are
+    /// taken for the same.
+    fn may_repeat_a_key(&self) -> bool {
+        let state = RandomState::new();
+        let mut hashes: Vec<u64> = self.rows().map(|(key, _)| state.hash_one(key)).collect();
+        hashes.sort_unstable();
+        hashes.windows(2).any(|two| two[0] == two[1])
     }
 
     fn set_new(&self) -> Cmd {
-        let mut command = Cmd::with_capacity(1 + 2 * self.keys.len(), 8 + self.bytes);
+        let mut command = Cmd::with_capacity(1 + 2 * self.ends.len(), "MSETNX".len() + self.text.len());
         command.arg("MSETNX");
-        for (key, row) in self.keys.iter().zip(&self.rows) {
-            command.arg(key.as_slice()).arg(row.as_slice());
+        for (key, row) in self.rows() {
+            command.arg(key).arg(row);
         }
         command
     }
@@ -362,11 +376,11 @@ fn take_window(parts: &mut std::iter::Peekable<std::vec::IntoIter<Part>>, is_clu
     let mut bytes = 0;
     while let Some(part) = parts.next_if(|next| {
         window.last().is_none_or(|last| {
-            let fits = window.len() < REDIS_CALLS_AT_ONCE && bytes + next.bytes <= REDIS_WINDOW_BYTES;
+            let fits = window.len() < REDIS_CALLS_AT_ONCE && bytes + next.text.len() <= REDIS_WINDOW_BYTES;
             fits && !(is_cluster && last.number != next.number)
         })
     }) {
-        bytes += part.bytes;
+        bytes += part.text.len();
         window.push(part);
     }
     window
