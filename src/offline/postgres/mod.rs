@@ -47,7 +47,8 @@ use super::tables::{Table, Tables};
 use super::{Error, Maintained, Maintenance, Part};
 use crate::catalog::Stored;
 
-pub use settings::{Settings, Tls, TlsClient};
+pub use crate::tls::{Tls, TlsClient};
+pub use settings::Settings;
 
 /// The tables of some databases.
 #[derive(Debug)]
