@@ -77,7 +77,7 @@ impl StoredSources {
     }
 
     fn keeper(&self, source: &Source, stored: &Stored) -> Result<&dyn Tables, Error> {
-        let keeper = self.tables.iter().find(|tables| tables.kind() == stored.name());
+        let keeper = self.tables.iter().find(|tables| tables.keeps(stored));
         keeper.map(AsRef::as_ref).ok_or_else(|| Error::not_kept(source))
     }
 

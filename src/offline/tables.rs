@@ -15,8 +15,8 @@ use crate::catalog::Stored;
 /// One kind of stored table. `name` is the source's, for errors; `stored` is always of the store's own kind.
 #[async_trait]
 pub trait Tables: fmt::Debug + Send + Sync {
-    /// The kind of [`Stored`] it keeps, as [`Stored::name`] says it.
-    fn kind(&self) -> &'static str;
+    /// Whether a table is of the kind that it keeps.
+    fn keeps(&self, stored: &Stored) -> bool;
 
     /// The table as it is now, or as it was when `part` was taken of it. `None` where there is no table (yet).
     ///

@@ -81,8 +81,8 @@ impl fmt::Debug for DeltaTables {
 
 #[async_trait]
 impl Tables for DeltaTables {
-    fn kind(&self) -> &'static str {
-        "delta"
+    fn keeps(&self, stored: &Stored) -> bool {
+        matches!(stored, Stored::Delta { .. })
     }
 
     async fn open(&self, name: &str, stored: &Stored, part: Option<&Part>) -> Result<Option<Table>, Error> {

@@ -10,7 +10,7 @@ use futures::TryStreamExt;
 use super::*;
 use crate::batch::record_batch;
 use crate::catalog::{SourceKind, Stored};
-use crate::offline::{MemoryStore, OfflineStore};
+use crate::offline::{MemoryTables, OfflineStore, StoredSources};
 
 fn source(name: &str, kind: SourceKind) -> Source {
     Source {
@@ -65,13 +65,14 @@ fn readings(rows: &[Reading<'_>]) -> RecordBatch {
     record_batch(&fields, columns, rows.len())
 }
 
-fn store(rows: &[Reading<'_>]) -> (MemoryStore, Source) {
-    let store = MemoryStore::new();
+fn store(rows: &[Reading<'_>]) -> (StoredSources, Source) {
+    let tables = Arc::new(MemoryTables::default());
     let below = source("readings", SourceKind::Stored(Stored::parquet("readings")));
     let wide = source("wide", SourceKind::Long(Box::new(long())));
+    let store = StoredSources::new(vec![Arc::clone(&tables) as _]);
     store.define(BTreeMap::from([("readings".to_owned(), below), ("wide".to_owned(), wide.clone())]));
     for rows in rows.chunks(3) {
-        store.put("readings", readings(rows));
+        tables.put("readings", readings(rows));
     }
     (store, wide)
 }
@@ -85,7 +86,7 @@ fn asked() -> Vec<Field> {
     ]
 }
 
-async fn scanned(store: &MemoryStore, source: &Source, scan: &Scan) -> Result<String, Error> {
+async fn scanned(store: &StoredSources, source: &Source, scan: &Scan) -> Result<String, Error> {
     let batches: Vec<RecordBatch> = store.scan(source, scan).await?.try_collect().await?;
     let row = |batch: &RecordBatch, row: usize| {
         let cells = batch.columns().iter().map(|column| cast::to_text(column, row));

@@ -96,8 +96,8 @@ fn partitions(stored: &Stored) -> &[Partition] {
 
 #[async_trait]
 impl Tables for ParquetTables {
-    fn kind(&self) -> &'static str {
-        "parquet"
+    fn keeps(&self, stored: &Stored) -> bool {
+        matches!(stored, Stored::Parquet { .. })
     }
 
     async fn open(&self, name: &str, stored: &Stored, part: Option<&Part>) -> Result<Option<Table>, Error> {

@@ -125,8 +125,8 @@ impl PostgresTables {
 
 #[async_trait]
 impl Tables for PostgresTables {
-    fn kind(&self) -> &'static str {
-        "postgres"
+    fn keeps(&self, stored: &Stored) -> bool {
+        matches!(stored, Stored::Postgres { .. })
     }
 
     async fn open(&self, name: &str, stored: &Stored, part: Option<&Part>) -> Result<Option<Table>, Error> {
