@@ -79,7 +79,7 @@ impl Tables for MemoryTables {
         let conformed: Result<Vec<_>, _> = batches.iter().map(|batch| conform(batch, &schema)).collect();
         let conformed = conformed.map_err(|error| unreadable(error.to_string()))?;
         let provider = MemTable::try_new(schema, vec![conformed]).map_err(|error| unreadable(error.to_string()))?;
-        Ok(Some(Table { provider: Arc::new(provider), ordered: true, files: Vec::new() }))
+        Ok(Some(Table { provider: Arc::new(provider), files: Vec::new() }))
     }
 
     async fn snapshot(&self, name: &str, _: &Stored) -> Result<Option<Part>, Error> {
@@ -163,7 +163,6 @@ mod tests {
         conformance::run(&conformance::Subject {
             store,
             stored: |name| Stored::parquet(name.to_owned()),
-            ordered: true,
             widens: true,
             keeps_past: true,
             put: Box::new(move |source, rows| tables.put(&source.name, rows)),

@@ -21,7 +21,7 @@ pub trait Tables: fmt::Debug + Send + Sync {
     /// The table as it is now, or as it was when `part` was taken of it. `None` where there is no table (yet).
     ///
     /// The provider filters and projects as much as it can, answers rows in the order of the table where it has one
-    /// (see [`Table::ordered`]), and never answers another version in the middle of a scan.
+    /// (see [`Stored::keeps_order`]), and never answers another version in the middle of a scan.
     async fn open(&self, name: &str, stored: &Stored, part: Option<&Part>) -> Result<Option<Table>, Error>;
 
     /// What exactly `open` would read now, so that it can be read again; `None` where there is no table (yet). It may
@@ -50,8 +50,6 @@ pub trait Tables: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub struct Table {
     pub provider: Arc<dyn TableProvider>,
-    /// Whether rows come in an order that is part of the table, so that of two rows that tie the later one is known.
-    pub ordered: bool,
     /// The Parquet files it reads, to find the damaged one among them.
     pub files: Vec<TableFile>,
 }

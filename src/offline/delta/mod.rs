@@ -5,7 +5,7 @@
 //! again. [`read`] opens a version, [`write`] adds to the newest one, [`maintain`] makes the table smaller or quicker.
 //!
 //! # Order
-//! A Delta table is a set of rows: [`Table::ordered`] is false. Rows still come in one order for each version, by when
+//! A Delta table is a set of rows: [`Stored::keeps_order`] says no. Rows still come in one order for each version, by when
 //! their file was written, then by its path, then as they stand in it; so of two rows that tie, the later written one
 //! is the last as long as nobody compacts the table, and every scan of a version answers the same.
 //!

@@ -125,7 +125,7 @@ impl Tables for ParquetTables {
             place,
         };
         let files = table.files.iter().map(|file| table.place.file(&file.found)).collect();
-        Ok(Some(Table { files, ordered: true, provider: Arc::new(table) }))
+        Ok(Some(Table { files, provider: Arc::new(table) }))
     }
 
     async fn snapshot(&self, name: &str, stored: &Stored) -> Result<Option<Part>, Error> {

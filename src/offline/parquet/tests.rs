@@ -64,7 +64,6 @@ async fn a_parquet_store_keeps_the_contract() {
     conformance::run(&conformance::Subject {
         store,
         stored: |name| Stored::parquet(name.to_owned()),
-        ordered: true,
         widens: true,
         keeps_past: true,
         put: Box::new(move |source, rows| {
@@ -92,7 +91,6 @@ async fn a_parquet_store_in_a_bucket_keeps_the_contract() {
     conformance::run(&conformance::Subject {
         store,
         stored: |name| Stored::parquet(format!("s3://lake/{name}")),
-        ordered: true,
         widens: true,
         keeps_past: true,
         put: Box::new(move |source, rows| {

@@ -4,7 +4,7 @@
 //! ONLY`), whatever others write meanwhile. Projection, time range, keys and limits are asked of the server.
 //!
 //! # Order
-//! A table of SQL has none, so [`Table::ordered`] is false; where rows may tie on event time, give the source a
+//! A table of SQL has none, so [`Stored::keeps_order`] says no; where rows may tie on event time, give the source a
 //! `created_time`. Twice the same scan of the same table still answers the same order: rows are read as they lie in the
 //! table, which is the order in which they came for one that only grows (see [`moment`]). A view answers as its query
 //! says.
@@ -114,7 +114,7 @@ impl PostgresTables {
         moment.keep(lease);
         let part = Part::Postgres { transaction: moment.transaction.clone() };
         let provider = PostgresTable::new(name, sql::table(schema, table), columns, Arc::new(moment));
-        Ok(Some((Table { provider: Arc::new(provider), ordered: false, files: Vec::new() }, part)))
+        Ok(Some((Table { provider: Arc::new(provider), files: Vec::new() }, part)))
     }
 
     async fn write(&self, stored: &Stored, writing: Writing<'_>) -> Result<(), Error> {
