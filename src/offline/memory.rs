@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use datafusion::datasource::MemTable;
 
 use super::merge::Merged;
-use super::tables::{Table, Tables};
+use super::tables::{NewRows, Table, Tables};
 use super::{Error, Maintained, Maintenance, Part};
 use crate::catalog::Stored;
 
@@ -25,7 +25,8 @@ pub struct MemoryTables {
 #[derive(Debug, Default)]
 struct Batches {
     batches: Vec<RecordBatch>,
-    appended: BTreeSet<String>,
+    /// The ids of what was written.
+    written: BTreeSet<String>,
 }
 
 impl MemoryTables {
@@ -87,37 +88,25 @@ impl Tables for MemoryTables {
         Ok(tables.get(name).map(|table| Part::Memory { batches: table.batches.len() as u64 }))
     }
 
-    async fn append(&self, name: &str, _: &Stored, batch_id: &str, rows: &RecordBatch) -> Result<(), Error> {
-        let mut tables = self.tables();
-        let table = tables.entry(name.to_owned()).or_default();
-        if table.appended.insert(batch_id.to_owned()) {
-            table.batches.push(rows.clone());
-        }
-        Ok(())
-    }
-
-    async fn upsert(
-        &self,
-        name: &str,
-        _: &Stored,
-        batch_id: &str,
-        keys: &[String],
-        rows: &RecordBatch,
-    ) -> Result<(), Error> {
+    async fn write(&self, name: &str, _: &Stored, new: NewRows<'_>) -> Result<(), Error> {
         let failed = |error: ArrowError| Error::Write { source_name: name.to_owned(), detail: error.to_string() };
         let mut tables = self.tables();
         let table = tables.entry(name.to_owned()).or_default();
-        let replaced = key_rows(rows, keys).map_err(failed)?;
-        let replaced: BTreeSet<_> = replaced.iter().map(|row| row.owned()).collect();
-        if !table.appended.insert(batch_id.to_owned()) {
+        if table.written.contains(new.batch_id) {
             return Ok(());
         }
-        for batch in &mut table.batches {
-            let here = key_rows(batch, keys).map_err(failed)?;
-            let stays: BooleanArray = here.iter().map(|row| Some(!replaced.contains(&row.owned()))).collect();
-            *batch = filter_record_batch(batch, &stays).map_err(failed)?;
+        if let Some(keys) = new.keys {
+            let replaced = key_rows(new.rows, keys).map_err(failed)?;
+            let replaced: BTreeSet<_> = replaced.iter().map(|row| row.owned()).collect();
+            let others = |batch: &RecordBatch| {
+                let here = key_rows(batch, keys)?;
+                let stays: BooleanArray = here.iter().map(|row| Some(!replaced.contains(&row.owned()))).collect();
+                filter_record_batch(batch, &stays)
+            };
+            table.batches = table.batches.iter().map(others).collect::<Result<_, _>>().map_err(failed)?;
         }
-        table.batches.push(rows.clone());
+        table.written.insert(new.batch_id.to_owned());
+        table.batches.push(new.rows.clone());
         Ok(())
     }
 

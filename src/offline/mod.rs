@@ -57,7 +57,7 @@ pub use postgres::PostgresTables;
 pub use reads::{Read, Reads};
 pub use snapshot::{FilePart, Part, Snapshot};
 pub use sources::StoredSources;
-pub use tables::{Table, TableFile, Tables};
+pub use tables::{NewRows, Table, TableFile, Tables};
 
 /// What to read of a source.
 #[derive(Clone, Debug, Default, PartialEq)]

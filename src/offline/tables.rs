@@ -28,22 +28,21 @@ pub trait Tables: fmt::Debug + Send + Sync {
     /// have to look at all of the table's bytes, so no ordinary scan asks for it.
     async fn snapshot(&self, name: &str, stored: &Stored) -> Result<Option<Part>, Error>;
 
-    /// Adds rows, whole or not at all; the same `batch_id` again changes nothing. Makes the table if there is none.
-    async fn append(&self, name: &str, stored: &Stored, batch_id: &str, rows: &RecordBatch) -> Result<(), Error>;
-
-    /// As `append`, but a row with the keys and the event time of one that is there takes its place. `keys` are the
-    /// names of columns, the event time's among them.
-    async fn upsert(
-        &self,
-        name: &str,
-        stored: &Stored,
-        batch_id: &str,
-        keys: &[String],
-        rows: &RecordBatch,
-    ) -> Result<(), Error>;
+    /// Adds rows, whole or not at all. Makes the table if there is none.
+    async fn write(&self, name: &str, stored: &Stored, new: NewRows<'_>) -> Result<(), Error>;
 
     /// Makes the table smaller or quicker to read; its rows stay the same.
     async fn maintain(&self, name: &str, stored: &Stored, what: Maintenance) -> Result<Maintained, Error>;
+}
+
+/// Rows for a stored table.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRows<'a> {
+    /// The same id again changes nothing.
+    pub batch_id: &'a str,
+    pub rows: &'a RecordBatch,
+    /// Columns, the event time's among them. A row takes the place of one that is there and has its values in them.
+    pub keys: Option<&'a [String]>,
 }
 
 /// The rows of one stored table.

@@ -35,7 +35,6 @@ mod sql;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use async_trait::async_trait;
 
 use self::failure::Failure;
@@ -43,7 +42,7 @@ use self::moment::Moment;
 use self::pool::Pool;
 use self::table::PostgresTable;
 use self::write::Writing;
-use super::tables::{Table, Tables};
+use super::tables::{NewRows, Table, Tables};
 use super::{Error, Maintained, Maintenance, Part};
 use crate::catalog::Stored;
 
@@ -116,11 +115,6 @@ impl PostgresTables {
         let provider = PostgresTable::new(name, sql::table(schema, table), columns, Arc::new(moment));
         Ok(Some((Table { provider: Arc::new(provider), files: Vec::new() }, part)))
     }
-
-    async fn write(&self, stored: &Stored, writing: Writing<'_>) -> Result<(), Error> {
-        let Place { pool, schema, table } = self.place(writing.source, stored)?;
-        Writing { schema, table, ..writing }.run(pool).await
-    }
 }
 
 #[async_trait]
@@ -137,21 +131,10 @@ impl Tables for PostgresTables {
         Ok(self.opened(name, stored, None).await?.map(|(_, part)| part))
     }
 
-    async fn append(&self, name: &str, stored: &Stored, batch_id: &str, rows: &RecordBatch) -> Result<(), Error> {
-        let writing = Writing { source: name, schema: "", table: "", batch_id, rows, keys: None };
-        self.write(stored, writing).await
-    }
-
-    async fn upsert(
-        &self,
-        name: &str,
-        stored: &Stored,
-        batch_id: &str,
-        keys: &[String],
-        rows: &RecordBatch,
-    ) -> Result<(), Error> {
-        let writing = Writing { source: name, schema: "", table: "", batch_id, rows, keys: Some(keys) };
-        self.write(stored, writing).await
+    async fn write(&self, name: &str, stored: &Stored, new: NewRows<'_>) -> Result<(), Error> {
+        let Place { pool, schema, table } = self.place(name, stored)?;
+        let NewRows { batch_id, rows, keys } = new;
+        Writing { source: name, schema, table, batch_id, rows, keys }.run(pool).await
     }
 
     async fn maintain(&self, name: &str, stored: &Stored, what: Maintenance) -> Result<Maintained, Error> {

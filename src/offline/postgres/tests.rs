@@ -9,7 +9,7 @@ mod server;
 
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, StringArray};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::Int64Type;
 use datafusion::prelude::SessionContext;
@@ -60,6 +60,23 @@ impl World {
 
     fn store(&self) -> StoredSources {
         StoredSources::new(vec![Arc::new(self.tables())])
+    }
+}
+
+impl PostgresTables {
+    async fn append(&self, name: &str, stored: &Stored, batch_id: &str, rows: &RecordBatch) -> Result<(), Error> {
+        self.write(name, stored, NewRows { batch_id, rows, keys: None }).await
+    }
+
+    async fn upsert(
+        &self,
+        name: &str,
+        stored: &Stored,
+        batch_id: &str,
+        keys: &[String],
+        rows: &RecordBatch,
+    ) -> Result<(), Error> {
+        self.write(name, stored, NewRows { batch_id, rows, keys: Some(keys) }).await
     }
 }
 
