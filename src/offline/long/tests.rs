@@ -187,6 +187,7 @@ async fn many_rows_come_out_whole_however_they_are_cut() {
     let names = ["fare", "trips", "open"];
     let (store, source) = store(&[]);
     let entities: Vec<String> = (0..3_000).map(|entity| format!("c{entity:05}")).collect();
+    let below = source("readings", SourceKind::Stored(Stored::parquet("readings")));
     let mut expected = 0;
     for name in names {
         let rows: Vec<Reading<'_>> = entities
@@ -201,7 +202,7 @@ async fn many_rows_come_out_whole_however_they_are_cut() {
             })
             .collect();
         expected = rows.len();
-        store.put("readings", readings(&rows));
+        store.append(&below, name, &readings(&rows)).await.unwrap();
     }
     let batches: Vec<RecordBatch> = store.scan(&source, &Scan::of(asked())).await.unwrap().try_collect().await.unwrap();
     assert!(batches.len() > 1, "more than one batch");

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::file::properties::WriterProperties;
-use arrow::array::{Array, AsArray, Int64Array, UnionArray};
+use arrow::array::{Array, AsArray, Int64Array, RecordBatch, UnionArray};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, Field as ArrowField, Int64Type, UnionFields};
 use futures::{StreamExt, TryStreamExt};
