@@ -185,9 +185,9 @@ async fn text_that_is_not_of_the_type_is_refused_with_whose_it_is() {
 #[tokio::test]
 async fn many_rows_come_out_whole_however_they_are_cut() {
     let names = ["fare", "trips", "open"];
+    let below = source("readings", SourceKind::Stored(Stored::parquet("readings")));
     let (store, source) = store(&[]);
     let entities: Vec<String> = (0..3_000).map(|entity| format!("c{entity:05}")).collect();
-    let below = source("readings", SourceKind::Stored(Stored::parquet("readings")));
     let mut expected = 0;
     for name in names {
         let rows: Vec<Reading<'_>> = entities
