@@ -59,3 +59,4 @@ pub mod limits;
 pub mod metrics;
 pub mod secret;
 pub mod telemetry;
+pub mod tls;

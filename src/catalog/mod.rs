@@ -209,6 +209,15 @@ impl Stored {
             Self::Postgres { .. } => "postgres",
         }
     }
+
+    /// Whether its rows have an order, so that of two that tie on their times the later one is known. Files have one;
+    /// the rows of a table are a set.
+    pub fn keeps_order(&self) -> bool {
+        match self {
+            Self::Parquet { .. } => true,
+            Self::Delta { .. } | Self::Postgres { .. } => false,
+        }
+    }
 }
 
 impl std::fmt::Display for Stored {
@@ -403,13 +412,12 @@ impl Catalog {
         }
     }
 
-    /// Whether the rows of a source have an order, so that of two that tie on their times the later one is known. Files
-    /// have one; the rows of a table are a set, and so are those of a query wherever it may read a table.
+    /// Whether the rows of a source have an order, as [`Stored::keeps_order`] says it of a table. Those of a query have
+    /// one only where it can read no table without.
     pub fn keeps_order(&self, source: &Source) -> bool {
-        let is_files = |source: &Source| matches!(source.kind.stored(), None | Some(Stored::Parquet { .. }));
-        match source.kind {
-            SourceKind::Sql { .. } | SourceKind::Long(_) => self.sources.values().all(is_files),
-            SourceKind::Stored(_) | SourceKind::Push { .. } => is_files(source),
+        match source.kind.stored() {
+            Some(stored) => stored.keeps_order(),
+            None => self.sources.values().filter_map(|source| source.kind.stored()).all(Stored::keeps_order),
         }
     }
 

@@ -1,11 +1,10 @@
 //! `lockstep syncs`: the runs of sync, and what runs next.
 
 use clap::Args;
-use serde::Serialize;
 
 use super::{Context, Failure, Outcome, output};
 use crate::app::Project;
-use crate::flow::sync::{RunShown, ScheduleShown, runs, schedules};
+use crate::flow::sync::{RunShown, ScheduleShown, SyncList, list};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  lockstep syncs\n  lockstep syncs company_stats --limit 1 -o json")]
@@ -17,27 +16,16 @@ pub(super) struct Arguments {
     limit: u32,
 }
 
-#[derive(Serialize)]
-struct Syncs {
-    runs: Vec<RunShown>,
-    schedules: Vec<ScheduleShown>,
-}
-
 /// Asks the registry alone, so it runs beside a gateway that has the online store.
 pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Outcome, Failure> {
     let project = Project::open(&context.project)?;
     let (registry, applied) = (project.registry().await?, project.applied_catalog().await?);
-    if let Some(view) = &arguments.view {
-        crate::plan::storing(&applied.catalog, view)?;
-    }
-    let runs = runs(&registry, arguments.view.as_deref(), arguments.limit).await?;
-    let mut schedules = schedules(&registry, &applied.catalog).await?;
-    schedules.retain(|schedule| arguments.view.as_ref().is_none_or(|view| schedule.view == *view));
-    output::print(context.format, &Syncs { runs, schedules }, table)?;
+    let list = list(&registry, &applied.catalog, arguments.view.as_deref(), arguments.limit).await?;
+    output::print(context.format, &list, table)?;
     Ok(Outcome::Done)
 }
 
-fn table(syncs: &Syncs) -> String {
+fn table(syncs: &SyncList) -> String {
     if syncs.runs.is_empty() {
         return "nothing was synced yet; run lockstep sync".to_owned();
     }

@@ -1,56 +1,45 @@
 //! What the shape of `lockstep.yaml` cannot say: names, addresses and spans of time.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::file::{
-    ConfigFile, HotCacheFile, OfflineKindFile, OfflineStoreFile, OnlineStoreFile, SchedulesFile, SyncFile,
+    ConfigFile, HotCacheFile, HotViewFile, ListenFile, OfflineKindFile, OfflineStoreFile, OnlineStoreFile,
+    SchedulesFile, SyncFile,
 };
+use super::section::Section;
 use super::{Config, HotCache, HotView, Listen, OnlineStore, Sync, object_stores, postgres, redis};
 use crate::catalog::snake_case_mistake;
-use crate::document::{Document, Mistake, Mistakes, duration_text, parse_duration, parse_size, size_text};
+use crate::document::{Document, Mistakes, parse_size, size_text};
 use crate::limits;
 use crate::pit::Space;
 
 /// The checked config; every mistake at once.
 pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Result<Config, Mistakes> {
     let mut mistakes = Vec::new();
+    let mut whole = Section::whole(folder, document, &mut mistakes);
     if let Some(wrong) = snake_case_mistake(&file.project) {
-        mistakes.push(document.mistake("/project", format!("the name of the project {wrong}")));
+        whole.refuse("project", format!("the name of the project {wrong}"));
     }
-    let mut path = |pointer: &str, path: &str| {
-        if path.trim().is_empty() {
-            mistakes.push(document.mistake(pointer, "a path must not be empty"));
-        }
-        absolute(folder, path)
-    };
-    let registry = path("/registry/path", &file.registry.path);
-    let plugins = path("/plugins", &file.plugins);
-    let cache = path("/cache", &file.cache);
-    let spool = path("/sync/spool", &file.sync.spool);
-    let spill = path("/offline_store/spill", &file.offline_store.spill);
+    let registry = whole.path("registry/path", &file.registry.path);
+    let plugins = whole.path("plugins", &file.plugins);
+    let cache = whole.path("cache", &file.cache);
     let online_store = match &file.online_store {
-        OnlineStoreFile::Embedded { path: file } => OnlineStore::Embedded { path: path("/online_store/path", file) },
+        OnlineStoreFile::Embedded { path } => OnlineStore::Embedded { path: whole.path("online_store/path", path) },
         OnlineStoreFile::Memory {} => OnlineStore::Memory,
-        redis @ OnlineStoreFile::Redis { .. } => redis::settings(folder, document, &file.project, redis, &mut mistakes),
+        redis @ OnlineStoreFile::Redis { .. } => redis::settings(whole.inner("online_store"), &file.project, redis),
     };
     let OfflineKindFile::Parquet = file.offline_store.kind;
-    let join_space = join_space(document, &file.offline_store, spill, &mut mistakes);
-    let object_stores = object_stores::settings(folder, document, &file.object_stores, &mut mistakes);
-    let postgres = postgres::databases(folder, document, &file.postgres, &mut mistakes);
-    let hot_cache = hot_cache(document, &file.hot_cache, &mut mistakes);
-    let sync = sync(document, &file.sync, spool, &mut mistakes);
-    let listen = listen(document, &file, &mut mistakes);
-    let deadline = parse_duration(&file.serve.deadline).and_then(|deadline| {
-        let max = limits::SERVE_DEADLINE_MAX;
-        let too_long = || format!("a deadline may be {} at most", duration_text(max));
-        if deadline <= max { Ok(deadline) } else { Err(too_long()) }
-    });
-    let deadline = deadline.map_err(|wrong| mistakes.push(document.mistake("/serve/deadline", wrong)));
-    let (Some(listen), Ok(serve_deadline), Some(sync), Some(join_space), true) =
-        (listen, deadline, sync, join_space, mistakes.is_empty())
-    else {
+    let join_space = join_space(whole.inner("offline_store"), &file.offline_store);
+    let object_stores = object_stores::settings(whole.inner("object_stores"), &file.object_stores);
+    let postgres = postgres::databases(whole.inner("postgres"), &file.postgres);
+    let hot_cache = hot_cache(whole.inner("hot_cache"), &file.hot_cache);
+    let sync = sync(whole.inner("sync"), &file.sync);
+    let listen = listen(whole.inner("listen"), &file.listen);
+    let too_long = |max| format!("a deadline may be {max} at most");
+    let serve_deadline =
+        whole.duration_within("serve/deadline", &file.serve.deadline, limits::SERVE_DEADLINE_MAX, too_long);
+    let (Some(listen), Some(sync), Some(join_space), true) = (listen, sync, join_space, mistakes.is_empty()) else {
         return Err(Mistakes::from(mistakes));
     };
     Ok(Config {
@@ -70,31 +59,26 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
     })
 }
 
-fn sync(document: &Document, file: &SyncFile, spool: PathBuf, mistakes: &mut Vec<Mistake>) -> Option<Sync> {
+fn sync(mut section: Section<'_>, file: &SyncFile) -> Option<Sync> {
+    let spool = section.path("spool", &file.spool);
     let least = limits::SYNC_MEMORY_BYTES_MIN;
     let memory_bytes = usize::try_from(file.memory_mib).ok().and_then(|mib| mib.checked_mul(1 << 20));
     if memory_bytes.is_none_or(|bytes| bytes < least) {
-        let wrong = format!("a sync needs {} MiB at least", least >> 20);
-        mistakes.push(document.mistake("/sync/memory_mib", wrong));
+        section.refuse("memory_mib", format!("a sync needs {} MiB at least", least >> 20));
     }
-    let refused = |wrong| mistakes.push(document.mistake("/sync/checkpoint_every", wrong));
-    let checkpoint_every = parse_duration(&file.checkpoint_every).map_err(refused).ok()?;
+    let checkpoint_every = section.duration("checkpoint_every", &file.checkpoint_every)?;
     let schedules = file.schedules == SchedulesFile::On;
     Some(Sync { schedules, memory_bytes: memory_bytes?, checkpoint_every, spool })
 }
 
-fn join_space(
-    document: &Document,
-    file: &OfflineStoreFile,
-    spill: PathBuf,
-    mistakes: &mut Vec<Mistake>,
-) -> Option<Space> {
+fn join_space(mut section: Section<'_>, file: &OfflineStoreFile) -> Option<Space> {
+    let spill = section.path("spill", &file.spill);
     let mut size = |key: &str, text: &str, min: u64| {
         let checked = parse_size(text).and_then(|bytes| match bytes >= min {
             true => Ok(bytes),
             false => Err(format!("{text} is too little; a join needs {} at least", size_text(min))),
         });
-        checked.map_err(|wrong| mistakes.push(document.mistake(&format!("/offline_store/{key}"), wrong))).ok()
+        checked.map_err(|wrong| section.refuse(key, wrong)).ok()
     };
     let memory = size("memory", &file.memory, limits::PIT_MEMORY_BYTES_MIN as u64);
     let spill_bytes_max = size("spill_max", &file.spill_max, 0);
@@ -102,41 +86,27 @@ fn join_space(
     Some(Space { memory_bytes, spill, spill_bytes_max: spill_bytes_max? })
 }
 
-fn hot_cache(document: &Document, file: &HotCacheFile, mistakes: &mut Vec<Mistake>) -> HotCache {
-    let mut views = BTreeMap::new();
-    for (name, view) in &file.views {
-        let mut refuse = |key: &str, wrong: String| {
-            mistakes.push(document.mistake(&format!("/hot_cache/views/{name}/{key}"), wrong));
-        };
+fn hot_cache(mut section: Section<'_>, file: &HotCacheFile) -> HotCache {
+    let mut views = section.inner("views");
+    let view = |(name, view): (&String, &HotViewFile)| {
+        let mut section = views.inner(name);
         let rows_max = limits::HOT_CACHE_ROWS_MAX;
         if view.rows == 0 || view.rows > rows_max {
-            refuse("rows", format!("1 to {rows_max} rows of a view can be kept; leave the view out to keep none"));
+            section
+                .refuse("rows", format!("1 to {rows_max} rows of a view can be kept; leave the view out to keep none"));
         }
-        let age_max = limits::HOT_CACHE_AGE_MAX;
-        match parse_duration(&view.max_age) {
-            Ok(max_age) if max_age <= age_max => {
-                views.insert(name.clone(), HotView { rows: view.rows, max_age, absent: view.absent });
-            }
-            Ok(_) => refuse("max_age", format!("a row may be kept for {} at most", duration_text(age_max))),
-            Err(wrong) => refuse("max_age", wrong),
-        }
-    }
-    HotCache { views }
-}
-
-fn absolute(folder: &Path, path: &str) -> PathBuf {
-    // Joining an absolute path gives that path.
-    folder.join(path)
-}
-
-fn listen(document: &Document, file: &ConfigFile, mistakes: &mut Vec<Mistake>) -> Option<Listen> {
-    let mut read = |name: &str, text: &str| {
-        let refused = |wrong| mistakes.push(document.mistake(&format!("/listen/{name}"), wrong));
-        address(text).map_err(refused).ok()
+        let too_long = |max| format!("a row may be kept for {max} at most");
+        let max_age = section.duration_within("max_age", &view.max_age, limits::HOT_CACHE_AGE_MAX, too_long);
+        (name.clone(), HotView { rows: view.rows, max_age, absent: view.absent })
     };
-    let http = read("http", &file.listen.http);
-    let flight = read("flight", &file.listen.flight);
-    let admin = read("admin", &file.listen.admin);
+    HotCache { views: file.views.iter().map(view).collect() }
+}
+
+fn listen(mut section: Section<'_>, file: &ListenFile) -> Option<Listen> {
+    let mut read = |name: &str, text: &str| address(text).map_err(|wrong| section.refuse(name, wrong)).ok();
+    let http = read("http", &file.http);
+    let flight = read("flight", &file.flight);
+    let admin = read("admin", &file.admin);
     let listen = Listen { http: http?, flight: flight?, admin: admin? };
     let pairs = [
         ("flight", listen.flight, "http", listen.http),
@@ -145,8 +115,7 @@ fn listen(document: &Document, file: &ConfigFile, mistakes: &mut Vec<Mistake>) -
     ];
     for (name, address, other, taken) in pairs {
         if address == taken && address.port() != 0 {
-            let text = format!("{address} is the address of {other} already; give {name} another port");
-            mistakes.push(document.mistake(&format!("/listen/{name}"), text));
+            section.refuse(name, format!("{address} is the address of {other} already; give {name} another port"));
         }
     }
     Some(listen)

@@ -7,10 +7,9 @@ mod check;
 mod environment;
 mod file;
 mod object_stores;
-mod password;
 mod postgres;
 mod redis;
-mod secret;
+mod section;
 
 use std::collections::BTreeMap;
 use std::io::Read;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::{Field as ArrowField, Schema};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Error;
@@ -30,7 +31,8 @@ use crate::online::{OnlineView, Read, ViewStatistics};
 use crate::plan::{self, StorePlan};
 
 /// What a set did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "RowsSet")]
 pub struct Set {
     /// Views that got the rows, derived ones included.
     pub views: Vec<String>,
@@ -38,13 +40,14 @@ pub struct Set {
     pub rows_written: u64,
     /// Rows of which the store has a newer version; they are not written.
     pub rows_older: u64,
-    /// Rows that went to a side table because they are not as expected; they are not written.
-    #[serde(skip_serializing_if = "is_zero")]
+    /// Rows that are not as the view expects and went to a side table; left out where there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub rows_quarantined: u64,
 }
 
 /// What a delete did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "RowDeleted")]
 pub struct Deleted {
     pub outcome: DeleteOutcome,
     /// The views concerned, derived ones included.
@@ -53,7 +56,7 @@ pub struct Deleted {
     pub event_time: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeleteOutcome {
     Deleted,
@@ -66,7 +69,7 @@ pub enum DeleteOutcome {
 }
 
 /// How the online store is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct StoreHealth {
     /// What the store is and where.
     pub store: String,
@@ -76,7 +79,7 @@ pub struct StoreHealth {
 }
 
 /// What the online store holds of one view.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct StoredView {
     pub view: String,
     pub keys: u64,
@@ -93,7 +96,7 @@ pub struct StoredView {
     pub coverage: Vec<Coverage>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Coverage {
     pub feature: String,
     /// Rows that have a value.

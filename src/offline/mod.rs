@@ -3,9 +3,9 @@
 //! Sync, training and `stats` scan through it; push and ingest append through it. This folder (with `pit/`) is the only
 //! one that names DataFusion; everybody else sees Arrow batches.
 //!
-//! [`StoredSources`] keeps every kind of [`Tables`] there is (Parquet files, Delta, PostgreSQL), [`MemoryStore`] keeps
-//! batches; both say what the stored sources are. `engine` makes tables of them, lets the sql sources run over those, and
-//! turns what comes out into [`Rows`]. So a sql source and a Parquet file are scanned the same way, on every store.
+//! [`StoredSources`] knows the sources and which kind of [`Tables`] (Parquet files, Delta, PostgreSQL, batches in memory)
+//! keeps each of them. `engine` lets the sql sources run over those tables, and turns what comes out into [`Rows`]. So a
+//! sql source and a Parquet file are scanned the same way, wherever rows are kept.
 //!
 //! # Why one partition
 //! Order is part of the answer: of two rows that tie on event time and created time the later one wins, in sync and in
@@ -50,14 +50,14 @@ use crate::error::ErrorKind;
 
 pub use delta::DeltaTables;
 pub use file::{ParquetFile, ParquetRows, ParquetWriter, read_parquet, write_parquet};
-pub use memory::MemoryStore;
+pub use memory::MemoryTables;
 pub use object_stores::{Bucket, BucketLogin, ObjectStores};
 pub use parquet::ParquetTables;
 pub use postgres::PostgresTables;
 pub use reads::{Read, Reads};
 pub use snapshot::{FilePart, Part, Snapshot};
 pub use sources::StoredSources;
-pub use tables::{Table, TableFile, Tables};
+pub use tables::{NewRows, Table, TableFile, Tables};
 
 /// What to read of a source.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use super::engine::{self, Opened, Tables as OpenedTables};
 use super::sql::reading_order;
-use super::tables::{Table, Tables};
+use super::tables::{NewRows, Table, Tables};
 use super::{Error, Maintained, Maintenance, ObjectStores, OfflineStore, ParquetTables, Part, Rows, Scan, Snapshot};
 use crate::catalog::{Source, SourceKind, Stored};
 
@@ -77,7 +77,7 @@ impl StoredSources {
     }
 
     fn keeper(&self, source: &Source, stored: &Stored) -> Result<&dyn Tables, Error> {
-        let keeper = self.tables.iter().find(|tables| tables.kind() == stored.name());
+        let keeper = self.tables.iter().find(|tables| tables.keeps(stored));
         keeper.map(AsRef::as_ref).ok_or_else(|| Error::not_kept(source))
     }
 
@@ -134,12 +134,12 @@ impl OfflineStore for StoredSources {
 
     async fn append(&self, source: &Source, batch_id: &str, rows: &RecordBatch) -> Result<(), Error> {
         let (tables, stored) = self.writable(source)?;
-        tables.append(&source.name, stored, batch_id, rows).await
+        tables.write(&source.name, stored, NewRows { batch_id, rows, keys: None }).await
     }
 
     async fn upsert(&self, source: &Source, batch_id: &str, keys: &[String], rows: &RecordBatch) -> Result<(), Error> {
         let (tables, stored) = self.writable(source)?;
-        tables.upsert(&source.name, stored, batch_id, keys, rows).await
+        tables.write(&source.name, stored, NewRows { batch_id, rows, keys: Some(keys) }).await
     }
 
     async fn maintain(&self, source: &Source, what: Maintenance) -> Result<Maintained, Error> {

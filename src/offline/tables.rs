@@ -15,43 +15,40 @@ use crate::catalog::Stored;
 /// One kind of stored table. `name` is the source's, for errors; `stored` is always of the store's own kind.
 #[async_trait]
 pub trait Tables: fmt::Debug + Send + Sync {
-    /// The kind of [`Stored`] it keeps, as [`Stored::name`] says it.
-    fn kind(&self) -> &'static str;
+    /// Whether a table is of the kind that it keeps.
+    fn keeps(&self, stored: &Stored) -> bool;
 
     /// The table as it is now, or as it was when `part` was taken of it. `None` where there is no table (yet).
     ///
     /// The provider filters and projects as much as it can, answers rows in the order of the table where it has one
-    /// (see [`Table::ordered`]), and never answers another version in the middle of a scan.
+    /// (see [`Stored::keeps_order`]), and never answers another version in the middle of a scan.
     async fn open(&self, name: &str, stored: &Stored, part: Option<&Part>) -> Result<Option<Table>, Error>;
 
     /// What exactly `open` would read now, so that it can be read again; `None` where there is no table (yet). It may
     /// have to look at all of the table's bytes, so no ordinary scan asks for it.
     async fn snapshot(&self, name: &str, stored: &Stored) -> Result<Option<Part>, Error>;
 
-    /// Adds rows, whole or not at all; the same `batch_id` again changes nothing. Makes the table if there is none.
-    async fn append(&self, name: &str, stored: &Stored, batch_id: &str, rows: &RecordBatch) -> Result<(), Error>;
-
-    /// As `append`, but a row with the keys and the event time of one that is there takes its place. `keys` are the
-    /// names of columns, the event time's among them.
-    async fn upsert(
-        &self,
-        name: &str,
-        stored: &Stored,
-        batch_id: &str,
-        keys: &[String],
-        rows: &RecordBatch,
-    ) -> Result<(), Error>;
+    /// Adds rows, whole or not at all. Makes the table if there is none.
+    async fn write(&self, name: &str, stored: &Stored, new: NewRows<'_>) -> Result<(), Error>;
 
     /// Makes the table smaller or quicker to read; its rows stay the same.
     async fn maintain(&self, name: &str, stored: &Stored, what: Maintenance) -> Result<Maintained, Error>;
+}
+
+/// Rows for a stored table.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRows<'a> {
+    /// The same id again changes nothing.
+    pub batch_id: &'a str,
+    pub rows: &'a RecordBatch,
+    /// Columns, the event time's among them. A row takes the place of one that is there and has its values in them.
+    pub keys: Option<&'a [String]>,
 }
 
 /// The rows of one stored table.
 #[derive(Debug)]
 pub struct Table {
     pub provider: Arc<dyn TableProvider>,
-    /// Whether rows come in an order that is part of the table, so that of two rows that tie the later one is known.
-    pub ordered: bool,
     /// The Parquet files it reads, to find the damaged one among them.
     pub files: Vec<TableFile>,
 }

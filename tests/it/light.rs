@@ -1,7 +1,6 @@
 //! A gateway without sockets and without a folder: definitions out of a text, stores in memory, a clock that stands
 //! still. And short ways to write rows and to ask.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -14,9 +13,7 @@ use arrow::array::{
 use arrow::datatypes::{Field as ArrowField, Schema};
 use lockstep::batch::timestamps;
 use lockstep::cast;
-use lockstep::catalog::{
-    Catalog, DefinitionFile, Definitions, FeatureRef, PluginUse, Selection, Source, Transform, build,
-};
+use lockstep::catalog::{Catalog, DefinitionFile, Definitions, FeatureRef, PluginUse, Selection, Transform, build};
 use lockstep::clock::{Clock, Deadline, Micros};
 use lockstep::error::chain;
 use lockstep::flow;
@@ -26,7 +23,7 @@ use lockstep::flow::sync::{Range, Synced, sync};
 use lockstep::flow::train::{Labels, Options, train};
 use lockstep::gateway::{Applied, Gateway, Syncing};
 use lockstep::metrics::Metrics;
-use lockstep::offline::{self, OfflineStore, StoredSources};
+use lockstep::offline::{self, MemoryTables, StoredSources};
 use lockstep::online::{self, OnlineStore};
 use lockstep::pit::Space;
 use lockstep::registry::Registry;
@@ -51,7 +48,7 @@ pub struct Light {
 /// Where a light gateway keeps the histories of its sources.
 #[derive(Clone)]
 pub enum History {
-    Memory(Arc<offline::MemoryStore>),
+    Memory(Arc<StoredSources>, Arc<MemoryTables>),
     /// Sources of the kind `parquet` have a folder each.
     Files(Arc<StoredSources>, Arc<tempfile::TempDir>),
 }
@@ -79,7 +76,8 @@ pub fn catalog(stage: &Transforms, definitions: &str) -> Catalog {
 
 impl History {
     pub fn in_memory() -> Self {
-        Self::Memory(Arc::new(offline::MemoryStore::new()))
+        let tables = Arc::new(MemoryTables::default());
+        Self::Memory(Arc::new(StoredSources::new(vec![Arc::clone(&tables) as _])), tables)
     }
 
     pub fn in_files() -> Self {
@@ -87,24 +85,15 @@ impl History {
         Self::Files(Arc::new(StoredSources::of_files(folder.path().to_owned())), Arc::new(folder))
     }
 
-    pub fn store(&self) -> Arc<dyn OfflineStore> {
-        match self {
-            Self::Memory(store) => Arc::clone(store) as Arc<dyn OfflineStore>,
-            Self::Files(store, _) => Arc::clone(store) as Arc<dyn OfflineStore>,
-        }
-    }
-
-    pub fn define(&self, sources: BTreeMap<String, Source>) {
-        match self {
-            Self::Memory(store) => store.define(sources),
-            Self::Files(store, _) => store.define(sources),
-        }
+    pub fn store(&self) -> &Arc<StoredSources> {
+        let (Self::Memory(store, _) | Self::Files(store, _)) = self;
+        store
     }
 
     /// Rows behind those that the source has. In files the source's path must be its name.
     pub fn put(&self, source: &str, rows: &RecordBatch) {
         match self {
-            Self::Memory(store) => store.put(source, rows.clone()),
+            Self::Memory(_, tables) => tables.put(source, rows.clone()),
             Self::Files(_, folder) => {
                 let folder = folder.path().join(source);
                 fs::create_dir_all(&folder).expect("a folder");
@@ -128,12 +117,12 @@ impl Light {
         history: History,
     ) -> Self {
         let catalog = catalog(&stage, definitions);
-        history.define(catalog.sources.clone());
+        history.store().define(catalog.sources.clone());
         let spool = tempfile::tempdir().expect("a temporary folder");
         let gateway = Gateway {
             applied: ArcSwap::from_pointee(Applied::new(catalog, 1)),
             online,
-            offline: history.store(),
+            offline: Arc::clone(history.store()) as _,
             transforms: stage,
             registry: Registry::in_memory().await.expect("a registry"),
             clock: Clock::held_at(NOW),
@@ -148,7 +137,7 @@ impl Light {
     /// Other definitions from now on, over the same stores.
     pub fn apply(&self, definitions: &str) {
         let catalog = catalog(&self.gateway.transforms, definitions);
-        self.history.define(catalog.sources.clone());
+        self.history.store().define(catalog.sources.clone());
         let version = self.gateway.applied.load().version + 1;
         self.gateway.applied.store(Arc::new(Applied::new(catalog, version)));
     }

@@ -89,9 +89,9 @@ fn mistakes_are_told_with_their_place_and_without_secrets() {
             lockstep.yaml:5:17: http:// sends data unencrypted; write https://, or allow_http: true if that is meant
             lockstep.yaml:5:59: an access_key_id needs a secret_access_key or a secret_access_key_file
             lockstep.yaml:6:6: a secret access key needs an access_key_id
-            lockstep.yaml:7:78: there is a secret already; leave secret_access_key or secret_access_key_file out
+            lockstep.yaml:7:78: there is a secret_access_key already; leave secret_access_key or secret_access_key_file out
             lockstep.yaml:8:50: FOLDER/nothing cannot be read: No such file or directory (os error 2)
-            lockstep.yaml:9:45: a secret_access_key must not be empty
+            lockstep.yaml:9:45: a secret_access_key must not be empty; leave it out where the server wants none
             lockstep.yaml:10:17: http:// sends data unencrypted; write https://, or allow_http: true if that is meant"#]],
     );
     check(

@@ -26,7 +26,7 @@ use crate::plan::{self, StorePlan};
 use crate::quality::{Verdict, quarantines};
 
 pub(super) use reading::push_rows;
-pub use record::{RunShown, ScheduleShown, runs, schedules};
+pub use record::{RunShown, ScheduleShown, SyncList, list, runs, schedules};
 use run::Run;
 
 /// Which rows of the source to sync.

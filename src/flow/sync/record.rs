@@ -1,6 +1,7 @@
 //! What is remembered of runs: in the registry, on the metrics, and as people and programs see it.
 
 use chrono::{DateTime, SecondsFormat};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::run::Run;
@@ -10,10 +11,20 @@ use crate::clock::Micros;
 use crate::error::chain;
 use crate::flow::Error;
 use crate::limits::SYNC_RUNS_SHOWN_MAX;
+use crate::plan;
 use crate::registry::{Outcome, Registry, SyncRun};
 
-/// A run of sync, as `lockstep syncs` and `GET /v1/syncs` show it. Times are RFC 3339.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// The runs of sync, newest first, and the schedules that are run, as `lockstep syncs` and `GET /v1/syncs` show them.
+/// Times are RFC 3339.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct SyncList {
+    pub runs: Vec<RunShown>,
+    pub schedules: Vec<ScheduleShown>,
+}
+
+/// A run of sync.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "SyncRunShown")]
 pub struct RunShown {
     pub view: String,
     /// `full`, `range` or `incremental`.
@@ -23,42 +34,61 @@ pub struct RunShown {
     pub until: Option<String>,
     pub started_at: String,
     pub seconds: f64,
-    /// `finished`, `stopped` or `failed`.
+    /// `finished`; `stopped`, the same sync goes on with it; or `failed`.
     pub outcome: &'static str,
     /// Why it failed.
     pub failure: Option<String>,
     pub rows_read: u64,
+    /// Rows that are the newest of their key.
     pub rows_latest: u64,
     pub rows_written: u64,
+    /// Rows that the online store had in a newer version.
     pub rows_older: u64,
     pub rows_without_key: u64,
+    /// Rows from after the gateway's clock, which were left out.
     pub rows_in_future: u64,
     pub rows_failed: u64,
+    /// Of the rows read, those that an interrupted run had read.
     pub rows_reused: u64,
+    /// Rows that were read once more to find the place at which the interrupted run had stopped.
     pub rows_read_again: u64,
     pub bytes_written: u64,
+    /// Bytes that were put aside on disk.
     pub bytes_spooled: u64,
     pub newest_event_time: Option<String>,
     pub nulls: Vec<NullsShown>,
-    /// What the source consisted of.
+    /// What the source consisted of: files, versions, queries.
     pub snapshot: Option<serde_json::Value>,
 }
 
 /// Of the rows that count, those without a value of one feature.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "SyncNulls")]
 pub struct NullsShown {
     pub feature: String,
     pub rows: u64,
 }
 
 /// The schedule of a view. Times are RFC 3339.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "SyncScheduleShown")]
 pub struct ScheduleShown {
     pub view: String,
     pub next_at: String,
     /// Runs in a row that failed.
     pub failures: u32,
     pub failure: Option<String>,
+}
+
+/// The last runs and the schedules, of one view or of all.
+pub async fn list(registry: &Registry, catalog: &Catalog, view: Option<&str>, limit: u32) -> Result<SyncList, Error> {
+    if let Some(view) = view {
+        plan::storing(catalog, view)?;
+    }
+    let runs = runs(registry, view, limit).await?;
+    let mut schedules = schedules(registry, catalog).await?;
+    schedules.retain(|schedule| view.is_none_or(|view| schedule.view == view));
+    Ok(SyncList { runs, schedules })
 }
 
 /// The last runs of one view, or of all, newest first.

@@ -5,7 +5,7 @@
 //! again. [`read`] opens a version, [`write`] adds to the newest one, [`maintain`] makes the table smaller or quicker.
 //!
 //! # Order
-//! A Delta table is a set of rows: [`Table::ordered`] is false. Rows still come in one order for each version, by when
+//! A Delta table is a set of rows: [`Stored::keeps_order`] says no. Rows still come in one order for each version, by when
 //! their file was written, then by its path, then as they stand in it; so of two rows that tie, the later written one
 //! is the last as long as nobody compacts the table, and every scan of a version answers the same.
 //!
@@ -29,12 +29,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 
 use self::place::Place;
-use super::tables::{Table, Tables};
+use super::tables::{NewRows, Table, Tables};
 use super::{Error, Maintained, Maintenance, ObjectStores, Part};
 use crate::catalog::{Stored, TableVersion};
 
@@ -81,8 +80,8 @@ impl fmt::Debug for DeltaTables {
 
 #[async_trait]
 impl Tables for DeltaTables {
-    fn kind(&self) -> &'static str {
-        "delta"
+    fn keeps(&self, stored: &Stored) -> bool {
+        matches!(stored, Stored::Delta { .. })
     }
 
     async fn open(&self, name: &str, stored: &Stored, part: Option<&Part>) -> Result<Option<Table>, Error> {
@@ -95,23 +94,16 @@ impl Tables for DeltaTables {
         Ok(read::open(&place, as_of, None).await?.map(|(_, part)| part))
     }
 
-    async fn append(&self, name: &str, stored: &Stored, batch_id: &str, rows: &RecordBatch) -> Result<(), Error> {
+    async fn write(&self, name: &str, stored: &Stored, new: NewRows<'_>) -> Result<(), Error> {
         let place = self.newest(name, stored)?;
-        let (batch_id, rows) = (batch_id.to_owned(), rows.clone());
-        off_the_async_threads(name, async move { write::append(&place, &batch_id, &rows).await }).await
-    }
-
-    async fn upsert(
-        &self,
-        name: &str,
-        stored: &Stored,
-        batch_id: &str,
-        keys: &[String],
-        rows: &RecordBatch,
-    ) -> Result<(), Error> {
-        let place = self.newest(name, stored)?;
-        let (batch_id, keys, rows) = (batch_id.to_owned(), keys.to_vec(), rows.clone());
-        off_the_async_threads(name, async move { upsert::upsert(&place, &batch_id, &keys, &rows).await }).await
+        let (batch_id, rows, keys) = (new.batch_id.to_owned(), new.rows.clone(), new.keys.map(<[String]>::to_vec));
+        off_the_async_threads(name, async move {
+            match keys {
+                None => write::append(&place, &batch_id, &rows).await,
+                Some(keys) => upsert::upsert(&place, &batch_id, &keys, &rows).await,
+            }
+        })
+        .await
     }
 
     async fn maintain(&self, name: &str, stored: &Stored, what: Maintenance) -> Result<Maintained, Error> {

@@ -50,7 +50,7 @@ pub(super) async fn open(
     }
     let (part, files) = (Part::Delta { version: state.version() }, files(place, &found, state));
     let scan = VersionScan::new(&found.table).map_err(|error| failure::read(place, error))?;
-    Ok(Some((Table { provider: Arc::new(scan), ordered: false, files }, part)))
+    Ok(Some((Table { provider: Arc::new(scan), files }, part)))
 }
 
 /// Reads the log up to `version` and makes sure that all of it can still be read.

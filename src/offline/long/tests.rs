@@ -10,7 +10,7 @@ use futures::TryStreamExt;
 use super::*;
 use crate::batch::record_batch;
 use crate::catalog::{SourceKind, Stored};
-use crate::offline::{MemoryStore, OfflineStore};
+use crate::offline::{MemoryTables, OfflineStore, StoredSources};
 
 fn source(name: &str, kind: SourceKind) -> Source {
     Source {
@@ -65,13 +65,14 @@ fn readings(rows: &[Reading<'_>]) -> RecordBatch {
     record_batch(&fields, columns, rows.len())
 }
 
-fn store(rows: &[Reading<'_>]) -> (MemoryStore, Source) {
-    let store = MemoryStore::new();
+fn store(rows: &[Reading<'_>]) -> (StoredSources, Source) {
+    let tables = Arc::new(MemoryTables::default());
     let below = source("readings", SourceKind::Stored(Stored::parquet("readings")));
     let wide = source("wide", SourceKind::Long(Box::new(long())));
+    let store = StoredSources::new(vec![Arc::clone(&tables) as _]);
     store.define(BTreeMap::from([("readings".to_owned(), below), ("wide".to_owned(), wide.clone())]));
     for rows in rows.chunks(3) {
-        store.put("readings", readings(rows));
+        tables.put("readings", readings(rows));
     }
     (store, wide)
 }
@@ -85,7 +86,7 @@ fn asked() -> Vec<Field> {
     ]
 }
 
-async fn scanned(store: &MemoryStore, source: &Source, scan: &Scan) -> Result<String, Error> {
+async fn scanned(store: &StoredSources, source: &Source, scan: &Scan) -> Result<String, Error> {
     let batches: Vec<RecordBatch> = store.scan(source, scan).await?.try_collect().await?;
     let row = |batch: &RecordBatch, row: usize| {
         let cells = batch.columns().iter().map(|column| cast::to_text(column, row));
@@ -184,6 +185,7 @@ async fn text_that_is_not_of_the_type_is_refused_with_whose_it_is() {
 #[tokio::test]
 async fn many_rows_come_out_whole_however_they_are_cut() {
     let names = ["fare", "trips", "open"];
+    let below = source("readings", SourceKind::Stored(Stored::parquet("readings")));
     let (store, source) = store(&[]);
     let entities: Vec<String> = (0..3_000).map(|entity| format!("c{entity:05}")).collect();
     let mut expected = 0;
@@ -200,7 +202,7 @@ async fn many_rows_come_out_whole_however_they_are_cut() {
             })
             .collect();
         expected = rows.len();
-        store.put("readings", readings(&rows));
+        store.append(&below, name, &readings(&rows)).await.unwrap();
     }
     let batches: Vec<RecordBatch> = store.scan(&source, &Scan::of(asked())).await.unwrap().try_collect().await.unwrap();
     assert!(batches.len() > 1, "more than one batch");

@@ -35,14 +35,13 @@ mod vacuum;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use async_trait::async_trait;
 
 use self::content::Contents;
 use self::footers::Footers;
 use self::place::{Found, Place};
 use self::table::{ParquetTable, table_schema};
-use super::tables::{Table, Tables};
+use super::tables::{NewRows, Table, Tables};
 use super::{Error, Maintained, Maintenance, ObjectStores, Part, Reads};
 use crate::catalog::{Partition, Stored};
 use crate::clock::Clock;
@@ -96,8 +95,8 @@ fn partitions(stored: &Stored) -> &[Partition] {
 
 #[async_trait]
 impl Tables for ParquetTables {
-    fn kind(&self) -> &'static str {
-        "parquet"
+    fn keeps(&self, stored: &Stored) -> bool {
+        matches!(stored, Stored::Parquet { .. })
     }
 
     async fn open(&self, name: &str, stored: &Stored, part: Option<&Part>) -> Result<Option<Table>, Error> {
@@ -125,7 +124,7 @@ impl Tables for ParquetTables {
             place,
         };
         let files = table.files.iter().map(|file| table.place.file(&file.found)).collect();
-        Ok(Some(Table { files, ordered: true, provider: Arc::new(table) }))
+        Ok(Some(Table { files, provider: Arc::new(table) }))
     }
 
     async fn snapshot(&self, name: &str, stored: &Stored) -> Result<Option<Part>, Error> {
@@ -134,21 +133,16 @@ impl Tables for ParquetTables {
         Ok(Some(Part::Parquet { files: self.contents.parts(&place, found).await? }))
     }
 
-    async fn append(&self, name: &str, stored: &Stored, batch_id: &str, rows: &RecordBatch) -> Result<(), Error> {
-        append::append(&self.place(name, stored)?, partitions(stored), batch_id, rows).await
-    }
-
-    async fn upsert(
-        &self,
-        name: &str,
-        stored: &Stored,
-        batch_id: &str,
-        keys: &[String],
-        rows: &RecordBatch,
-    ) -> Result<(), Error> {
-        let place = self.place(name, stored)?;
-        let batch = (batch_id, self.clock.now());
-        upsert::upsert(&place, partitions(stored), &self.footers, batch, keys, rows).await
+    async fn write(&self, name: &str, stored: &Stored, new: NewRows<'_>) -> Result<(), Error> {
+        let (place, partitions) = (self.place(name, stored)?, partitions(stored));
+        let NewRows { batch_id, rows, keys } = new;
+        match keys {
+            None => append::append(&place, partitions, batch_id, rows).await,
+            Some(keys) => {
+                let batch = (batch_id, self.clock.now());
+                upsert::upsert(&place, partitions, &self.footers, batch, keys, rows).await
+            }
+        }
     }
 
     async fn maintain(&self, name: &str, stored: &Stored, what: Maintenance) -> Result<Maintained, Error> {

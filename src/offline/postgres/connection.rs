@@ -14,8 +14,9 @@ use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::failure::Failure;
-use super::settings::{Settings, Tls};
+use super::settings::Settings;
 use crate::limits;
+use crate::tls::Tls;
 
 /// Where distributions of Linux and the BSDs keep the authorities that they trust.
 const SYSTEM_AUTHORITIES: [&str; 5] = [

@@ -4,7 +4,7 @@
 //! ONLY`), whatever others write meanwhile. Projection, time range, keys and limits are asked of the server.
 //!
 //! # Order
-//! A table of SQL has none, so [`Table::ordered`] is false; where rows may tie on event time, give the source a
+//! A table of SQL has none, so [`Stored::keeps_order`] says no; where rows may tie on event time, give the source a
 //! `created_time`. Twice the same scan of the same table still answers the same order: rows are read as they lie in the
 //! table, which is the order in which they came for one that only grows (see [`moment`]). A view answers as its query
 //! says.
@@ -35,7 +35,6 @@ mod sql;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use async_trait::async_trait;
 
 use self::failure::Failure;
@@ -43,11 +42,12 @@ use self::moment::Moment;
 use self::pool::Pool;
 use self::table::PostgresTable;
 use self::write::Writing;
-use super::tables::{Table, Tables};
+use super::tables::{NewRows, Table, Tables};
 use super::{Error, Maintained, Maintenance, Part};
 use crate::catalog::Stored;
 
-pub use settings::{Settings, Tls, TlsClient};
+pub use crate::tls::{Tls, TlsClient};
+pub use settings::Settings;
 
 /// The tables of some databases.
 #[derive(Debug)]
@@ -113,19 +113,14 @@ impl PostgresTables {
         moment.keep(lease);
         let part = Part::Postgres { transaction: moment.transaction.clone() };
         let provider = PostgresTable::new(name, sql::table(schema, table), columns, Arc::new(moment));
-        Ok(Some((Table { provider: Arc::new(provider), ordered: false, files: Vec::new() }, part)))
-    }
-
-    async fn write(&self, stored: &Stored, writing: Writing<'_>) -> Result<(), Error> {
-        let Place { pool, schema, table } = self.place(writing.source, stored)?;
-        Writing { schema, table, ..writing }.run(pool).await
+        Ok(Some((Table { provider: Arc::new(provider), files: Vec::new() }, part)))
     }
 }
 
 #[async_trait]
 impl Tables for PostgresTables {
-    fn kind(&self) -> &'static str {
-        "postgres"
+    fn keeps(&self, stored: &Stored) -> bool {
+        matches!(stored, Stored::Postgres { .. })
     }
 
     async fn open(&self, name: &str, stored: &Stored, part: Option<&Part>) -> Result<Option<Table>, Error> {
@@ -136,21 +131,10 @@ impl Tables for PostgresTables {
         Ok(self.opened(name, stored, None).await?.map(|(_, part)| part))
     }
 
-    async fn append(&self, name: &str, stored: &Stored, batch_id: &str, rows: &RecordBatch) -> Result<(), Error> {
-        let writing = Writing { source: name, schema: "", table: "", batch_id, rows, keys: None };
-        self.write(stored, writing).await
-    }
-
-    async fn upsert(
-        &self,
-        name: &str,
-        stored: &Stored,
-        batch_id: &str,
-        keys: &[String],
-        rows: &RecordBatch,
-    ) -> Result<(), Error> {
-        let writing = Writing { source: name, schema: "", table: "", batch_id, rows, keys: Some(keys) };
-        self.write(stored, writing).await
+    async fn write(&self, name: &str, stored: &Stored, new: NewRows<'_>) -> Result<(), Error> {
+        let Place { pool, schema, table } = self.place(name, stored)?;
+        let NewRows { batch_id, rows, keys } = new;
+        Writing { source: name, schema, table, batch_id, rows, keys }.run(pool).await
     }
 
     async fn maintain(&self, name: &str, stored: &Stored, what: Maintenance) -> Result<Maintained, Error> {

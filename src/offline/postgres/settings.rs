@@ -1,9 +1,9 @@
 //! Which database, and how to log in there: plain data, complete, checked by `config`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::secret::Secret;
+use crate::tls::Tls;
 
 /// One PostgreSQL database.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,21 +24,6 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// Time for one statement.
     pub statement_timeout: Duration,
-}
-
-/// An encrypted connection. Files are PEM; they are read when a connection is made.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tls {
-    /// Who vouches for the server; the system's authorities where none is named.
-    pub authority: Option<PathBuf>,
-    /// What we show to a server that wants to know its clients.
-    pub client: Option<TlsClient>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsClient {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
 }
 
 impl Settings {

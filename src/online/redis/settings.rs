@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::secret::Secret;
+pub use crate::tls::{Tls, TlsClient};
 
 /// A Redis store of one project.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,21 +79,6 @@ pub struct Address {
 pub struct Login {
     pub username: Option<String>,
     pub password: Option<Secret>,
-}
-
-/// An encrypted connection. Files are PEM; they are read when the store is opened.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tls {
-    /// Who vouches for the servers; the system's authorities where none is named.
-    pub authority: Option<PathBuf>,
-    /// What we show to servers that want to know their clients.
-    pub client: Option<TlsClient>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsClient {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
 }
 
 /// How long rows are kept after they were written.

@@ -14,7 +14,7 @@ use super::super::rows::{json_rows, text_entity};
 use super::body::{self, Format, Name};
 use super::features::Parameters;
 use super::values::{Times, instant};
-use super::wire::SetRequest;
+use super::wire::{SetRequest, StoreStatistics};
 use super::{Context, compute};
 use crate::clock::Micros;
 use crate::error::ErrorKind;
@@ -120,14 +120,9 @@ pub async fn stats(
             return Err(Failure::invalid(format!("parameter {name} is not known; this route takes view")));
         }
         let views: Vec<String> = parameters.into_iter().map(|(_, view)| view).collect();
-        answer(&Stats { views: online::statistics(&context.gateway, &views, deadline).await? })
+        answer(&StoreStatistics { views: online::statistics(&context.gateway, &views, deadline).await? })
     };
     reply::own(asked.await)
-}
-
-#[derive(Serialize)]
-struct Stats {
-    views: Vec<online::StoredView>,
 }
 
 /// The event time among the parameters, and the others.

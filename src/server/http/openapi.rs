@@ -16,9 +16,9 @@ use super::super::reply::json_response;
 use super::routes::{Answer, Body, Method, ROUTES, Route};
 use super::wire::{
     EntityList, EntityShown, FeaturesRequest, MaterializeRequest, OnlineAnswer, PushRequest, ReadableAnswer,
-    RowDeleted, RowsSet, ServiceList, ServiceShown, SetRequest, StoreHealth, StoreStatistics, SyncList, ViewList,
-    ViewShown, WriteRequest,
+    ServiceList, ServiceShown, SetRequest, StoreStatistics, ViewList, ViewShown, WriteRequest,
 };
+use crate::flow;
 
 const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
 
@@ -192,12 +192,12 @@ fn schemas() -> Value {
     add::<PushRequest<'static>>(&mut generator);
     add::<WriteRequest<'static>>(&mut generator);
     add::<SetRequest<'static>>(&mut generator);
-    add::<RowsSet>(&mut generator);
-    add::<RowDeleted>(&mut generator);
-    add::<StoreHealth>(&mut generator);
+    add::<flow::online::Set>(&mut generator);
+    add::<flow::online::Deleted>(&mut generator);
+    add::<flow::online::StoreHealth>(&mut generator);
     add::<StoreStatistics>(&mut generator);
-    add::<crate::flow::statistics::Statistics>(&mut generator);
-    add::<SyncList>(&mut generator);
+    add::<flow::statistics::Statistics>(&mut generator);
+    add::<flow::sync::SyncList>(&mut generator);
     add::<MaterializeRequest>(&mut generator);
     add::<OnlineAnswer>(&mut generator);
     add::<ReadableAnswer>(&mut generator);

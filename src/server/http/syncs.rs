@@ -3,25 +3,16 @@
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Serialize;
 
 use super::super::reply::{self, Failure, json_response};
 use super::Context;
 use super::features::Parameters;
 use crate::error::ErrorKind;
-use crate::flow;
-use crate::flow::sync::{RunShown, ScheduleShown, runs, schedules};
+use crate::flow::sync::list;
 use crate::gateway::Gateway;
-use crate::plan;
 
 /// Runs that are answered where the caller does not say how many.
 const RUNS: u32 = 20;
-
-#[derive(Serialize)]
-struct Syncs {
-    runs: Vec<RunShown>,
-    schedules: Vec<ScheduleShown>,
-}
 
 /// `GET /v1/syncs`, with `view=…` and `limit=…`.
 pub async fn syncs(State(context): State<Context>, Query(parameters): Query<Parameters>) -> Response {
@@ -45,13 +36,8 @@ async fn asked(gateway: &Gateway, parameters: Parameters) -> Result<Response, Fa
         }
     }
     let applied = gateway.applied.load_full();
-    if let Some(view) = &view {
-        plan::storing(&applied.catalog, view).map_err(flow::Error::from)?;
-    }
-    let runs = runs(&gateway.registry, view.as_deref(), limit).await?;
-    let mut schedules = schedules(&gateway.registry, &applied.catalog).await?;
-    schedules.retain(|schedule| view.as_ref().is_none_or(|view| schedule.view == *view));
-    let body = serde_json::to_vec(&Syncs { runs, schedules })
+    let list = list(&gateway.registry, &applied.catalog, view.as_deref(), limit).await?;
+    let body = serde_json::to_vec(&list)
         .map_err(|error| Failure::new(ErrorKind::Internal, format!("the answer cannot be written: {error}")))?;
     Ok(json_response(StatusCode::OK, body))
 }

@@ -11,6 +11,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::flow::online::StoredView;
 use crate::limits::ARROW_COLUMNS_MAX;
 
 /// Columns of a body by name, in the order in which they came, not yet read.
@@ -94,150 +95,10 @@ pub struct SetRequest<'a> {
     pub columns: Option<Columns<'a>>,
 }
 
-/// What a set did, as `flow::online::Set` is written.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what `flow::online` writes")]
-pub struct RowsSet {
-    /// The views that got the rows, derived ones included.
-    pub views: Vec<String>,
-    pub rows: u64,
-    pub rows_written: u64,
-    /// Rows of which the store has a newer version; they are not written.
-    pub rows_older: u64,
-    /// Rows that are not as the view expects and went to a side table; left out where there are none.
-    #[serde(default)]
-    pub rows_quarantined: u64,
-}
-
-/// What a delete did, as `flow::online::Deleted` is written.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what `flow::online` writes")]
-pub struct RowDeleted {
-    /// `deleted`; `absent`, there was no row; `already_null`, the feature had no value; `older`, the row is newer and
-    /// stays.
-    pub outcome: String,
-    /// The views concerned, derived ones included.
-    pub views: Vec<String>,
-    /// Event time of the row that was found.
-    pub event_time: Option<String>,
-}
-
-/// How the online store is, as `flow::online::StoreHealth` is written.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what `flow::online` writes")]
-pub struct StoreHealth {
-    /// What the store is and where.
-    pub store: String,
-    pub facts: BTreeMap<String, String>,
-    /// What may lose or refuse data as the store is set up, with the setting that would change it.
-    pub warnings: Vec<String>,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what `flow::online` writes")]
+/// What the online store holds.
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct StoreStatistics {
     pub views: Vec<StoredView>,
-}
-
-/// What the online store holds of one view, as `flow::online::StoredView` is written.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what `flow::online` writes")]
-pub struct StoredView {
-    pub view: String,
-    pub keys: u64,
-    /// Keys whose rows were looked at; everything below is of these.
-    pub sampled: u64,
-    /// Bytes that the store keeps of a row, its key included.
-    pub bytes_per_key: Option<f64>,
-    /// The same bytes, over the values that are not null.
-    pub bytes_per_value: Option<f64>,
-    pub oldest_event_time: Option<String>,
-    pub newest_event_time: Option<String>,
-    /// By feature, in the view's order.
-    pub coverage: Vec<Coverage>,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what `flow::online` writes")]
-pub struct Coverage {
-    pub feature: String,
-    /// Rows that have a value.
-    pub values: u64,
-    /// The same as a part of the sampled rows.
-    pub share: Option<f64>,
-}
-
-/// The runs of sync, newest first, and the schedules that are run, as `flow::sync` writes them. Times are RFC 3339.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what `flow::sync` writes")]
-pub struct SyncList {
-    pub runs: Vec<SyncRunShown>,
-    pub schedules: Vec<SyncScheduleShown>,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what `flow::sync` writes")]
-pub struct SyncRunShown {
-    pub view: String,
-    /// `full`, `range` or `incremental`.
-    pub range: String,
-    /// The event times that were asked for; null from the beginning.
-    pub from: Option<String>,
-    pub until: Option<String>,
-    pub started_at: String,
-    pub seconds: f64,
-    /// `finished`; `stopped`, the same sync goes on with it; or `failed`.
-    pub outcome: String,
-    pub failure: Option<String>,
-    pub rows_read: u64,
-    /// Rows that are the newest of their key.
-    pub rows_latest: u64,
-    pub rows_written: u64,
-    /// Rows that the online store had in a newer version.
-    pub rows_older: u64,
-    pub rows_without_key: u64,
-    /// Rows from after the gateway's clock, which were left out.
-    pub rows_in_future: u64,
-    pub rows_failed: u64,
-    /// Of the rows read, those that an interrupted run had read.
-    pub rows_reused: u64,
-    /// Rows that were read once more to find the place at which the interrupted run had stopped.
-    pub rows_read_again: u64,
-    pub bytes_written: u64,
-    /// Bytes that were put aside on disk.
-    pub bytes_spooled: u64,
-    pub newest_event_time: Option<String>,
-    pub nulls: Vec<SyncNulls>,
-    /// What the source consisted of: files, versions, queries.
-    pub snapshot: Option<serde_json::Value>,
-}
-
-/// Of the rows that count, those without a value of one feature.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what `flow::sync` writes")]
-pub struct SyncNulls {
-    pub feature: String,
-    pub rows: u64,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what `flow::sync` writes")]
-pub struct SyncScheduleShown {
-    pub view: String,
-    pub next_at: String,
-    /// Runs in a row that failed, and why the last one did.
-    pub failures: u32,
-    pub failure: Option<String>,
 }
 
 /// What to bring from the offline to the online store.

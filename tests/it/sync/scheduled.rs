@@ -111,7 +111,7 @@ async fn a_schedule_that_fails_is_tried_again_less_and_less_often_and_says_why()
     let mut now = NOW;
     for (failures, pause) in [(1, 5), (2, 10), (3, 20), (4, 40)] {
         let Ran::Failed(why) = run(&one, "one").await else { panic!("it cannot be read") };
-        assert_eq!(why, "source rides has no file at (in memory)");
+        assert_eq!(why, "source rides has no file at rides");
         assert_eq!(run(&one, "one").await, Ran::NotDue);
         let applied = one.gateway.applied.load_full();
         let shown = schedules(&one.gateway.registry, &applied.catalog).await.expect("schedules");

@@ -100,7 +100,6 @@ async fn a_delta_store_keeps_the_contract() {
     conformance::run(&conformance::Subject {
         store,
         stored: delta,
-        ordered: false,
         widens: false,
         keeps_past: true,
         put: Box::new(move |source, rows| {

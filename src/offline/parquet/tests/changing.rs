@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::super::*;

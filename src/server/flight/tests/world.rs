@@ -51,7 +51,7 @@ impl World {
 
     pub(super) async fn start_with(online: Arc<dyn OnlineStore>, serve_deadline: Duration) -> Self {
         let catalog = taxi(&["fare", "miles"]);
-        let offline = offline::MemoryStore::new();
+        let offline = offline::StoredSources::new(vec![Arc::new(offline::MemoryTables::default())]);
         offline.define(catalog.sources.clone());
         let gateway = Arc::new(Gateway {
             applied: ArcSwap::from_pointee(Applied::new(catalog, 7)),

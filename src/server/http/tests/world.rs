@@ -30,7 +30,7 @@ pub const NOW: i64 = 1_795_240_800_000_000;
 /// A running gateway without sockets.
 pub struct World {
     pub gateway: Arc<Gateway>,
-    pub offline: Arc<offline::MemoryStore>,
+    pub offline: Arc<offline::MemoryTables>,
     pub router: Router,
 }
 
@@ -44,13 +44,14 @@ pub struct Answered {
 
 impl World {
     pub async fn start() -> Self {
-        let offline = Arc::new(offline::MemoryStore::new());
+        let offline = Arc::new(offline::MemoryTables::default());
+        let sources = offline::StoredSources::new(vec![Arc::clone(&offline) as _]);
         let catalog = catalog();
-        offline.define(catalog.sources.clone());
+        sources.define(catalog.sources.clone());
         let gateway = Arc::new(Gateway {
             applied: ArcSwap::from_pointee(Applied::new(catalog, 7)),
             online: Arc::new(MemoryStore::default()),
-            offline: Arc::clone(&offline) as Arc<dyn offline::OfflineStore>,
+            offline: Arc::new(sources),
             transforms: Arc::new(Transforms::start(Settings::default()).unwrap()),
             registry: Registry::in_memory().await.unwrap(),
             clock: Clock::held_at(NOW),
