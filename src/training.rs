@@ -114,8 +114,8 @@ pub async fn stream(gateway: &Gateway, order: &Order, to: impl Write + Send + 's
 
 async fn begin(gateway: &Gateway, order: &Order, labels: Labels, sources: Sources) -> Result<TrainingSet, Error> {
     let selection = Selection::Service { name: order.service.clone(), full_feature_names: None };
-    let OptionsUsed { digest_column, known_at } = order.options;
-    Ok(train(gateway, &selection, labels, Options { digest_column, known_at, sources }).await?)
+    let OptionsUsed { digest_column, known_at, known_at_column } = order.options.clone();
+    Ok(train(gateway, &selection, labels, Options { digest_column, known_at, known_at_column, sources }).await?)
 }
 
 /// Makes the set of a manifest again, of the labels in `labels` or of those that the manifest names, and compares.

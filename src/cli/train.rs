@@ -52,6 +52,9 @@ struct Make {
     /// Only rows that were written by then, such as 2016-12-31T00:00:00Z: the set as it would have been made at that time
     #[arg(long, value_parser = time::parse)]
     known_at: Option<Micros>,
+    /// The column that says for each label by when rows were written that count
+    #[arg(long)]
+    known_at_column: Option<String>,
     /// Add a column with the digests of all transforms
     #[arg(long)]
     digest_column: bool,
@@ -94,7 +97,11 @@ async fn make(context: &Context, arguments: &Make) -> Result<Outcome, Failure> {
         service: arguments.service.clone(),
         labels: arguments.labels.clone(),
         time_column: arguments.time_column.clone(),
-        options: OptionsUsed { digest_column: arguments.digest_column, known_at: arguments.known_at },
+        options: OptionsUsed {
+            digest_column: arguments.digest_column,
+            known_at: arguments.known_at,
+            known_at_column: arguments.known_at_column.clone(),
+        },
     };
     let to_stream = arguments.to == Path::new("-");
     let made = match to_stream {

@@ -72,6 +72,9 @@ pub struct OptionsUsed {
     pub digest_column: bool,
     /// In microseconds since 1970, UTC.
     pub known_at: Option<Micros>,
+    /// The column of the labels that said so for each of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_at_column: Option<String>,
 }
 
 /// Why a manifest cannot be used.
