@@ -2,7 +2,8 @@
 //!
 //! Everything that a commit says happens at once or not at all, so a reader sees whole batches, other programs
 //! (Spark, Python) may write to the same table at the same time, and every version that was not vacuumed can be read
-//! again. [`read`] opens a version, [`write`] adds to the newest one, [`maintain`] makes the table smaller or quicker.
+//! again. [`read`] opens a version, [`write`] adds to the newest one, [`whole`] makes a table of rows that do not fit into
+//! memory, [`maintain`] makes the table smaller or quicker.
 //!
 //! # Order
 //! A Delta table is a set of rows: [`Table::ordered`] is false. Rows still come in one order for each version, by when
@@ -23,6 +24,7 @@ mod scan;
 mod columns;
 mod write;
 mod upsert;
+mod whole;
 mod maintain;
 
 use std::fmt;
@@ -34,6 +36,7 @@ use async_trait::async_trait;
 use tokio::runtime::Handle;
 
 use self::place::Place;
+pub use self::whole::{DeltaWriter, WholeTable};
 use super::tables::{Table, Tables};
 use super::{Error, Maintained, Maintenance, ObjectStores, Part};
 use crate::catalog::{Stored, TableVersion};
