@@ -165,13 +165,10 @@ impl PointInTime {
         debug_assert_eq!(columns.len(), self.features.len());
         let (kept, ties) = (&self.kept, &self.ties);
         let freed = match &mut self.matching {
-            Matching::Newest(join) => join.push(keys, event_time, created_time, |now, before| match ties {
-                Ties::LaterRow => true,
+            Matching::Newest(join) => join.push(keys, event_time, created_time, |now, before| {
                 // A batch of which a row is in the running is kept; the one of now is not among them yet.
-                Ties::LargerValues(order) => match kept.get(before.batch as usize) {
-                    Some(Some(there)) => larger(order, (columns, now.row), (there, before.row)),
-                    Some(None) | None => larger(order, (columns, now.row), (columns, before.row)),
-                },
+                let there = kept.get(before.batch as usize).and_then(Option::as_deref).unwrap_or(columns);
+                ties.replaces((columns, now.row), (there, before.row))
             }),
             Matching::Known(join) => match join.push(keys, event_time, created_time) {
                 true => Vec::new(),
@@ -194,7 +191,7 @@ impl PointInTime {
         let Self { matching, features, kept, ties, .. } = self;
         let matches = match matching {
             Matching::Newest(join) => join.finish(),
-            Matching::Known(join) => join.finish(|now, before| replaces(&ties, &kept, now, before)),
+            Matching::Known(join) => join.finish(ties.among(&kept)),
         };
         let places: Vec<Option<Place>> = matches.iter().map(|found| found.map(|found| found.place)).collect();
         Ok(StoredRows {
@@ -225,7 +222,7 @@ impl PointInTime {
     fn let_go(&mut self) {
         let (kept, ties) = (&self.kept, &self.ties);
         if let Matching::Known(join) = &mut self.matching {
-            let freed = join.let_go(|now, before| replaces(ties, kept, now, before));
+            let freed = join.let_go(ties.among(kept));
             self.free(freed);
         }
     }
@@ -244,26 +241,29 @@ fn micros(ttl: Duration) -> Micros {
     Micros::try_from(ttl.as_micros()).unwrap_or(Micros::MAX)
 }
 
-/// Whether the row `now` takes the place of the one before, with which it ties; both are of batches that are kept.
-fn replaces(ties: &Ties, kept: &[Option<Vec<ArrayRef>>], now: Place, before: Place) -> bool {
-    let Ties::LargerValues(order) = ties else { return true };
-    let columns = |place: Place| kept.get(place.batch as usize).and_then(Option::as_deref);
-    match (columns(now), columns(before)) {
-        (Some(there), Some(here)) => larger(order, (there, now.row), (here, before.row)),
-        (_, None) | (None, _) => true,
-    }
-}
-
-/// Whether the row of now has larger values than the one before. Ties are rare, and this is not quick.
-fn larger(order: &[usize], now: (&[ArrayRef], u32), before: (&[ArrayRef], u32)) -> bool {
-    for column in order {
-        let comparator = make_comparator(now.0[*column].as_ref(), before.0[*column].as_ref(), SortOptions::default());
-        match comparator.map(|compare| compare(now.1 as usize, before.1 as usize)) {
-            Ok(Ordering::Equal) | Err(_) => {}
-            Ok(other) => return other == Ordering::Greater,
+impl Ties {
+    /// Whether the row of now takes the place of the one before, with which it ties on both times; each is a row of some
+    /// columns. Ties are rare, and this is not quick.
+    fn replaces(&self, now: (&[ArrayRef], u32), before: (&[ArrayRef], u32)) -> bool {
+        let Self::LargerValues(order) = self else { return true };
+        for column in order {
+            let compare = make_comparator(now.0[*column].as_ref(), before.0[*column].as_ref(), SortOptions::default());
+            match compare.map(|compare| compare(now.1 as usize, before.1 as usize)) {
+                Ok(Ordering::Equal) | Err(_) => {}
+                Ok(other) => return other == Ordering::Greater,
+            }
         }
+        false
     }
-    false
+
+    /// The same for two rows of batches that are kept.
+    fn among(&self, kept: &[Option<Vec<ArrayRef>>]) -> impl Fn(Place, Place) -> bool {
+        let columns = |place: Place| {
+            let columns = kept.get(place.batch as usize).and_then(Option::as_deref);
+            columns.expect("a batch of which a row is wanted is kept")
+        };
+        move |now, before| self.replaces((columns(now), now.row), (columns(before), before.row))
+    }
 }
 
 /// The feature columns at `places`, null where there is none.

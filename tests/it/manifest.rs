@@ -8,7 +8,7 @@ use lockstep::clock::Micros;
 use lockstep::flow::verify::{Changed, Verified};
 use lockstep::gateway::Gateway;
 use lockstep::manifest::{Manifest, OptionsUsed};
-use lockstep::training::{self, Made, Order};
+use lockstep::training::{self, Made, Order, Target};
 
 use crate::light::{DAY, HOUR, Light, NOW, batch, floats, integers, texts, times, write_rows};
 
@@ -77,7 +77,8 @@ impl World {
             time_column: None,
             options: options(),
         };
-        let made = training::make(self.gateway(), &order, &self.path("set.parquet")).await.expect("made");
+        let made =
+            training::make(self.gateway(), &order, &Target::Parquet(self.path("set.parquet"))).await.expect("made");
         let manifest = training::read_manifest(&self.path("set.parquet.manifest.json")).expect("a manifest");
         (made, manifest)
     }
@@ -173,13 +174,17 @@ async fn a_set_that_cannot_be_made_leaves_nothing() {
         time_column: None,
         options: OptionsUsed::default(),
     };
-    let error = training::make(world.gateway(), &order, &world.path("set.parquet")).await.expect_err("a null time");
+    let error = training::make(world.gateway(), &order, &Target::Parquet(world.path("set.parquet")))
+        .await
+        .expect_err("a null time");
     assert_eq!(error.to_string(), "row 1 of the labels has no event_timestamp; every label needs its time");
     let mut bytes = fs::read(world.path("labels.parquet")).expect("the labels");
     let middle = bytes.len() / 3;
     bytes[4..middle].fill(0xff);
     fs::write(world.path("labels.parquet"), bytes).expect("damaged");
-    let error = training::make(world.gateway(), &order, &world.path("set.parquet")).await.expect_err("damaged");
+    let error = training::make(world.gateway(), &order, &Target::Parquet(world.path("set.parquet")))
+        .await
+        .expect_err("damaged");
     assert!(error.to_string().contains("labels.parquet cannot be read"), "{error}");
     let left = fs::read_dir(world.folder.path()).expect("the folder").count();
     assert_eq!(left, 1, "the labels alone");
