@@ -127,7 +127,7 @@ impl OfflineStore for MemoryStore {
         for read in reading_order(source, &self.sources.load())? {
             match &read.kind {
                 SourceKind::Sql { query } => snapshot.queries.push((read.name.clone(), query.clone())),
-                SourceKind::Long(long) => snapshot.queries.push((read.name.clone(), format!("{long:?}"))),
+                SourceKind::Long(long) => snapshot.queries.push((read.name.clone(), long.to_string())),
                 SourceKind::Stored(_) | SourceKind::Push { .. } => {
                     snapshot.parts.push((read.name.clone(), self.part(&read)?));
                 }

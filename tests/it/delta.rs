@@ -122,9 +122,8 @@ async fn rows_that_tie_in_a_table_are_served_as_they_are_trained() {
         succeed(&project, &["apply"]);
         succeed(&project, &["sync", "fares"]);
         succeed(&project, &["train", "model", "--labels", "labels.parquet", "--to", "set.parquet"]);
-        let served = ["0", "1"].map(|driver| {
-            json_of(&project, &["get", "fares:fare", &format!("driver={driver}")])[0]["value"].as_f64()
-        });
+        let served = ["0", "1"]
+            .map(|driver| json_of(&project, &["get", "fares:fare", &format!("driver={driver}")])[0]["value"].as_f64());
         let set = lockstep::offline::read_parquet(&project.join("set.parquet")).expect("a training set");
         (served.to_vec(), floats_of(&set.batches[0], "fares__fare"))
     });
@@ -171,7 +170,10 @@ async fn a_training_set_is_a_delta_table_of_one_commit_that_python_reads() {
         assert!(succeed(&project, &["train", "verify", "set.manifest.json"]).contains("equal: 3 rows, bit for bit"));
 
         let told = refused(&project, &words, 2);
-        assert!(told.contains("table set cannot be made: there is a Delta table already; name another folder"), "{told}");
+        assert!(
+            told.contains("table set cannot be made: there is a Delta table already; name another folder"),
+            "{told}"
+        );
         fs::write(project.join("file"), "rows").expect("a file");
         let told = refused(&project, &[&words[..6], &["delta:file"]].concat(), 2);
         assert!(told.contains("table file cannot be made: there is something already"), "{told}");

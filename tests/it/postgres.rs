@@ -96,11 +96,13 @@ fn rows_that_tie_in_a_table_are_served_as_they_are_trained() {
     succeed(folder, &["sync"]);
     succeed(folder, &["train", "customer_model", "--labels", "labels.parquet", "--to", "set.parquet"]);
     let set = read_parquet(&folder.join("set.parquet")).expect("a training set").batches;
-    let trained = |row: usize| (floats_of(&set[0], "amount")[row], set[0]["city"].as_string::<i32>().value(row).to_owned());
+    let trained =
+        |row: usize| (floats_of(&set[0], "amount")[row], set[0]["city"].as_string::<i32>().value(row).to_owned());
     // The labels of customers 1, 2 and 9.
     for (customer, row, expected) in [("1", 0, (30.0, "a")), ("2", 2, (10.0, "c")), ("9", 3, (10.0, "a"))] {
         assert_eq!(trained(row), (Some(expected.0), expected.1.to_owned()), "customer {customer}");
-        let served = json_of(folder, &["get", "customer_model", &format!("customer_id={customer}"), "--as-of", SHOP_AS_OF]);
+        let served =
+            json_of(folder, &["get", "customer_model", &format!("customer_id={customer}"), "--as-of", SHOP_AS_OF]);
         let value = |feature: &str| {
             let all = served.as_array().expect("a list");
             all.iter().find(|one| one["feature"] == feature).expect("the feature")["value"].clone()
