@@ -17,6 +17,7 @@ use crate::gateway::{Gateway, Stop};
 use crate::offline::Snapshot;
 use crate::pit::{Newest, Ties};
 use crate::plan::StorePlan;
+use crate::quality::Unmet;
 use crate::registry::Outcome;
 
 /// Runs of before that are looked at for one that tells how much there is to read.
@@ -123,6 +124,7 @@ impl<'a> Run<'a> {
         let Window { from, until, scan_until } = self.task.window;
         let looked = Looked { from, until, reaches_now: scan_until.is_none(), at: self.task.snapshot.clone() };
         self.examined = before_sync(self.gateway, catalog, &self.plan.view, looked).await?;
+        Unmet::among(&self.plan.view.name, &self.examined.verdicts)?;
         self.read(tell).await?;
         self.write(tell).await
     }

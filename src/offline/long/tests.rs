@@ -237,11 +237,7 @@ async fn a_query_over_a_long_source_is_sent_to_what_that_reads() {
 
 #[tokio::test]
 async fn a_snapshot_says_how_a_long_source_is_read_in_the_words_of_its_definition() {
-    let store = MemoryStore::new();
-    let (tall, wide) = (source("readings", SourceKind::Stored(Stored::parquet("readings".to_owned()))), long());
-    let wide = source("wide", SourceKind::Long(Box::new(wide)));
-    store.define([tall, wide.clone()].map(|source| (source.name.clone(), source)).into());
-    store.put("readings", readings(&[]));
+    let (store, wide) = store(&[("company", Some("a"), "trips", Some("7"), None, Some(S), None)]);
     let snapshot = store.snapshot(&wide).await.expect("a snapshot");
     let [(name, text)] = snapshot.queries.as_slice() else { panic!("{snapshot:?}") };
     assert_eq!(name, "wide");

@@ -207,6 +207,8 @@ pub struct SyncRunShown {
     /// Rows from after the gateway's clock, which were left out.
     pub rows_in_future: u64,
     pub rows_failed: u64,
+    /// Rows that went to a side table because they are not as the view expects.
+    pub rows_quarantined: u64,
     /// Of the rows read, those that an interrupted run had read.
     pub rows_reused: u64,
     /// Rows that were read once more to find the place at which the interrupted run had stopped.
@@ -216,6 +218,9 @@ pub struct SyncRunShown {
     pub bytes_spooled: u64,
     pub newest_event_time: Option<String>,
     pub nulls: Vec<SyncNulls>,
+    /// What came of each expectation of the view.
+    #[schemars(with = "Vec<crate::quality::Verdict>")]
+    pub expectations: Vec<serde_json::Value>,
     /// What the source consisted of: files, versions, queries.
     pub snapshot: Option<serde_json::Value>,
 }
