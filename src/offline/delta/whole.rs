@@ -125,9 +125,12 @@ impl fmt::Debug for DeltaWriter {
 
 /// Refuses a place where there is something. An empty folder is nothing.
 fn check_free(path: &Path) -> Result<(), Error> {
+    if path.file_name().is_none() {
+        return Err(not_made(path, "name the folder that it is to have, as in delta:training"));
+    }
     match fs::read_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Ok(mut entries) if entries.next().is_none() => Ok(()),
+        Ok(entries) if entries.count() == 0 => Ok(()),
         Ok(_) if path.join(LOG_FOLDER).is_dir() => {
             Err(not_made(path, "there is a Delta table already; name another folder, or remove this one first"))
         }
