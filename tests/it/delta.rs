@@ -12,6 +12,7 @@ use arrow::datatypes::Int64Type;
 use futures::TryStreamExt;
 use lockstep::catalog::{DType, Field, Scalar, Source, SourceKind, Stored};
 use lockstep::offline::{DeltaTables, Maintenance, ObjectStores, OfflineStore, Scan, StoredSources};
+use serde_json::json;
 
 use crate::command::{json_of, refused, succeed};
 use crate::light::{DAY, NOW, batch, floats, floats_of, integers, texts, times, write_rows};
@@ -159,13 +160,13 @@ async fn a_training_set_is_a_delta_table_of_one_commit_that_python_reads() {
         let before = names(&project);
         let words = ["train", "model", "--labels", "labels.parquet", "--digest-column", "--to", "delta:set"];
         let trained = json_of(&project, &words);
-        assert_eq!((&trained["rows"], &trained["path"]), (&3.into(), &"set".into()), "{trained}");
+        assert_eq!((&trained["rows"], &trained["path"]), (&json!(3), &json!("set")), "{trained}");
         let made: Vec<String> = names(&project).into_iter().filter(|name| !before.contains(name)).collect();
         assert_eq!(made, ["set", "set.manifest.json"], "nothing else is left");
         assert_eq!(names(&project.join("set/_delta_log")), ["00000000000000000000.json"]);
         let manifest = fs::read_to_string(project.join("set.manifest.json")).expect("a manifest");
         let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("JSON");
-        assert_eq!(manifest["table"], serde_json::json!({"kind": "delta", "version": 0}));
+        assert_eq!(manifest["table"], json!({"kind": "delta", "version": 0}));
         python("trained", &project.join("set"));
         assert!(succeed(&project, &["train", "verify", "set.manifest.json"]).contains("equal: 3 rows, bit for bit"));
 
@@ -174,6 +175,8 @@ async fn a_training_set_is_a_delta_table_of_one_commit_that_python_reads() {
             told.contains("table set cannot be made: there is a Delta table already; name another folder"),
             "{told}"
         );
+        let told = refused(&project, &[&words[..6], &["delta:"]].concat(), 2);
+        assert!(told.contains("name the folder that it is to have, as in delta:training"), "{told}");
         fs::write(project.join("file"), "rows").expect("a file");
         let told = refused(&project, &[&words[..6], &["delta:file"]].concat(), 2);
         assert!(told.contains("table file cannot be made: there is something already"), "{told}");

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use arrow::array::AsArray;
 use lockstep::offline::read_parquet;
+use serde_json::json;
 
 use crate::command::{json_of, refused, succeed};
 use crate::light::floats_of;
@@ -85,7 +86,7 @@ fn rows_that_tie_in_a_table_are_served_as_they_are_trained() {
         "CREATE SCHEMA shop;
          CREATE TABLE shop.orders (customer_id bigint, amount double precision, city text, paid_at timestamptz,
                                    ordered_at timestamp);
-         INSERT INTO shop.orders SELECT customer, amount, city, NULL, '2024-01-10' FROM (VALUES
+         INSERT INTO shop.orders SELECT customer, amount, city, NULL::timestamptz, '2024-01-10'::timestamp FROM (VALUES
              (1, 30, 'a'), (1, 20, 'b'), (1, 10, 'c'), (2, 10, 'a'), (2, 10, 'c'), (2, 10, 'b'), (9, 10, 'a'), (9, NULL, 'b')
          ) AS orders (customer, amount, city)",
     );
@@ -93,6 +94,7 @@ fn rows_that_tie_in_a_table_are_served_as_they_are_trained() {
     let folder = folder.path();
     configure(folder, &server, &database);
     succeed(folder, &["apply"]);
+    succeed(folder, &["push", "visits", "visits.parquet"]);
     succeed(folder, &["sync"]);
     succeed(folder, &["train", "customer_model", "--labels", "labels.parquet", "--to", "set.parquet"]);
     let set = read_parquet(&folder.join("set.parquet")).expect("a training set").batches;
@@ -107,7 +109,7 @@ fn rows_that_tie_in_a_table_are_served_as_they_are_trained() {
             let all = served.as_array().expect("a list");
             all.iter().find(|one| one["feature"] == feature).expect("the feature")["value"].clone()
         };
-        assert_eq!((value("amount"), value("city")), (expected.0.into(), expected.1.into()), "customer {customer}");
+        assert_eq!((value("amount"), value("city")), (json!(expected.0), json!(expected.1)), "customer {customer}");
     }
 }
 

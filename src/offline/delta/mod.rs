@@ -7,8 +7,8 @@
 //!
 //! # Order
 //! A Delta table is a set of rows: [`Table::ordered`] is false. Rows still come in one order for each version, by when
-//! their file was written, then by its path, then as they stand in it; so of two rows that tie, the later written one
-//! is the last as long as nobody compacts the table, and every scan of a version answers the same.
+//! their file was written, then by its path, then as they stand in it; so every scan of a version answers the same. Which
+//! of two rows counts that tie does not depend on it, because a compaction may change it (see [`crate::pit::Ties`]).
 //!
 //! # Why not the crate's own ways throughout
 //! Three things it leaves open matter here. It does not wait until files are on the disk ([`files`] does); it lets two
