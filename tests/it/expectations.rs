@@ -12,6 +12,7 @@ use lockstep::flow::online::set;
 use lockstep::flow::sync::Range;
 use lockstep::offline::Scan;
 use lockstep::registry::Outcome;
+use serde_json::json;
 
 use crate::command::{json_of, run, succeed};
 use crate::light::{DAY, HOUR, Light, NOW, batch, floats_of, served_floats, soon, texts, times};
@@ -168,7 +169,7 @@ async fn what_must_hold_stops_a_sync_before_it_writes_or_puts_aside_anything() {
     let held: Vec<_> = shown.expectations.iter().map(|verdict| verdict["holds"].clone()).collect();
     assert_eq!(
         (held, shown.rows_quarantined),
-        (vec![false.into(), false.into(), true.into()], 0),
+        (vec![json!(false), json!(false), json!(true)], 0),
         "what stopped it is kept"
     );
 
