@@ -111,6 +111,9 @@ pub const DELTA_RETRY_WAIT: Duration = Duration::from_millis(5);
 pub const DELTA_FILE_CHECKS_AT_ONCE: usize = 32;
 /// Groups of files of a Delta table that are written together at the same time; each takes about its files' size.
 pub const DELTA_COMPACTIONS_AT_ONCE: usize = 2;
+/// Bytes of a file of a Delta table that is written whole: large enough that a table of any size has few files, small
+/// enough that several readers share the work.
+pub const DELTA_FILE_BYTES: u64 = 256 << 20;
 /// Feature columns that a point-in-time join keeps of one view before it copies out the rows that labels still want.
 pub const PIT_KEPT_BYTES: usize = 256 << 20;
 /// Footers of Parquet files that a gateway keeps: those of some thousand files with 50 columns.

@@ -1,13 +1,15 @@
-//! Training sets on this machine's disk: labels come from a Parquet file, the set goes to one, its manifest beside it.
+//! Training sets on this machine's disk: labels come from a Parquet file, the set goes to one or to a Delta table, its
+//! manifest beside it.
 //!
-//! Nothing is written half: the manifest is written first and the set last, both as files that take their names when they
-//! are whole, so a set that is there has its manifest.
+//! Nothing is written half: the manifest is shown first and the set last, both under their names only when they are whole,
+//! so a set that is there has its manifest.
+
+mod target;
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::writer::StreamWriter;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -20,7 +22,10 @@ use crate::flow::{self};
 use crate::gateway::Gateway;
 use crate::limits::{MANIFEST_BYTES_MAX, ROW_GROUP_ROWS};
 use crate::manifest::{self, Manifest, OptionsUsed, watched};
-use crate::offline::{self, ParquetRows, ParquetWriter};
+use crate::offline::{self, ParquetRows};
+
+pub use target::Target;
+use target::Writer;
 
 /// What is to be made of which labels.
 #[derive(Clone, Debug)]
@@ -72,8 +77,8 @@ impl Error {
     }
 }
 
-/// Makes a training set as a Parquet file, with its manifest beside it.
-pub async fn make(gateway: &Gateway, order: &Order, to: &Path) -> Result<Made, Error> {
+/// Makes a training set as a file or a table, with its manifest beside it.
+pub async fn make(gateway: &Gateway, order: &Order, to: &Target) -> Result<Made, Error> {
     let labels = read_labels(&order.labels, order.time_column.clone())?;
     let (rows, label_watch) = watched(&labels.schema, labels.rows, ROW_GROUP_ROWS);
     let set = begin(gateway, order, Labels { rows, ..labels }, Sources::Recorded).await?;
@@ -88,9 +93,11 @@ pub async fn make(gateway: &Gateway, order: &Order, to: &Path) -> Result<Made, E
     let file = order.labels.display().to_string();
     let options = order.options.clone();
     let manifest = Manifest::new(&order.service, &made_of, &file, labels, options, columns, content);
-    let path = manifest_path(to);
+    let whole = writer.end().await?;
+    let manifest = Manifest { table: whole.part(), ..manifest };
+    let path = manifest_path(to.path());
     write_whole(&path, manifest.text().as_bytes())?;
-    beside(move || writer.finish()).await??;
+    whole.show().await?;
     Ok(Made { rows, columns: schema.fields().len(), spilled_bytes: spilled_bytes(), manifest: Some(path) })
 }
 
@@ -114,8 +121,8 @@ pub async fn stream(gateway: &Gateway, order: &Order, to: impl Write + Send + 's
 
 async fn begin(gateway: &Gateway, order: &Order, labels: Labels, sources: Sources) -> Result<TrainingSet, Error> {
     let selection = Selection::Service { name: order.service.clone(), full_feature_names: None };
-    let OptionsUsed { digest_column, known_at } = order.options;
-    Ok(train(gateway, &selection, labels, Options { digest_column, known_at, sources }).await?)
+    let OptionsUsed { digest_column, known_at, known_at_column } = order.options.clone();
+    Ok(train(gateway, &selection, labels, Options { digest_column, known_at, known_at_column, sources }).await?)
 }
 
 /// Makes the set of a manifest again, of the labels in `labels` or of those that the manifest names, and compares.
@@ -151,31 +158,20 @@ pub fn read_labels(path: &Path, time_column: Option<String>) -> Result<Labels, o
 
 /// Writes a training set as Parquet, whole or not at all, with its provenance as file metadata. Answers its rows.
 pub async fn write_training_set(path: &Path, set: TrainingSet) -> Result<u64, flow::Error> {
-    let (writer, rows) = write_rows(path, &set.schema, set.batches).await?;
-    beside(move || writer.finish()).await??;
+    let (writer, rows) = write_rows(&Target::Parquet(path.to_owned()), &set.schema, set.batches).await?;
+    writer.end().await?.show().await?;
     Ok(rows)
 }
 
-/// A file with all rows, which has yet to be finished.
-async fn write_rows(
-    path: &Path,
-    schema: &SchemaRef,
-    mut batches: Batches,
-) -> Result<(ParquetWriter, u64), flow::Error> {
-    let metadata: Vec<(String, String)> =
-        schema.metadata().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-    let mut writer = ParquetWriter::create(path, schema, &metadata)?;
+/// A set with all rows, which has yet to be ended.
+async fn write_rows(to: &Target, schema: &SchemaRef, mut batches: Batches) -> Result<(Writer, u64), flow::Error> {
+    let mut writer = Writer::create(to, schema).await?;
     let mut rows = 0;
     while let Some(batch) = batches.try_next().await? {
         rows += batch.num_rows() as u64;
-        writer = beside(move || write(writer, &batch)).await??;
+        writer = writer.write(batch).await?;
     }
     Ok((writer, rows))
-}
-
-fn write(mut writer: ParquetWriter, batch: &RecordBatch) -> Result<ParquetWriter, offline::Error> {
-    writer.write(batch)?;
-    Ok(writer)
 }
 
 /// `training.parquet` has its manifest in `training.parquet.manifest.json`.

@@ -134,6 +134,28 @@ impl Long {
     }
 }
 
+impl std::fmt::Display for Long {
+    /// The definition, as JSON in its own words, the same in every version: snapshots of the source carry it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut definition = serde_json::json!({
+            "source": self.source,
+            "entity": {"column": self.entity, "join_key": self.join_key},
+            "name_column": self.name_column,
+        });
+        if let Some((column, value)) = &self.entity_type {
+            definition["entity_type"] = serde_json::json!({"column": column, "value": value});
+        }
+        if let Some(column) = &self.value_column {
+            definition["value_column"] = column.as_str().into();
+        }
+        if !self.value_columns.is_empty() {
+            let columns = self.value_columns.iter().map(|(dtype, column)| (dtype.to_string(), column.as_str()));
+            definition["value_columns"] = serde_json::Value::from_iter(columns);
+        }
+        write!(f, "{definition}")
+    }
+}
+
 /// A table that some store keeps.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Stored {

@@ -17,7 +17,7 @@ use crate::flow::parity::parity;
 use crate::flow::sync::{Range, syncable_views};
 use crate::gateway::Gateway;
 use crate::manifest::OptionsUsed;
-use crate::training::{self, Order};
+use crate::training::{self, Order, Target};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: lockstep quickstart --dir /tmp/taxi --once")]
@@ -98,7 +98,7 @@ async fn training_set(gateway: &Gateway, dir: &Path) -> Result<(), Failure> {
         options: OptionsUsed::default(),
     };
     let path = dir.join("training.parquet");
-    let made = training::make(gateway, &order, &path).await;
+    let made = training::make(gateway, &order, &Target::Parquet(path.clone())).await;
     bar.finish_and_clear();
     let made = made?;
     say(format!(

@@ -29,7 +29,8 @@ fn table(syncs: &SyncList) -> String {
     if syncs.runs.is_empty() {
         return "nothing was synced yet; run lockstep sync".to_owned();
     }
-    let header = ["view", "range", "started at", "seconds", "rows read", "newest", "written", "older", "outcome"];
+    let header =
+        ["view", "range", "started at", "seconds", "rows read", "newest", "written", "older", "quarantined", "outcome"];
     let runs = output::table(&header, syncs.runs.iter().map(run_row));
     if syncs.schedules.is_empty() {
         return runs;
@@ -40,8 +41,10 @@ fn table(syncs: &SyncList) -> String {
 }
 
 fn run_row(run: &RunShown) -> Vec<String> {
+    let unmet = run.expectations.iter().filter(|verdict| verdict["holds"] == false).count();
     let outcome = match &run.failure {
         Some(why) => format!("{}: {why}", run.outcome),
+        None if unmet > 0 => format!("{}, {unmet} not as expected", run.outcome),
         None if run.rows_reused > 0 => format!("{}, gone on after {} rows", run.outcome, run.rows_reused),
         None => run.outcome.to_owned(),
     };
@@ -54,6 +57,7 @@ fn run_row(run: &RunShown) -> Vec<String> {
         run.rows_latest.to_string(),
         run.rows_written.to_string(),
         run.rows_older.to_string(),
+        run.rows_quarantined.to_string(),
         outcome,
     ]
 }

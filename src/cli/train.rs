@@ -1,4 +1,5 @@
-//! `lockstep train`: a training set as a Parquet file with its manifest; `lockstep train verify`: made again and compared.
+//! `lockstep train`: a training set as a Parquet file or a Delta table, with its manifest; `lockstep train verify`: made
+//! again and compared.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -13,12 +14,12 @@ use crate::error::ErrorKind;
 use crate::flow::Error;
 use crate::flow::verify::{Changed, RowGroup, Verified};
 use crate::manifest::OptionsUsed;
-use crate::training::{self, Order};
+use crate::training::{self, Order, Target};
 
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  lockstep train tip_model_v1 --labels data/labels.parquet --to training.parquet\n  lockstep train verify training.parquet.manifest.json"
+    after_help = "Examples:\n  lockstep train tip_model_v1 --labels data/labels.parquet --to training.parquet\n  lockstep train tip_model_v1 --labels data/labels.parquet --to delta:training\n  lockstep train verify training.parquet.manifest.json"
 )]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -43,15 +44,19 @@ struct Make {
     /// A Parquet file with join keys, request fields, the time of each label, and anything else you want to keep
     #[arg(long)]
     labels: PathBuf,
-    /// The Parquet file to write; its manifest is written beside it. `-` writes an Arrow stream to standard output
-    #[arg(long)]
-    to: PathBuf,
+    /// The Parquet file to write, or `delta:FOLDER` for a new Delta table; its manifest is written beside it. `-` writes an
+    /// Arrow stream to standard output
+    #[arg(long, value_name = "FILE|delta:FOLDER|-")]
+    to: Target,
     /// The column with the time of each label; event_timestamp, or the only timestamp, if not given
     #[arg(long)]
     time_column: Option<String>,
     /// Only rows that were written by then, such as 2016-12-31T00:00:00Z: the set as it would have been made at that time
     #[arg(long, value_parser = time::parse)]
     known_at: Option<Micros>,
+    /// The column that says for each label by when rows were written that count
+    #[arg(long)]
+    known_at_column: Option<String>,
     /// Add a column with the digests of all transforms
     #[arg(long)]
     digest_column: bool,
@@ -86,7 +91,7 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Outc
 }
 
 async fn make(context: &Context, arguments: &Make) -> Result<Outcome, Failure> {
-    check_folder_of(&arguments.to)?;
+    check_folder_of(arguments.to.path())?;
     let gateway = Project::open(&context.project)?.gateway().await?;
     let started = Instant::now();
     let bar = output::progress(&format!("training set of {}", arguments.service));
@@ -94,9 +99,13 @@ async fn make(context: &Context, arguments: &Make) -> Result<Outcome, Failure> {
         service: arguments.service.clone(),
         labels: arguments.labels.clone(),
         time_column: arguments.time_column.clone(),
-        options: OptionsUsed { digest_column: arguments.digest_column, known_at: arguments.known_at },
+        options: OptionsUsed {
+            digest_column: arguments.digest_column,
+            known_at: arguments.known_at,
+            known_at_column: arguments.known_at_column.clone(),
+        },
     };
-    let to_stream = arguments.to == Path::new("-");
+    let to_stream = arguments.to == Target::Parquet("-".into());
     let made = match to_stream {
         true => training::stream(&gateway, &order, std::io::stdout()).await,
         false => training::make(&gateway, &order, &arguments.to).await,
@@ -110,7 +119,7 @@ async fn make(context: &Context, arguments: &Make) -> Result<Outcome, Failure> {
         service: arguments.service.clone(),
         rows: made.rows,
         columns: made.columns,
-        path: arguments.to.clone(),
+        path: arguments.to.path().to_owned(),
         manifest: made.manifest,
         spilled_bytes: made.spilled_bytes,
         seconds: started.elapsed().as_secs_f64(),

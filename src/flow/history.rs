@@ -11,8 +11,9 @@ use arrow::compute::filter_record_batch;
 use arrow::error::ArrowError;
 use futures::StreamExt;
 
-use crate::catalog::{FeatureView, Field, Source};
+use crate::catalog::{Catalog, FeatureView, Field, Source};
 use crate::offline::{Error, OfflineStore, Rows, Scan};
+use crate::pit::Ties;
 use crate::quality::{RowChecks, needed, quarantines};
 
 /// As [`OfflineStore::scan`], of `source`, which `view` reads.
@@ -35,6 +36,15 @@ pub async fn scan(offline: &dyn OfflineStore, source: &Source, view: &FeatureVie
         futures::future::ready(!matches!(batch, Ok(batch) if batch.num_rows() == 0))
     };
     Ok(rows.filter(some).boxed())
+}
+
+/// Which of two rows counts that tie on both times: of a source whose rows have an order the later one, of any other the
+/// one with the larger values in the columns of the view's features, which are given in the view's order.
+pub(super) fn ties(catalog: &Catalog, source: &Source, features: impl IntoIterator<Item = usize>) -> Ties {
+    match catalog.keeps_order(source) {
+        true => Ties::LaterRow,
+        false => Ties::LargerValues(features.into_iter().collect()),
+    }
 }
 
 /// The rows of a batch that the view takes. The batch has all columns of the view: join keys, features, and the two times.

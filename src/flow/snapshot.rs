@@ -23,7 +23,7 @@ use crate::clock::Deadline;
 use crate::gateway::Gateway;
 use crate::limits::{ONLINE_SCAN_DEADLINE, SNAPSHOT_GROUP_ROWS, SYNC_PARTITIONS};
 use crate::online::{Cursor, OnlineView};
-use crate::pit::Newest;
+use crate::pit::{Newest, Ties};
 use crate::plan;
 use crate::registry::OnlineSnapshot;
 
@@ -98,7 +98,8 @@ async fn put_aside(
         (newest, spool) = off_the_async_threads(async move {
             for rows in page.rows {
                 let batch = as_scanned(&of, rows);
-                push_rows(&mut kept, &of.join_keys, batch).map_err(|error| Error::Stopped(error.to_string()))?;
+                push_rows(&mut kept, &of.join_keys, batch, &Ties::LaterRow)
+                    .map_err(|error| Error::Stopped(error.to_string()))?;
             }
             if is_last || kept.bytes() > memory_bytes {
                 spool.add(&kept, 0)?;
@@ -133,7 +134,8 @@ async fn append(
             let stopped = |error: arrow::error::ArrowError| Error::Stopped(error.to_string());
             let mut batches = Vec::new();
             for partition in first..first + partitions_of_group {
-                let push = |newest: &mut Newest, batch| push_rows(newest, &join_keys, batch).map(|_| ());
+                let push =
+                    |newest: &mut Newest, batch| push_rows(newest, &join_keys, batch, &Ties::LaterRow).map(|_| ());
                 let newest = pieces.partition(partition, push)?;
                 if !newest.is_empty() {
                     batches.push(newest.rows(0, newest.len()).map_err(stopped)?);

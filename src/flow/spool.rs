@@ -252,6 +252,7 @@ mod tests {
     use super::*;
     use crate::batch::{KeyBatch, record_batch, timestamps};
     use crate::catalog::{DType, Field, Scalar};
+    use crate::pit::Ties;
 
     fn fields() -> [Field; 3] {
         [
@@ -264,7 +265,7 @@ mod tests {
     fn push(newest: &mut Newest, batch: RecordBatch) -> Result<(), ArrowError> {
         let keys = KeyBatch::encode(&fields()[..1], &batch.columns()[..1], batch.num_rows());
         let at = batch.column(2).as_primitive::<TimestampMicrosecondType>().clone();
-        newest.push(batch, &keys, &at, &timestamps(vec![None; at.len()]))
+        newest.push(batch, &keys, &at, &timestamps(vec![None; at.len()]), &Ties::LaterRow)
     }
 
     /// Rows of `ids` at one moment, with a name each that says both.

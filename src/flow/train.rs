@@ -50,6 +50,8 @@ pub struct Options {
     pub digest_column: bool,
     /// Only what was written by then, `created time <= known_at`: the set as it would have been made at that time.
     pub known_at: Option<Micros>,
+    /// Only what was written by the time in this column of the labels, for each label what stands in its row.
+    pub known_at_column: Option<String>,
     /// Which state of the sources is read.
     pub sources: Sources,
 }
@@ -146,7 +148,7 @@ pub async fn train(
         sources,
         time_column,
     };
-    let frame = label_frame(&plan, labels, &made_of.time_column)?;
+    let frame = label_frame(&plan, labels, &made_of.time_column, options.known_at_column.as_deref())?;
     let views = histories(gateway, &applied.catalog, &plan, &frame, options.known_at, &made_of.sources);
     let set = Set {
         digest: options.digest_column.then(|| made_with(&plan)),
@@ -188,7 +190,7 @@ impl Set {
         let working = Working {
             rows: joined.labels.num_rows(),
             as_of: Arc::clone(&inputs[0]),
-            inputs: inputs[1..].to_vec(),
+            inputs: inputs[1..=self.plan.inputs.len()].to_vec(),
             stored: joined.found,
             derived: Vec::new(),
             unreachable: Vec::new(),

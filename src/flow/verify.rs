@@ -74,6 +74,7 @@ pub async fn verify(gateway: &Gateway, manifest: &Manifest, labels: Labels) -> R
     let options = Options {
         digest_column: manifest.options.digest_column,
         known_at: manifest.options.known_at,
+        known_at_column: manifest.options.known_at_column.clone(),
         sources: Sources::At(sources),
     };
     let mut verified = Verified { rows_were: manifest.content.rows, ..Verified::default() };

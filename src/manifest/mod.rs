@@ -14,7 +14,7 @@ pub use content::{Content, Group, Hasher, Unhashable, Watch, watched};
 use crate::clock::Micros;
 use crate::error::ErrorKind;
 use crate::flow::train::MadeOf;
-use crate::offline::Snapshot;
+use crate::offline::{Part, Snapshot};
 
 /// Changes when a reader of the old form would misunderstand the new one.
 pub const FORMAT: u32 = 1;
@@ -39,6 +39,9 @@ pub struct Manifest {
     /// The set's columns, with Arrow's names of their types.
     pub columns: Vec<(String, String)>,
     pub content: Content,
+    /// The state of the table that the set was written to, where it was not a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<Part>,
 }
 
 /// The definitions that were applied.
@@ -72,6 +75,9 @@ pub struct OptionsUsed {
     pub digest_column: bool,
     /// In microseconds since 1970, UTC.
     pub known_at: Option<Micros>,
+    /// The column of the labels that said so for each of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_at_column: Option<String>,
 }
 
 /// Why a manifest cannot be used.
@@ -114,6 +120,7 @@ impl Manifest {
             options,
             columns,
             content,
+            table: None,
         }
     }
 

@@ -48,7 +48,7 @@ use crate::catalog::{Field, Source};
 use crate::clock::Micros;
 use crate::error::ErrorKind;
 
-pub use delta::DeltaTables;
+pub use delta::{DeltaTables, DeltaWriter, WholeTable};
 pub use file::{ParquetFile, ParquetRows, ParquetWriter, read_parquet, write_parquet};
 pub use memory::MemoryTables;
 pub use object_stores::{Bucket, BucketLogin, ObjectStores};
@@ -170,6 +170,8 @@ pub enum Error {
     NoSuchFile { path: String },
     #[error("file {path} cannot be read: {detail}")]
     UnreadableFile { path: String, detail: String },
+    #[error("table {path} cannot be made: {detail}")]
+    NotMade { path: String, detail: String },
     #[error("writing file {path} failed: {detail}")]
     WriteFile { path: String, detail: String },
 }
@@ -192,6 +194,7 @@ impl Error {
             | Self::WrongType { .. }
             | Self::Query { .. }
             | Self::NotWritable { .. }
+            | Self::NotMade { .. }
             | Self::Unreadable { .. }
             | Self::UnreadableFile { .. } => ErrorKind::Invalid,
             Self::Changed { .. } => ErrorKind::Conflict,

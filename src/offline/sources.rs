@@ -111,7 +111,7 @@ impl OfflineStore for StoredSources {
         for read in reading_order(source, &self.sources.load())? {
             match &read.kind {
                 SourceKind::Sql { query } => snapshot.queries.push((read.name.clone(), query.clone())),
-                SourceKind::Long(long) => snapshot.queries.push((read.name.clone(), format!("{long:?}"))),
+                SourceKind::Long(long) => snapshot.queries.push((read.name.clone(), long.to_string())),
                 SourceKind::Stored(stored) | SourceKind::Push { into: stored } => {
                     let part = self.keeper(&read, stored)?.snapshot(&read.name, stored).await?;
                     let part = match (part, &read.kind) {

@@ -1,6 +1,7 @@
 //! The point-in-time join: for each label row, the newest feature row with
 //! `label_time − ttl ≤ event_time ≤ label_time`, ties to the later created time, then to the later source row, or where
-//! the rows of a source have no order, to the larger values.
+//! the rows of a source have no order, to the larger values. Where a label says what was known when, only rows with
+//! `created_time ≤ known_at` count for it.
 //!
 //! [`Join`] finds the matches and knows only keys and times; [`PointInTime`] keeps the feature columns of the rows that
 //! are still in the running and gathers them at the end. Both are pure: rows are fed in, in source order, and nothing
@@ -13,6 +14,7 @@
 //! one candidate a label.
 
 mod kernel;
+mod known;
 mod newest;
 mod keys;
 mod operator;
@@ -32,6 +34,8 @@ use crate::clock::Micros;
 use crate::error::ErrorKind;
 use crate::limits::PIT_KEPT_BYTES;
 
+use known::KnownJoin;
+
 pub use kernel::{Join, Match, Place};
 pub use keys::Keys;
 pub use newest::Newest;
@@ -40,7 +44,7 @@ pub use operator::{BoxError, History, Joined, JoinedBatch, LabelFrame, Open, Row
 /// The join of one view's history to a label frame, columns included.
 #[derive(Debug)]
 pub struct PointInTime {
-    join: Join,
+    matching: Matching,
     features: Vec<Field>,
     /// The feature columns of each batch, by batch number; nothing once no label wants a row of it.
     kept: Vec<Option<Vec<ArrayRef>>>,
@@ -50,6 +54,12 @@ pub struct PointInTime {
     /// The least that `compact_at` is.
     room: usize,
     ties: Ties,
+}
+
+#[derive(Debug)]
+enum Matching {
+    Newest(Join),
+    Known(KnownJoin),
 }
 
 /// Which of two rows of a key counts that have the same event time and the same created time.
@@ -102,10 +112,24 @@ impl PointInTime {
     /// Labels are `keys` at `times`; a label with a null key or a null time matches nothing. Without a `ttl` a row is
     /// never too old.
     pub fn new(features: Vec<Field>, keys: &Keys, times: &TimestampMicrosecondArray, ttl: Option<Duration>) -> Self {
-        let ttl = ttl.map(|ttl| Micros::try_from(ttl.as_micros()).unwrap_or(Micros::MAX));
-        let join = Join::new(keys, times, ttl);
+        Self::of(features, Matching::Newest(Join::new(keys, times, ttl.map(micros))))
+    }
+
+    /// The same, but a label finds only rows with `created time <= known_at`, which is never null, and rows without a
+    /// created time.
+    pub fn as_known(
+        features: Vec<Field>,
+        keys: &Keys,
+        times: &TimestampMicrosecondArray,
+        known_at: &TimestampMicrosecondArray,
+        ttl: Option<Duration>,
+    ) -> Self {
+        Self::of(features, Matching::Known(KnownJoin::new(keys, times, known_at, ttl.map(micros))))
+    }
+
+    fn of(features: Vec<Field>, matching: Matching) -> Self {
         Self {
-            join,
+            matching,
             features,
             kept: Vec::new(),
             kept_bytes: 0,
@@ -140,39 +164,52 @@ impl PointInTime {
     ) -> Result<(), Error> {
         debug_assert_eq!(columns.len(), self.features.len());
         let (kept, ties) = (&self.kept, &self.ties);
-        let freed = self.join.push(keys, event_time, created_time, |now, before| match ties {
-            Ties::LaterRow => true,
-            // A batch of which a row is in the running is kept; the one of now is not among them yet.
-            Ties::LargerValues(order) => match kept.get(before.batch as usize) {
-                Some(Some(there)) => larger(order, (columns, now.row), (there, before.row)),
-                Some(None) | None => larger(order, (columns, now.row), (columns, before.row)),
+        let freed = match &mut self.matching {
+            Matching::Newest(join) => join.push(keys, event_time, created_time, |now, before| {
+                // A batch of which a row is in the running is kept; the one of now is not among them yet.
+                let there = kept.get(before.batch as usize).and_then(Option::as_deref).unwrap_or(columns);
+                ties.replaces((columns, now.row), (there, before.row))
+            }),
+            Matching::Known(join) => match join.push(keys, event_time, created_time) {
+                true => Vec::new(),
+                false => vec![kept.len() as u32],
             },
-        });
+        };
         self.kept.push(Some(columns.to_vec()));
         self.kept_bytes += bytes(columns);
-        for batch in freed {
-            if let Some(columns) = self.kept[batch as usize].take() {
-                self.kept_bytes -= bytes(&columns);
-            }
+        self.free(freed);
+        if let Matching::Known(join) = &self.matching
+            && join.is_full()
+        {
+            self.let_go();
         }
         if self.kept_bytes > self.compact_at { self.compact() } else { Ok(()) }
     }
 
     /// One row per label, in order.
     pub fn finish(self) -> Result<StoredRows, Error> {
-        let matches = self.join.finish();
+        let Self { matching, features, kept, ties, .. } = self;
+        let matches = match matching {
+            Matching::Newest(join) => join.finish(),
+            Matching::Known(join) => join.finish(ties.among(&kept)),
+        };
         let places: Vec<Option<Place>> = matches.iter().map(|found| found.map(|found| found.place)).collect();
         Ok(StoredRows {
             present: BooleanBuffer::collect_bool(matches.len(), |label| matches[label].is_some()),
             event_time: timestamps(matches.iter().map(|found| found.map(|found| found.event_time)).collect()),
-            columns: gather(&self.features, &self.kept, &places)?,
+            columns: gather(&features, &kept, &places)?,
             unreachable: None,
         })
     }
 
     /// Copies the rows that are still wanted into one batch and lets the others go.
     pub fn compact(&mut self) -> Result<(), Error> {
-        let places: Vec<Option<Place>> = self.join.renumber().into_iter().map(Some).collect();
+        self.let_go();
+        let places = match &mut self.matching {
+            Matching::Newest(join) => join.renumber(),
+            Matching::Known(join) => join.renumber(),
+        };
+        let places: Vec<Option<Place>> = places.into_iter().map(Some).collect();
         let columns = gather(&self.features, &self.kept, &places)?;
         self.kept_bytes = bytes(&columns);
         // Where the wanted rows alone fill the bound, copying them again at every push would take for ever.
@@ -180,18 +217,53 @@ impl PointInTime {
         self.kept = vec![Some(columns)];
         Ok(())
     }
-}
 
-/// Whether the row of now has larger values than the one before. Ties are rare, and this is not quick.
-fn larger(order: &[usize], now: (&[ArrayRef], u32), before: (&[ArrayRef], u32)) -> bool {
-    for column in order {
-        let comparator = make_comparator(now.0[*column].as_ref(), before.0[*column].as_ref(), SortOptions::default());
-        match comparator.map(|compare| compare(now.1 as usize, before.1 as usize)) {
-            Ok(Ordering::Equal) | Err(_) => {}
-            Ok(other) => return other == Ordering::Greater,
+    /// Lets go of rows that were noted and are no label's answer.
+    fn let_go(&mut self) {
+        let (kept, ties) = (&self.kept, &self.ties);
+        if let Matching::Known(join) = &mut self.matching {
+            let freed = join.let_go(ties.among(kept));
+            self.free(freed);
         }
     }
-    false
+
+    /// No row of these batches is wanted any more.
+    fn free(&mut self, batches: Vec<u32>) {
+        for batch in batches {
+            if let Some(columns) = self.kept[batch as usize].take() {
+                self.kept_bytes -= bytes(&columns);
+            }
+        }
+    }
+}
+
+fn micros(ttl: Duration) -> Micros {
+    Micros::try_from(ttl.as_micros()).unwrap_or(Micros::MAX)
+}
+
+impl Ties {
+    /// Whether the row of now takes the place of the one before, with which it ties on both times; each is a row of some
+    /// columns. Ties are rare, and this is not quick.
+    fn replaces(&self, now: (&[ArrayRef], u32), before: (&[ArrayRef], u32)) -> bool {
+        let Self::LargerValues(order) = self else { return true };
+        for column in order {
+            let compare = make_comparator(now.0[*column].as_ref(), before.0[*column].as_ref(), SortOptions::default());
+            match compare.map(|compare| compare(now.1 as usize, before.1 as usize)) {
+                Ok(Ordering::Equal) | Err(_) => {}
+                Ok(other) => return other == Ordering::Greater,
+            }
+        }
+        false
+    }
+
+    /// The same for two rows of batches that are kept.
+    fn among(&self, kept: &[Option<Vec<ArrayRef>>]) -> impl Fn(Place, Place) -> bool {
+        let columns = |place: Place| {
+            let columns = kept.get(place.batch as usize).and_then(Option::as_deref);
+            columns.expect("a batch of which a row is wanted is kept")
+        };
+        move |now, before| self.replaces((columns(now), now.row), (columns(before), before.row))
+    }
 }
 
 /// The feature columns at `places`, null where there is none.

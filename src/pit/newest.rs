@@ -3,15 +3,18 @@
 //! Keys are numbered in the order in which they first came. Their bytes lie one behind the other in one piece of memory
 //! and are found by a table of numbers, so that a million keys are three allocations and not a million.
 
+use std::cmp::Ordering;
+
 use arrow::array::{Array, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::{concat_batches, interleave_record_batch};
 use arrow::error::ArrowError;
 
+use super::Ties;
 use crate::batch::{self, KeyBatch};
 use crate::clock::Micros;
 
 /// Takes rows in source order and keeps, per key, the one with the latest (event time, created time); of two that tie,
-/// the later one.
+/// the one that [`Ties`] says.
 #[derive(Debug, Default)]
 pub struct Newest {
     keys: KeyTable,
@@ -40,7 +43,8 @@ const ROWS_KEPT_MIN: usize = 262_144;
 const STRETCH_ROWS_MIN: usize = 8;
 
 impl Newest {
-    /// `rows` of the same schema each time; rows with a null key are passed over.
+    /// `rows` of the same schema each time; rows with a null key are passed over. What `ties` says of columns is of those
+    /// of `rows`; it is the same each time.
     ///
     /// # Errors
     /// Only if the batches' schemas differ.
@@ -50,6 +54,7 @@ impl Newest {
         keys: &KeyBatch,
         event_time: &TimestampMicrosecondArray,
         created_time: &TimestampMicrosecondArray,
+        ties: &Ties,
     ) -> Result<(), ArrowError> {
         let batch = self.batches.len() as u32;
         for row in (0..rows.num_rows()).filter(|row| !keys.is_null(*row)) {
@@ -58,8 +63,19 @@ impl Newest {
             let number = self.keys.number(keys.get(row));
             match self.candidates.get_mut(number) {
                 None => self.candidates.push(candidate),
-                Some(known) if known.order() <= candidate.order() => *known = candidate,
-                Some(_) => {}
+                Some(known) => {
+                    let replaces = match candidate.order().cmp(&known.order()) {
+                        Ordering::Less => false,
+                        Ordering::Equal => {
+                            let there = self.batches.get(known.batch as usize).unwrap_or(&rows);
+                            ties.replaces((rows.columns(), candidate.row), (there.columns(), known.row))
+                        }
+                        Ordering::Greater => true,
+                    };
+                    if replaces {
+                        *known = candidate;
+                    }
+                }
             }
         }
         self.rows_kept += rows.num_rows();
@@ -263,7 +279,7 @@ mod tests {
     /// Key, event time, created time.
     type Row = (i64, i64, Option<i64>);
 
-    fn pushed(rows: &[Row], batch_rows: usize) -> Newest {
+    fn pushed(rows: &[Row], batch_rows: usize, ties: &Ties) -> Newest {
         let key = [Field::new("id", DType::One(Scalar::Int64))];
         let fields =
             [key[0].clone(), Field::new("place", DType::One(Scalar::Int64)), Field::new("at", DType::TIMESTAMP)];
@@ -277,7 +293,7 @@ mod tests {
                 vec![Arc::clone(&ids), Arc::new(Int64Array::from_iter_values(places)), Arc::new(event_time.clone())];
             let keys = KeyBatch::encode(&key, &[ids], rows.len());
             let batch = record_batch(&fields, columns, rows.len());
-            newest.push(batch, &keys, &event_time, &created_time).unwrap();
+            newest.push(batch, &keys, &event_time, &created_time, ties).unwrap();
         }
         newest
     }
@@ -307,7 +323,7 @@ mod tests {
                 let known = expected.entry(*id).or_insert(new);
                 *known = (*known).max(new);
             }
-            let newest = pushed(&rows, batch_rows);
+            let newest = pushed(&rows, batch_rows, &Ties::LaterRow);
             prop_assert_eq!(newest.len(), expected.len());
             prop_assert_eq!(newest.newest_event_time(), expected.values().map(|row| row.0).max());
             let expected: BTreeMap<i64, i64> = expected.into_iter().map(|(id, row)| (id, row.2)).collect();
@@ -316,9 +332,22 @@ mod tests {
     }
 
     #[test]
+    fn rows_without_an_order_tie_to_the_larger_values_wherever_they_stand() {
+        let rows: Vec<Row> = (0..1_000).map(|row| (row % 7, row % 2, (row % 3 > 0).then_some(row % 3))).collect();
+        // The second column is the place of the row, so here the larger value is the later one.
+        let largest = places(&pushed(&rows, 1_000, &Ties::LaterRow), 3);
+        for batch_rows in [1, 7, 300, 1_000] {
+            assert_eq!(places(&pushed(&rows, batch_rows, &Ties::LargerValues(vec![1])), 3), largest);
+        }
+        // Each key has rows that tie, so by its own column alone, which is the same in all of them, the first one stays.
+        let first = places(&pushed(&rows, 1_000, &Ties::LargerValues(vec![0])), 3);
+        assert!(first.iter().all(|(key, place)| place < &largest[key]), "{first:?} {largest:?}");
+    }
+
+    #[test]
     fn rows_that_have_lost_are_let_go_of() {
         let rows: Vec<Row> = (0..ROWS_KEPT_MIN as i64 * 3).map(|row| (row % 1_000, row, None)).collect();
-        let newest = pushed(&rows, 8_192);
+        let newest = pushed(&rows, 8_192, &Ties::LaterRow);
         assert_eq!(newest.len(), 1_000);
         assert!(newest.rows_kept <= ROWS_KEPT_MIN, "{} rows are kept", newest.rows_kept);
         assert!(newest.bytes() < ROWS_KEPT_MIN * 40, "{} bytes", newest.bytes());

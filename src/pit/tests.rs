@@ -29,9 +29,12 @@ fn times(values: &[Option<i64>]) -> TimestampMicrosecondArray {
 /// A feature row: key, event time, created time.
 type FeatureRow = (Option<i64>, Option<i64>, Option<i64>);
 
+/// A label: key, time, and by when rows were known where the join asks for that.
+type Label = (Option<i64>, Option<i64>, i64);
+
 /// The definition, word for word: for each label the number of its row.
-fn by_definition(labels: &[(Option<i64>, Option<i64>)], rows: &[FeatureRow], ttl: Option<i64>) -> Vec<Option<usize>> {
-    let of_label = |(key, time): &(Option<i64>, Option<i64>)| {
+fn by_definition(labels: &[Label], rows: &[FeatureRow], ttl: Option<i64>, as_known: bool) -> Vec<Option<usize>> {
+    let of_label = |(key, time, known_at): &Label| {
         let (key, time) = ((*key)?, i128::from((*time)?));
         let matches = |(_, row): &(usize, &FeatureRow)| {
             row.0 == Some(key)
@@ -39,6 +42,7 @@ fn by_definition(labels: &[(Option<i64>, Option<i64>)], rows: &[FeatureRow], ttl
                     let event = i128::from(event);
                     event <= time && ttl.is_none_or(|ttl| time - i128::from(ttl) <= event)
                 })
+                && (!as_known || row.2.is_none_or(|created| created <= *known_at))
         };
         let newest = rows.iter().enumerate().filter(matches).max_by_key(|(number, row)| (row.1, row.2, *number));
         newest.map(|(number, _)| number)
@@ -48,17 +52,22 @@ fn by_definition(labels: &[(Option<i64>, Option<i64>)], rows: &[FeatureRow], ttl
 
 /// The same by [`PointInTime`], fed in batches of `batch_rows`; the one feature is the row's number.
 fn by_join(
-    labels: &[(Option<i64>, Option<i64>)],
+    labels: &[Label],
     rows: &[FeatureRow],
-    ttl: Option<i64>,
+    (ttl, as_known): (Option<i64>, bool),
     batch_rows: usize,
     compact_at: usize,
     encode: fn(&[Option<i64>]) -> Keys,
 ) -> Vec<Option<usize>> {
-    let (label_keys, label_times): (Vec<_>, Vec<_>) = labels.iter().copied().unzip();
+    let label_keys: Vec<_> = labels.iter().map(|label| label.0).collect();
+    let label_times = times(&labels.iter().map(|label| label.1).collect::<Vec<_>>());
+    let known_at = times(&labels.iter().map(|label| Some(label.2)).collect::<Vec<_>>());
     let ttl = ttl.map(|ttl| Duration::from_micros(ttl as u64));
     let number = vec![Field::new("number", DType::One(Scalar::Int64))];
-    let mut join = PointInTime::new(number, &encode(&label_keys), &times(&label_times), ttl);
+    let mut join = match as_known {
+        true => PointInTime::as_known(number, &encode(&label_keys), &label_times, &known_at, ttl),
+        false => PointInTime::new(number, &encode(&label_keys), &label_times, ttl),
+    };
     join.compact_at = compact_at;
     for (batch, rows) in rows.chunks(batch_rows).enumerate() {
         let keys: Vec<_> = rows.iter().map(|row| row.0).collect();
@@ -79,6 +88,10 @@ fn by_join(
         number
     };
     (0..labels.len()).map(number).collect()
+}
+
+fn a_moment() -> impl Strategy<Value = i64> {
+    a_time().prop_map(|time| time.unwrap_or(15))
 }
 
 fn a_time() -> impl Strategy<Value = Option<i64>> {
@@ -107,16 +120,17 @@ proptest! {
 
     #[test]
     fn the_join_is_its_definition(
-        labels in proptest::collection::vec((a_key(), a_time()), 0..20),
+        labels in proptest::collection::vec((a_key(), a_time(), a_moment()), 0..20),
         rows in proptest::collection::vec((a_key(), a_time(), a_time()), 0..60),
         ttl in a_ttl(),
         batch_rows in 1..70_usize,
         compact_at in prop_oneof![Just(0_usize), Just(200), Just(usize::MAX)],
         as_text in any::<bool>(),
+        as_known in any::<bool>(),
     ) {
         let encode = if as_text { text_keys } else { keys };
-        let wanted = by_definition(&labels, &rows, ttl);
-        prop_assert_eq!(by_join(&labels, &rows, ttl, batch_rows, compact_at, encode), wanted);
+        let wanted = by_definition(&labels, &rows, ttl, as_known);
+        prop_assert_eq!(by_join(&labels, &rows, (ttl, as_known), batch_rows, compact_at, encode), wanted);
     }
 }
 
@@ -132,9 +146,13 @@ fn a_view_without_entities_is_one_row_of_history_for_every_label() {
 #[test]
 fn rows_without_an_order_tie_to_the_larger_values_in_whatever_order_they_come() {
     let rows = [(3, Some(1)), (1, Some(9)), (3, None), (3, Some(2)), (2, Some(7))];
-    let found = |order: &[usize], batch_rows: usize, by: Vec<usize>| {
+    let found = |order: &[usize], batch_rows: usize, by: Vec<usize>, as_known: bool| {
         let fields = vec![Field::new("a", KEY), Field::new("b", KEY)];
-        let join = PointInTime::new(fields, &keys(&[Some(1)]), &times(&[Some(5)]), None);
+        let (key, time) = (keys(&[Some(1)]), times(&[Some(5)]));
+        let join = match as_known {
+            true => PointInTime::as_known(fields, &key, &time, &time, None),
+            false => PointInTime::new(fields, &key, &time, None),
+        };
         let mut join = join.keeping(0).breaking(Ties::LargerValues(by));
         for batch in order.chunks(batch_rows) {
             let a: ArrayRef = Arc::new(batch.iter().map(|row| Some(rows[*row].0)).collect::<Int64Array>());
@@ -150,9 +168,10 @@ fn rows_without_an_order_tie_to_the_larger_values_in_whatever_order_they_come() 
         (value(0), value(1))
     };
     for order in [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 3, 0, 4, 1]] {
-        for batch_rows in [1, 2, 5] {
-            assert_eq!(found(&order, batch_rows, vec![0, 1]), (Some(3), Some(2)), "{order:?} {batch_rows}");
-            assert_eq!(found(&order, batch_rows, vec![1, 0]), (Some(1), Some(9)), "{order:?} {batch_rows}");
+        for (batch_rows, as_known) in [(1, false), (2, false), (5, false), (1, true), (2, true), (5, true)] {
+            let case = format!("{order:?} {batch_rows} {as_known}");
+            assert_eq!(found(&order, batch_rows, vec![0, 1], as_known), (Some(3), Some(2)), "{case}");
+            assert_eq!(found(&order, batch_rows, vec![1, 0], as_known), (Some(1), Some(9)), "{case}");
         }
     }
 }
@@ -173,6 +192,29 @@ fn batches_that_no_label_wants_are_let_go() {
     assert_eq!(push(1, 101), [true, false, false, false], "newer than every label");
     assert_eq!(push(1, 70), [false, false, false, false, true], "newer than the first");
     assert_eq!(join.kept_bytes, bytes(&[Arc::new(Int64Array::from(vec![70])) as ArrayRef]));
+}
+
+#[test]
+fn labels_that_know_of_much_or_little_keep_no_more_rows_than_there_are_labels() {
+    // Rows are created late, and in another order than they happened; some labels know of nothing, some of everything.
+    let labels: Vec<Label> = (0..60).map(|label| (Some(label % 3), Some(label * 700), label * 13 % 60 * 900)).collect();
+    let row = |row: i64| (Some(row % 4), Some(row), (row % 5 != 0).then(|| row + row * 7_919 % 20_000));
+    let rows: Vec<FeatureRow> = (0..40_000).map(row).collect();
+    let wanted = by_definition(&labels, &rows, None, true);
+    assert!(wanted.iter().flatten().count() > 40, "{wanted:?}");
+    assert_eq!(by_join(&labels, &rows, (None, true), 512, usize::MAX, keys), wanted);
+
+    let (key, at): (Vec<_>, Vec<_>) = labels.iter().map(|label| (label.0, label.1)).unzip();
+    let known_at: Vec<_> = labels.iter().map(|label| Some(label.2)).collect();
+    let mut join = KnownJoin::new(&keys(&key), &times(&at), &times(&known_at), None);
+    for rows in rows.chunks(512) {
+        let column = |value: fn(&FeatureRow) -> Option<i64>| rows.iter().map(value).collect::<Vec<_>>();
+        join.push(&keys(&column(|row| row.0)), &times(&column(|row| row.1)), &times(&column(|row| row.2)));
+    }
+    assert!(join.is_full());
+    join.let_go(|_, _| true);
+    assert!(!join.is_full());
+    assert!(join.renumber().len() <= labels.len());
 }
 
 #[test]

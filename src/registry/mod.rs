@@ -134,6 +134,10 @@ pub struct SyncRun {
     pub nulls: Vec<(String, u64)>,
     /// What the source consisted of, as JSON.
     pub snapshot: Option<String>,
+    /// Rows that went to a side table because they are not as the view expects.
+    pub rows_quarantined: u64,
+    /// What came of each expectation of the view, as JSON; none where it has none.
+    pub expectations: Option<String>,
     pub outcome: Outcome,
 }
 

@@ -54,7 +54,7 @@ impl Registry {
         let runs = sqlx::query(
             "SELECT view, range, range_from, range_until, started_at, seconds, newest_event_time, nulls, snapshot, stopped,
                     failure, rows_read, rows_latest, rows_written, rows_older, rows_without_key, rows_in_future,
-                    rows_failed, rows_reused, rows_read_again, bytes_written, bytes_spooled
+                    rows_failed, rows_reused, rows_read_again, bytes_written, bytes_spooled, rows_quarantined, expectations
              FROM sync_runs WHERE ?1 IS NULL OR view = ?1 ORDER BY id DESC LIMIT ?2",
         );
         let rows = runs.bind(view).bind(limit).fetch_all(&self.pool).await.map_err(reading)?;
@@ -72,8 +72,8 @@ impl Registry {
             "INSERT INTO sync_runs (view, range, range_from, range_until, started_at, seconds, newest_event_time, nulls,
                                     snapshot, stopped, failure, rows_read, rows_latest, rows_written, rows_older,
                                     rows_without_key, rows_in_future, rows_failed, rows_reused, rows_read_again,
-                                    bytes_written, bytes_spooled)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                                    bytes_written, bytes_spooled, rows_quarantined, expectations)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         );
         let nulls =
             serde_json::Value::from_iter(run.nulls.iter().map(|(feature, rows)| serde_json::json!([feature, rows])));
@@ -92,9 +92,11 @@ impl Registry {
             run.rows_read_again,
             run.bytes_written,
             run.bytes_spooled,
+            run.rows_quarantined,
         ] {
             insert = insert.bind(i64::try_from(count).unwrap_or(i64::MAX));
         }
+        insert = insert.bind(&run.expectations);
         insert.execute(&mut *transaction).await?;
         if let (Some(newest), Some(coverage)) = (run.newest_event_time, run.coverage()) {
             let keep = sqlx::query(
@@ -152,6 +154,8 @@ fn run_of(row: &SqliteRow) -> Result<SyncRun, sqlx::Error> {
         newest_event_time: row.try_get("newest_event_time")?,
         nulls: serde_json::from_str(row.try_get::<&str, _>("nulls")?).map_err(not_json)?,
         snapshot: row.try_get("snapshot")?,
+        rows_quarantined: count("rows_quarantined")?,
+        expectations: row.try_get("expectations")?,
         outcome,
     })
 }

@@ -68,6 +68,8 @@ fn run(view: &str, started_at: Micros, outcome: Outcome) -> SyncRun {
         newest_event_time: Some(14),
         nulls: vec![("fare".to_owned(), 15), ("tips".to_owned(), 0)],
         snapshot: Some("{}".to_owned()),
+        rows_quarantined: 16,
+        expectations: Some("[]".to_owned()),
         outcome,
     }
 }
@@ -289,7 +291,9 @@ async fn versions_from_before_services_were_recorded_get_theirs_once() {
     registry.record(version("a")).await.unwrap();
     registry.record(version("b")).await.unwrap();
     drop(registry);
-    let as_it_was = "DROP TABLE version_services; DROP TABLE service_shapes;
+    let as_it_was =
+        "ALTER TABLE sync_runs DROP COLUMN rows_quarantined; ALTER TABLE sync_runs DROP COLUMN expectations;
+        DROP TABLE version_services; DROP TABLE service_shapes;
         ALTER TABLE versions DROP COLUMN has_services; PRAGMA user_version = 2";
     tamper(&path, as_it_was).await;
 
@@ -321,6 +325,7 @@ async fn a_registry_of_the_first_format_gains_what_is_new_and_keeps_what_it_has(
     let [run] = runs.as_slice() else { panic!("{runs:?}") };
     assert_eq!((run.rows_read, run.rows_in_future, run.until, &run.outcome), (4, 0, None, &failed));
     assert_eq!(run.nulls, []);
+    assert_eq!((run.rows_quarantined, &run.expectations), (0, &None));
     assert_eq!(registry.schedules().await.unwrap(), []);
 }
 

@@ -1,6 +1,6 @@
 """What other programs do with Delta tables that Lockstep reads and writes, as a user of Python's deltalake would do it.
 
-    python delta_tables.py create|check|merge|append|optimize FOLDER
+    python delta_tables.py create|check|merge|append|optimize|trained FOLDER
 
 Each command is one turn of a conversation with the test that runs it (tests/it/delta.rs). A check that fails is an
 AssertionError with what came.
@@ -81,8 +81,25 @@ def optimize(folder: str) -> None:
     assert values(folder) == before, values(folder)
 
 
+def trained(folder: str) -> None:
+    """A training set of two drivers, one of them twice."""
+    table = DeltaTable(folder)
+    assert table.version() == 0, table.version()
+    types = [(field.name, field.type.type) for field in table.schema().fields]
+    assert types == [
+        ("driver", "long"), ("event_timestamp", "timestamp"), ("weight", "long"), ("fares__fare", "double"),
+        ("rated__rating", "double"), ("lockstep_digest", "string"),
+    ], types
+    rows = table.to_pyarrow_table(columns=["driver", "weight", "fares__fare", "rated__rating"])
+    rows = sorted(zip(*(column.to_pylist() for column in rows.columns)), key=lambda row: row[1])
+    assert rows == [(0, 7, 1.0, 4.5), (1, 8, 2.0, None), (0, 2**32 - 1, None, None)], rows
+    assert table.metadata().configuration["lockstep.service"] == "model", table.metadata()
+    counts = table.get_add_actions().column("num_records").to_pylist()
+    assert counts == [3], counts
+
+
 if __name__ == "__main__":
-    commands = {command.__name__: command for command in (create, check, merge, append, optimize)}
+    commands = {command.__name__: command for command in (create, check, merge, append, optimize, trained)}
     commands[sys.argv[1]](sys.argv[2])
     print("done.")
     sys.stdout.flush()

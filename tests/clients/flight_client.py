@@ -205,6 +205,8 @@ def make_training_sets(client: flight.FlightClient) -> None:
 
     every_trip = get(client, {"train": {"service": SERVICE, "labels": "tip_labels"}})
     assert every_trip.num_rows == 15_002 and {"big_tipper", "trip_id", *features} <= set(every_trip.column_names)
+    unknown = {"service": SERVICE, "labels": "tip_labels", "known_at_column": "scored_at"}
+    expect_error(lambda: get(client, {"train": unknown}), "column scored_at is missing", "by which rows were known")
     passed(f"training set of a source of the project: {every_trip.num_rows} labels, none of them sent")
 
 

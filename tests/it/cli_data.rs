@@ -153,7 +153,8 @@ fn train_writes_what_was_known_at_each_label_with_its_provenance() {
     .assert_eq(&cities.expect("text").to_string());
 
     // The labels as of another of their times, and with the digests as a column.
-    let more = ["later.parquet", "--time-column", "label_noted_at", "--digest-column"];
+    let more =
+        ["later.parquet", "--time-column", "label_noted_at", "--known-at-column", "event_timestamp", "--digest-column"];
     assert!(succeed(folder, &[&words[..], &more].concat()).starts_with("4 rows × 8 columns in later.parquet"));
     let later = read_parquet(&folder.join("later.parquet")).expect("a training set");
     assert!(later.schema.column_with_name("lockstep_digest").is_some());

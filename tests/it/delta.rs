@@ -12,9 +12,10 @@ use arrow::datatypes::Int64Type;
 use futures::TryStreamExt;
 use lockstep::catalog::{DType, Field, Scalar, Source, SourceKind, Stored};
 use lockstep::offline::{DeltaTables, Maintenance, ObjectStores, OfflineStore, Scan, StoredSources};
+use serde_json::json;
 
-use crate::command::{json_of, succeed};
-use crate::light::{DAY, NOW, batch, floats, integers, texts, times, write_rows};
+use crate::command::{json_of, refused, succeed};
+use crate::light::{DAY, NOW, batch, floats, floats_of, integers, texts, times, write_rows};
 use crate::world::{project_folder, repository};
 
 /// A store of the Delta tables in `folder`, and no other.
@@ -105,6 +106,110 @@ async fn a_project_reads_pushes_and_trains_with_delta_tables() {
     };
     assert_eq!(column("fares__fare"), [Some(10.0), Some(2.0), Some(1.0)]);
     assert_eq!(column("rated__rating"), [Some(4.5), Some(3.5), None]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_tie_in_a_table_are_served_as_they_are_trained() {
+    let folder = project_folder(DEFINITIONS);
+    let project = folder.path().to_owned();
+    let (data, trips) = (store(&project.join("data")), table("trips", "at"));
+    // The larger value is first for one driver and last for the other, in files and within them.
+    for (batch, fares) in [("a", [9.0, 1.0]), ("b", [5.0, 2.0]), ("c", [1.0, 3.0])] {
+        data.append(&trips, batch, &drivers(&fares, "fare", NOW)).await.expect("written");
+    }
+    let labels = batch(&[("driver", integers(&[0, 1])), ("event_timestamp", times(&[NOW, NOW]))]);
+    write_rows(&project.join("labels.parquet"), &labels);
+    let compared = tokio::task::spawn_blocking(move || {
+        succeed(&project, &["apply"]);
+        succeed(&project, &["sync", "fares"]);
+        succeed(&project, &["train", "model", "--labels", "labels.parquet", "--to", "set.parquet"]);
+        let served = ["0", "1"]
+            .map(|driver| json_of(&project, &["get", "fares:fare", &format!("driver={driver}")])[0]["value"].as_f64());
+        let set = lockstep::offline::read_parquet(&project.join("set.parquet")).expect("a training set");
+        (served.to_vec(), floats_of(&set.batches[0], "fares__fare"))
+    });
+    let (served, trained) = compared.await.expect("the commands");
+    assert_eq!(trained, [Some(9.0), Some(3.0)], "the larger values");
+    assert_eq!(served, trained);
+}
+
+/// The names in a folder.
+fn names(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    names.sort_unstable();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_training_set_is_a_delta_table_of_one_commit_that_python_reads() {
+    let folder = project_folder(DEFINITIONS);
+    let project = folder.path().to_owned();
+    let (data, trips) = (store(&project.join("data")), table("trips", "at"));
+    data.append(&trips, "monday", &drivers(&[1.0, 2.0], "fare", NOW - DAY)).await.expect("written");
+    data.append(&table("ratings", "at"), "monday", &drivers(&[4.5], "rating", NOW - DAY)).await.expect("written");
+    let weights: ArrayRef = Arc::new(arrow::array::UInt32Array::from(vec![7, 8, u32::MAX]));
+    let labels = batch(&[
+        ("driver", integers(&[0, 1, 0])),
+        ("event_timestamp", times(&[NOW, NOW, NOW - 2 * DAY])),
+        ("weight", weights),
+    ]);
+    write_rows(&project.join("labels.parquet"), &labels);
+    tokio::task::spawn_blocking(move || {
+        succeed(&project, &["apply"]);
+        let before = names(&project);
+        let words = ["train", "model", "--labels", "labels.parquet", "--digest-column", "--to", "delta:set"];
+        let trained = json_of(&project, &words);
+        assert_eq!((&trained["rows"], &trained["path"]), (&json!(3), &json!("set")), "{trained}");
+        let made: Vec<String> = names(&project).into_iter().filter(|name| !before.contains(name)).collect();
+        assert_eq!(made, ["set", "set.manifest.json"], "nothing else is left");
+        assert_eq!(names(&project.join("set/_delta_log")), ["00000000000000000000.json"]);
+        let manifest = fs::read_to_string(project.join("set.manifest.json")).expect("a manifest");
+        let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("JSON");
+        assert_eq!(manifest["table"], json!({"kind": "delta", "version": 0}));
+        python("trained", &project.join("set"));
+        assert!(succeed(&project, &["train", "verify", "set.manifest.json"]).contains("equal: 3 rows, bit for bit"));
+
+        let told = refused(&project, &words, 2);
+        assert!(
+            told.contains("table set cannot be made: there is a Delta table already; name another folder"),
+            "{told}"
+        );
+        let told = refused(&project, &[&words[..6], &["delta:"]].concat(), 2);
+        assert!(told.contains("name the folder that it is to have, as in delta:training"), "{told}");
+        fs::write(project.join("file"), "rows").expect("a file");
+        let told = refused(&project, &[&words[..6], &["delta:file"]].concat(), 2);
+        assert!(told.contains("table file cannot be made: there is something already"), "{told}");
+    })
+    .await
+    .expect("the commands");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_training_set_that_cannot_be_a_delta_table_leaves_nothing() {
+    let folder = project_folder(DEFINITIONS);
+    let project = folder.path().to_owned();
+    let (data, trips) = (store(&project.join("data")), table("trips", "at"));
+    data.append(&trips, "monday", &drivers(&[1.0, 2.0], "fare", NOW - DAY)).await.expect("written");
+    data.append(&table("ratings", "at"), "monday", &drivers(&[4.5], "rating", NOW - DAY)).await.expect("written");
+    tokio::task::spawn_blocking(move || {
+        succeed(&project, &["apply"]);
+        let refuse = |column: ArrayRef| {
+            let rows = [("driver", integers(&[0])), ("event_timestamp", times(&[NOW])), ("mark", column)];
+            write_rows(&project.join("labels.parquet"), &batch(&rows));
+            let before = names(&project);
+            let told = refused(&project, &["train", "model", "--labels", "labels.parquet", "--to", "delta:set"], 2);
+            assert_eq!(names(&project), before, "{told}");
+            told
+        };
+        let told = refuse(Arc::new(arrow::array::Time64MicrosecondArray::from(vec![5])));
+        assert!(told.contains("table set cannot be made: column mark is"), "{told}");
+        assert!(told.contains("which a Delta table has no type for"), "{told}");
+        let told = refuse(Arc::new(arrow::array::UInt64Array::from(vec![u64::MAX])));
+        assert!(told.contains("column mark"), "{told}");
+    })
+    .await
+    .expect("the commands");
 }
 
 /// Runs one command of `tests/clients/delta_tables.py` on a table.

@@ -12,6 +12,7 @@ use lockstep::flow::online::set;
 use lockstep::flow::sync::Range;
 use lockstep::offline::Scan;
 use lockstep::registry::Outcome;
+use serde_json::json;
 
 use crate::command::{json_of, run, succeed};
 use crate::light::{DAY, HOUR, Light, NOW, batch, floats_of, served_floats, soon, texts, times};
@@ -163,10 +164,20 @@ async fn what_must_hold_stops_a_sync_before_it_writes_or_puts_aside_anything() {
     assert!(quarantined(&light, "stats").await.is_empty(), "nothing is put aside either");
     let run = light.gateway.registry.runs(Some("stats"), 1).await.expect("the runs").remove(0);
     assert!(matches!(&run.outcome, Outcome::Failed(why) if why.contains("kind.in_set")), "{run:?}");
+    let shown =
+        lockstep::flow::sync::runs(&light.gateway.registry, Some("stats"), 1).await.expect("the runs").remove(0);
+    let held: Vec<_> = shown.expectations.iter().map(|verdict| verdict["holds"].clone()).collect();
+    assert_eq!(
+        (held, shown.rows_quarantined),
+        (vec![json!(false), json!(false), json!(true)], 0),
+        "what stopped it is kept"
+    );
 
     light.apply(&definitions(&expectations[..1]));
     light.sync("stats", Range::Full).await.expect("nothing must hold any more");
     assert_eq!(quarantined(&light, "stats").await, owned(&[("a", "fare.range")]));
+    let run = light.gateway.registry.runs(Some("stats"), 1).await.expect("the runs").remove(0);
+    assert_eq!((run.rows_quarantined, run.outcome), (1, Outcome::Finished));
     assert_eq!(served(&light, "stats:fare", &["a", "b"]).await, [None, Some(5.0)]);
 }
 

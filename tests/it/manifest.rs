@@ -8,7 +8,7 @@ use lockstep::clock::Micros;
 use lockstep::flow::verify::{Changed, Verified};
 use lockstep::gateway::Gateway;
 use lockstep::manifest::{Manifest, OptionsUsed};
-use lockstep::training::{self, Made, Order};
+use lockstep::training::{self, Made, Order, Target};
 
 use crate::light::{DAY, HOUR, Light, NOW, batch, floats, integers, texts, times, write_rows};
 
@@ -39,7 +39,13 @@ fn labels(weight: i64) -> RecordBatch {
         ("company", texts(&["a", "b", "a"])),
         ("weight", integers(&[1, 2, weight])),
         ("event_timestamp", times(&[NOW, NOW, NOW - HOUR])),
+        ("scored_at", times(&[NOW, NOW, NOW])),
     ])
+}
+
+/// Every option that a set can have.
+fn options() -> OptionsUsed {
+    OptionsUsed { digest_column: true, known_at: Some(NOW + DAY), known_at_column: Some("scored_at".to_owned()) }
 }
 
 struct World {
@@ -69,9 +75,10 @@ impl World {
             service: "model".to_owned(),
             labels: self.path("labels.parquet"),
             time_column: None,
-            options: OptionsUsed { digest_column: true, known_at: Some(NOW + DAY) },
+            options: options(),
         };
-        let made = training::make(self.gateway(), &order, &self.path("set.parquet")).await.expect("made");
+        let made =
+            training::make(self.gateway(), &order, &Target::Parquet(self.path("set.parquet"))).await.expect("made");
         let manifest = training::read_manifest(&self.path("set.parquet.manifest.json")).expect("a manifest");
         (made, manifest)
     }
@@ -85,7 +92,7 @@ impl World {
 async fn a_manifest_says_what_a_set_was_made_of() {
     let world = World::new().await;
     let (made, manifest) = world.make().await;
-    assert_eq!((made.rows, made.columns, made.spilled_bytes), (3, 5, 0));
+    assert_eq!((made.rows, made.columns, made.spilled_bytes), (3, 6, 0));
     assert_eq!(made.manifest, Some(world.path("set.parquet.manifest.json")));
     assert_eq!((manifest.service.as_str(), manifest.features.as_slice()), ("model", &["stats:fare".to_owned()][..]));
     let applied = world.gateway().applied.load();
@@ -94,9 +101,9 @@ async fn a_manifest_says_what_a_set_was_made_of() {
     assert_eq!((manifest.sources.len(), manifest.sources[0].name.as_str()), (1, "rides"));
     assert_eq!((manifest.labels.content.rows, manifest.content.rows), (3, 3));
     assert_eq!(manifest.labels.time_column, "event_timestamp");
-    assert_eq!(manifest.options, OptionsUsed { digest_column: true, known_at: Some(NOW + DAY) });
-    assert_eq!(manifest.content.groups[0].columns.len(), 5);
-    assert_eq!(manifest.columns[3], ("fare".to_owned(), "Float64".to_owned()));
+    assert_eq!(manifest.options, options());
+    assert_eq!(manifest.content.groups[0].columns.len(), 6);
+    assert_eq!(manifest.columns[4], ("fare".to_owned(), "Float64".to_owned()));
 }
 
 #[tokio::test]
@@ -108,7 +115,7 @@ async fn a_set_made_again_is_equal_though_its_source_has_grown() {
     world.light.put("rides", &rides(&[9.0]));
     assert_eq!(world.check(&manifest, None).await, equal, "it is made of the rows of that time");
     let (_, grown) = world.make().await;
-    assert_eq!(grown.content.differences(&manifest.content), [(0, vec![3])], "and a new one of the new rows");
+    assert_eq!(grown.content.differences(&manifest.content), [(0, vec![4])], "and a new one of the new rows");
 }
 
 #[tokio::test]
@@ -167,13 +174,17 @@ async fn a_set_that_cannot_be_made_leaves_nothing() {
         time_column: None,
         options: OptionsUsed::default(),
     };
-    let error = training::make(world.gateway(), &order, &world.path("set.parquet")).await.expect_err("a null time");
+    let error = training::make(world.gateway(), &order, &Target::Parquet(world.path("set.parquet")))
+        .await
+        .expect_err("a null time");
     assert_eq!(error.to_string(), "row 1 of the labels has no event_timestamp; every label needs its time");
     let mut bytes = fs::read(world.path("labels.parquet")).expect("the labels");
     let middle = bytes.len() / 3;
     bytes[4..middle].fill(0xff);
     fs::write(world.path("labels.parquet"), bytes).expect("damaged");
-    let error = training::make(world.gateway(), &order, &world.path("set.parquet")).await.expect_err("damaged");
+    let error = training::make(world.gateway(), &order, &Target::Parquet(world.path("set.parquet")))
+        .await
+        .expect_err("damaged");
     assert!(error.to_string().contains("labels.parquet cannot be read"), "{error}");
     let left = fs::read_dir(world.folder.path()).expect("the folder").count();
     assert_eq!(left, 1, "the labels alone");

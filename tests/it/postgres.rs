@@ -3,9 +3,12 @@
 use std::fs;
 use std::path::Path;
 
+use arrow::array::AsArray;
 use lockstep::offline::read_parquet;
+use serde_json::json;
 
 use crate::command::{json_of, refused, succeed};
+use crate::light::floats_of;
 use crate::postgres_server::Postgres;
 use crate::shop::{SHOP, SHOP_AS_OF, shop_of, synced_shop};
 
@@ -71,6 +74,43 @@ fn features_from_postgres_are_those_from_files() {
     };
     assert_eq!(train(of_tables.path()), train(of_files.path()));
     assert_eq!(server.run(&database, "SELECT customer_id, pages FROM shop.visits ORDER BY 1"), "1|7\n2|");
+}
+
+#[test]
+fn rows_that_tie_in_a_table_are_served_as_they_are_trained() {
+    let server = Postgres::shared();
+    let database = server.database();
+    // The larger values stand first, last and between; no amount is less than any.
+    server.run(
+        &database,
+        "CREATE SCHEMA shop;
+         CREATE TABLE shop.orders (customer_id bigint, amount double precision, city text, paid_at timestamptz,
+                                   ordered_at timestamp);
+         INSERT INTO shop.orders SELECT customer, amount, city, NULL::timestamptz, '2024-01-10'::timestamp FROM (VALUES
+             (1, 30, 'a'), (1, 20, 'b'), (1, 10, 'c'), (2, 10, 'a'), (2, 10, 'c'), (2, 10, 'b'), (9, 10, 'a'), (9, NULL, 'b')
+         ) AS orders (customer, amount, city)",
+    );
+    let folder = shop_of(&definitions());
+    let folder = folder.path();
+    configure(folder, &server, &database);
+    succeed(folder, &["apply"]);
+    succeed(folder, &["push", "visits", "visits.parquet"]);
+    succeed(folder, &["sync"]);
+    succeed(folder, &["train", "customer_model", "--labels", "labels.parquet", "--to", "set.parquet"]);
+    let set = read_parquet(&folder.join("set.parquet")).expect("a training set").batches;
+    let trained =
+        |row: usize| (floats_of(&set[0], "amount")[row], set[0]["city"].as_string::<i32>().value(row).to_owned());
+    // The labels of customers 1, 2 and 9.
+    for (customer, row, expected) in [("1", 0, (30.0, "a")), ("2", 2, (10.0, "c")), ("9", 3, (10.0, "a"))] {
+        assert_eq!(trained(row), (Some(expected.0), expected.1.to_owned()), "customer {customer}");
+        let served =
+            json_of(folder, &["get", "customer_model", &format!("customer_id={customer}"), "--as-of", SHOP_AS_OF]);
+        let value = |feature: &str| {
+            let all = served.as_array().expect("a list");
+            all.iter().find(|one| one["feature"] == feature).expect("the feature")["value"].clone()
+        };
+        assert_eq!((value("amount"), value("city")), (json!(expected.0), json!(expected.1)), "customer {customer}");
+    }
 }
 
 #[test]

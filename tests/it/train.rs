@@ -311,6 +311,43 @@ async fn a_set_as_of_an_earlier_time_lacks_what_was_written_since() {
 }
 
 #[tokio::test]
+async fn each_label_may_say_itself_what_was_known() {
+    let light = light().await;
+    let ask = async |known_at: &[Micros], options: Options| {
+        let rows = known_at.len();
+        let labels = batch(&[
+            ("company", texts(&vec!["b"; rows])),
+            ("event_timestamp", times(&vec![NOW; rows])),
+            ("scored_at", times(known_at)),
+        ]);
+        let options = Options { known_at_column: Some("scored_at".to_owned()), ..options };
+        let set = made(&light, &selection(&["stats:fare"]), Labels::of(labels, None), options).await.expect("trained");
+        (floats_of(&set, "stats__fare"), set.num_columns())
+    };
+    let (fares, columns) = ask(&[NOW + 1, NOW, NOW - 1, NOW + DAY], Options::default()).await;
+    assert_eq!(fares, [Some(4.0), Some(5.0), None, Some(4.0)], "the end is inclusive");
+    assert_eq!(columns, 4, "the column comes back once");
+    let both = Options { known_at: Some(NOW), ..Options::default() };
+    assert_eq!(ask(&[NOW + 1, NOW, NOW - 1], both).await.0, [Some(5.0), Some(5.0), None], "the earlier of both holds");
+}
+
+#[tokio::test]
+async fn a_label_that_does_not_say_what_was_known_is_named() {
+    let light = light().await;
+    let ask = async |column: &str| {
+        let null: ArrayRef = Arc::new(lockstep::batch::timestamps(vec![Some(NOW), None]));
+        let columns = [("company", texts(&["a", "a"])), ("event_timestamp", times(&[NOW, NOW])), ("scored_at", null)];
+        let options = Options { known_at_column: Some(column.to_owned()), ..Options::default() };
+        let labels = Labels::of(batch(&columns), Some("event_timestamp".to_owned()));
+        made(&light, &selection(&["stats:fare"]), labels, options).await.expect_err("refused").to_string()
+    };
+    assert_eq!(ask("scored_at").await, "row 1 of the labels has no scored_at; every label needs its time");
+    let missing = "column scored is missing; it holds the time by which rows were known, for each label";
+    assert_eq!(ask("scored").await, missing);
+    assert!(ask("company").await.contains("company"));
+}
+
+#[tokio::test]
 async fn a_set_that_does_not_fit_into_memory_is_the_same_and_says_what_it_put_aside() {
     let mut light = light().await;
     let companies: Vec<&str> = (0..30_000).map(|label| ["a", "b", "zz"][label % 3]).collect();

@@ -141,11 +141,10 @@ pub async fn sync_with(
 ) -> Result<Synced, Error> {
     let applied = gateway.applied.load_full();
     let plan = plan::storing(&applied.catalog, view)?;
-    let source = &applied.catalog.sources[&plan.view.source];
     let (started, started_at) = (Instant::now(), gateway.clock.now());
     let window = window(gateway, &plan, range).await?;
 
-    let mut run = Run::new(gateway, &plan, source, range, window, options);
+    let mut run = Run::new(gateway, &plan, &applied.catalog, range, window, options);
     let outcome = run.go(&applied.catalog, options, tell).await;
 
     let synced = run.synced(started.elapsed());

@@ -25,7 +25,7 @@ use crate::flow::derive::off_the_async_threads;
 use crate::flow::{Error, history};
 use crate::limits::SYNC_BATCHES_AHEAD;
 use crate::offline::{self, FilePart, Part, Rows, Scan, Snapshot};
-use crate::pit::Newest;
+use crate::pit::{Newest, Ties};
 
 /// How far a source is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,12 +89,13 @@ impl Run<'_> {
     async fn take_in(&mut self, batch: RecordBatch, missing: &[usize]) -> Result<(), Error> {
         let (view, until, missing) = (Arc::clone(&self.plan.view), self.task.window.until, missing.to_vec());
         let (mut newest, memory_bytes) = (mem::take(&mut self.newest), self.gateway.syncing.memory_bytes);
+        let ties = self.ties.clone();
         let rows = batch.num_rows() as u64;
         let taken = off_the_async_threads(async move {
             let stopped = |error: ArrowError| Error::Stopped(error.to_string());
             let (batch, after) = not_after(filled(batch, &view, &missing).map_err(stopped)?, until);
             let batch = history::taken(&view, batch).map_err(stopped)?;
-            let without_key = push(&mut newest, &view, batch).map_err(stopped)?;
+            let without_key = push(&mut newest, &view, batch, &ties).map_err(stopped)?;
             if newest.bytes() > memory_bytes {
                 newest.compact().map_err(stopped)?;
             }
@@ -236,8 +237,13 @@ fn not_after(batch: RecordBatch, until: Micros) -> (RecordBatch, u64) {
 }
 
 /// Adds a batch as scans give them; says how many of its rows have no key.
-pub(super) fn push(newest: &mut Newest, view: &FeatureView, batch: RecordBatch) -> Result<u64, ArrowError> {
-    push_rows(newest, &view.join_keys, batch)
+pub(super) fn push(
+    newest: &mut Newest,
+    view: &FeatureView,
+    batch: RecordBatch,
+    ties: &Ties,
+) -> Result<u64, ArrowError> {
+    push_rows(newest, &view.join_keys, batch, ties)
 }
 
 /// The same for a batch of join keys, any columns, event time and created time.
@@ -245,12 +251,13 @@ pub(in crate::flow) fn push_rows(
     newest: &mut Newest,
     join_keys: &[Field],
     batch: RecordBatch,
+    ties: &Ties,
 ) -> Result<u64, ArrowError> {
     let features = batch.num_columns() - join_keys.len() - 2;
     let rows = split(join_keys.len(), features, &batch);
     let keys = KeyBatch::encode(join_keys, &rows.keys, rows.rows());
     let without_key = (0..keys.rows()).filter(|row| keys.is_null(*row)).count() as u64;
-    newest.push(batch, &keys, &rows.event_time, &rows.created_time)?;
+    newest.push(batch, &keys, &rows.event_time, &rows.created_time, ties)?;
     Ok(without_key)
 }
 

@@ -48,6 +48,8 @@ pub struct RunShown {
     /// Rows from after the gateway's clock, which were left out.
     pub rows_in_future: u64,
     pub rows_failed: u64,
+    /// Rows that went to a side table because they are not as the view expects.
+    pub rows_quarantined: u64,
     /// Of the rows read, those that an interrupted run had read.
     pub rows_reused: u64,
     /// Rows that were read once more to find the place at which the interrupted run had stopped.
@@ -57,6 +59,9 @@ pub struct RunShown {
     pub bytes_spooled: u64,
     pub newest_event_time: Option<String>,
     pub nulls: Vec<NullsShown>,
+    /// What came of each expectation of the view.
+    #[schemars(with = "Vec<crate::quality::Verdict>")]
+    pub expectations: Vec<serde_json::Value>,
     /// What the source consisted of: files, versions, queries.
     pub snapshot: Option<serde_json::Value>,
 }
@@ -152,12 +157,17 @@ pub(super) fn recorded(
         rows_without_key: synced.rows_without_key,
         rows_in_future: synced.rows_in_future,
         rows_failed: run.rows_failed,
+        rows_quarantined: synced.rows_quarantined,
         rows_reused: synced.rows_reused,
         rows_read_again: synced.rows_read_again,
         bytes_written: counts.bytes_written,
         bytes_spooled: run.bytes_spooled,
         newest_event_time: counts.newest_event_time,
         nulls: features.zip(counts.nulls.iter().copied()).collect(),
+        expectations: match synced.expectations.as_slice() {
+            [] => None,
+            verdicts => serde_json::to_string(verdicts).ok(),
+        },
         snapshot: run.task.snapshot.as_ref().and_then(|snapshot| serde_json::to_string(snapshot).ok()),
         outcome: match outcome {
             Ok(()) => Outcome::Finished,
@@ -190,12 +200,17 @@ impl From<SyncRun> for RunShown {
             rows_without_key: run.rows_without_key,
             rows_in_future: run.rows_in_future,
             rows_failed: run.rows_failed,
+            rows_quarantined: run.rows_quarantined,
             rows_reused: run.rows_reused,
             rows_read_again: run.rows_read_again,
             bytes_written: run.bytes_written,
             bytes_spooled: run.bytes_spooled,
             newest_event_time: run.newest_event_time.map(shown),
             nulls: run.nulls.into_iter().map(|(feature, rows)| NullsShown { feature, rows }).collect(),
+            expectations: run
+                .expectations
+                .and_then(|verdicts| serde_json::from_str(&verdicts).ok())
+                .unwrap_or_default(),
             snapshot: run.snapshot.and_then(|snapshot| serde_json::from_str(&snapshot).ok()),
         }
     }

@@ -9,14 +9,15 @@ use serde::{Deserialize, Serialize};
 use super::reading::Place;
 use super::{Counts, Options, Progress, Range, Synced, Window, made_of};
 use crate::catalog::{Catalog, Source};
-use crate::flow::Error;
 use crate::flow::derive::off_the_async_threads;
 use crate::flow::expectations::{Examined, Looked, before_sync};
 use crate::flow::spool::Spool;
+use crate::flow::{Error, history};
 use crate::gateway::{Gateway, Stop};
 use crate::offline::Snapshot;
-use crate::pit::Newest;
+use crate::pit::{Newest, Ties};
 use crate::plan::StorePlan;
+use crate::quality::Unmet;
 use crate::registry::Outcome;
 
 /// Runs of before that are looked at for one that tells how much there is to read.
@@ -30,6 +31,8 @@ pub(super) struct Run<'a> {
     pub done: Done,
     /// Rows that were read since the last checkpoint, or since the beginning where there was none.
     pub newest: Newest,
+    /// Which of two rows of the scan counts that tie on both times.
+    pub ties: Ties,
     pub spool: Option<Spool>,
     /// What the interrupted run had done that this one goes on with.
     pub before: Counts,
@@ -83,11 +86,13 @@ impl<'a> Run<'a> {
     pub fn new(
         gateway: &'a Gateway,
         plan: &'a StorePlan,
-        source: &'a Source,
+        catalog: &'a Catalog,
         range: Range,
         window: Window,
         options: &Options,
     ) -> Self {
+        let source = &catalog.sources[&plan.view.source];
+        let columns = plan.view.join_keys.len() + plan.view.features.len();
         let nulls = vec![0; plan.view.features.len()];
         Self {
             gateway,
@@ -96,6 +101,7 @@ impl<'a> Run<'a> {
             task: Task { made_of: made_of(plan, source), range: range.word().to_owned(), window, snapshot: None },
             done: Done { counts: Counts { nulls, ..Counts::default() }, ..Done::default() },
             newest: Newest::default(),
+            ties: history::ties(catalog, source, plan.view.join_keys.len()..columns),
             spool: None,
             before: Counts::default(),
             examined: Examined::default(),
@@ -118,6 +124,7 @@ impl<'a> Run<'a> {
         let Window { from, until, scan_until } = self.task.window;
         let looked = Looked { from, until, reaches_now: scan_until.is_none(), at: self.task.snapshot.clone() };
         self.examined = before_sync(self.gateway, catalog, &self.plan.view, looked).await?;
+        Unmet::among(&self.plan.view.name, &self.examined.verdicts)?;
         self.read(tell).await?;
         self.write(tell).await
     }

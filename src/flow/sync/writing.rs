@@ -24,7 +24,7 @@ use crate::flow::spool::Pieces;
 use crate::flow::store::store;
 use crate::gateway::Gateway;
 use crate::limits::{SYNC_BATCH_BYTES, SYNC_BATCH_ROWS, SYNC_PARTITIONS, SYNC_WRITE_DEADLINE, SYNC_WRITES_AT_ONCE};
-use crate::pit::Newest;
+use crate::pit::{Newest, Ties};
 use crate::plan::StorePlan;
 
 /// Between two times that it is made durable which partitions are written.
@@ -73,14 +73,14 @@ impl Run<'_> {
     }
 
     async fn write_from_spool(&mut self, tell: &(dyn Fn(Progress) + Send + Sync)) -> Result<(), Error> {
-        let (gateway, plan) = (self.gateway, self.plan);
+        let (gateway, plan, ties) = (self.gateway, self.plan, self.ties.clone());
         let Some(pieces) = self.spool.as_ref().map(|spool| spool.pieces()) else { return Ok(()) };
         while self.done.partitions_written < SYNC_PARTITIONS {
             let (first, pause) = (self.done.partitions_written, self.pause(MARK_EVERY));
             // At least one, so that a checkpoint that is always due holds up nothing.
             let partitions = stream::iter(first..SYNC_PARTITIONS)
                 .take_while(|partition| ready(*partition == first || !pause.is_due()));
-            let writes = partitions.map(|partition| write_partition(gateway, plan, pieces.clone(), partition));
+            let writes = partitions.map(|partition| write_partition(gateway, plan, pieces.clone(), partition, &ties));
             let mut writes = std::pin::pin!(writes.buffered(SYNC_WRITES_AT_ONCE));
             while let Some(done) = writes.next().await {
                 let done = done.map_err(|unwritten| self.failed(unwritten))?;
@@ -123,10 +123,11 @@ async fn write_partition(
     plan: &StorePlan,
     pieces: Pieces,
     partition: usize,
+    ties: &Ties,
 ) -> Result<Counts, Unwritten> {
-    let view = Arc::clone(&plan.view);
+    let (view, ties) = (Arc::clone(&plan.view), ties.clone());
     let loaded = off_the_async_threads(async move {
-        pieces.partition(partition, |newest, batch| push(newest, &view, batch).map(|_| ()))
+        pieces.partition(partition, |newest, batch| push(newest, &view, batch, &ties).map(|_| ()))
     });
     let newest = Arc::new(loaded.await.map_err(|error| Unwritten { rows: 0, error })?);
     let mut counts = Counts { nulls: vec![0; plan.view.features.len()], ..Counts::default() };

@@ -40,7 +40,7 @@ pub(super) fn time_column(labels: &Labels) -> Result<&str, Error> {
 
 /// The labels as the join takes them.
 pub(super) struct Frame {
-    /// The labels' own columns, then their times, then the plan's inputs.
+    /// The labels' own columns, then their times, then the plan's inputs, then what says until when rows were known.
     pub(super) labels: pit::LabelFrame,
     /// How many columns of their own the labels have.
     pub(super) own: usize,
@@ -53,9 +53,23 @@ impl Frame {
     }
 }
 
-/// Puts the time, and the plan's inputs in their types, behind the columns of each batch of labels.
-pub(super) fn label_frame(plan: &Arc<FeaturePlan>, labels: Labels, time_column: &str) -> Result<Frame, Error> {
+/// Puts the time, and the plan's inputs in their types, behind the columns of each batch of labels; then the column that
+/// says what was known when, if there is one.
+pub(super) fn label_frame(
+    plan: &Arc<FeaturePlan>,
+    labels: Labels,
+    time_column: &str,
+    known_at_column: Option<&str>,
+) -> Result<Frame, Error> {
     check_inputs(plan, &labels.schema)?;
+    if let Some(name) = known_at_column
+        && labels.schema.column_with_name(name).is_none()
+    {
+        return Err(Error::MissingColumn {
+            column: name.to_owned(),
+            what: "the time by which rows were known, for each label",
+        });
+    }
     let own = labels.schema.fields().len();
     let mut fields = labels.schema.fields().to_vec();
     // By number: a label frame may have columns of any names.
@@ -66,25 +80,31 @@ pub(super) fn label_frame(plan: &Arc<FeaturePlan>, labels: Labels, time_column: 
             .enumerate()
             .map(|(number, input)| Arc::new(ArrowField::new(number.to_string(), input.field.dtype.arrow(), true))),
     );
+    let known_at = known_at_column.map(|_| fields.len());
+    fields.extend(known_at.map(|_| Arc::new(ArrowField::new("known_at", DType::TIMESTAMP.arrow(), false))));
     let schema = Arc::new(Schema::new(fields));
     let (plan, time_column, out) = (Arc::clone(plan), time_column.to_owned(), Arc::clone(&schema));
+    let known_at_column = known_at_column.map(str::to_owned);
     let mut before = 0;
     let rows = labels.rows.map(move |batch| {
         let batch = batch?;
         let times = label_times(&batch, &time_column, before)?;
-        before += batch.num_rows();
         let mut columns = batch.columns().to_vec();
         columns.push(Arc::new(times));
         columns.extend(label_inputs(&plan, &batch)?);
+        if let Some(name) = &known_at_column {
+            columns.push(Arc::new(label_times(&batch, name, before)?));
+        }
+        before += batch.num_rows();
         let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         RecordBatch::try_new_with_options(Arc::clone(&out), columns, &rows)
             .map_err(|error| Error::Invalid(format!("the labels are not of one schema: {error}")))
     });
     let rows = rows.map_err(|error| Box::new(error) as BoxError).boxed();
-    Ok(Frame { labels: pit::LabelFrame { schema, time: own, rows }, own })
+    Ok(Frame { labels: pit::LabelFrame { schema, time: own, known_at, rows }, own })
 }
 
-/// The times of a batch of labels; `before` rows were in the batches before it.
+/// The times in a column of a batch of labels; `before` rows were in the batches before it.
 fn label_times(labels: &RecordBatch, name: &str, before: usize) -> Result<TimestampMicrosecondArray, Error> {
     let column = labels.column_by_name(name).ok_or_else(|| Error::NoLabelTime(name.to_owned()))?;
     let times = cast::to_times(column).map_err(|error| Error::wrong_type(name, error))?;

@@ -46,7 +46,7 @@ pub(super) fn histories(
 ) -> Vec<(ViewJoin, History)> {
     let history = |read: &PlanRead| {
         let source = catalog.sources[&read.view.source].clone();
-        let (features, ties) = features_and_ties(read, catalog.keeps_order(&source));
+        let (features, ties) = features_and_ties(read, catalog, &source);
         let columns: Vec<Field> = read.view.join_keys.iter().chain(&features).cloned().collect();
         let at = sources.iter().find(|(name, _)| *name == source.name).map(|(_, snapshot)| snapshot.clone());
         let scan = Scan { known_at, at, ..Scan::of(columns.clone()) };
@@ -67,16 +67,16 @@ pub(super) fn histories(
 
 /// The features that are asked for, and what breaks ties. Without an order of rows it is all features of the view, in the
 /// view's order, whatever is asked for: else two questions could find two different rows, and a sync a third.
-fn features_and_ties(read: &PlanRead, ordered: bool) -> (Vec<Field>, Ties) {
+fn features_and_ties(read: &PlanRead, catalog: &Catalog, source: &Source) -> (Vec<Field>, Ties) {
     let all = &read.view.features;
     let mut features: Vec<Field> = read.columns.iter().map(|column| read.online.features[*column].clone()).collect();
-    if ordered {
+    if catalog.keeps_order(source) {
         return (features, Ties::LaterRow);
     }
     features.extend(all.iter().filter(|feature| !features.contains(feature)).cloned().collect::<Vec<_>>());
     let place = |feature: &Field| features.iter().position(|known| known == feature);
-    let order = all.iter().filter_map(place).collect();
-    (features, Ties::LargerValues(order))
+    let ties = history::ties(catalog, source, all.iter().filter_map(place));
+    (features, ties)
 }
 
 /// Scans the source, within the times and for the keys that the labels want.

@@ -60,7 +60,7 @@ pub(super) fn conform(place: &Place, has: &Schema, rows: &RecordBatch) -> Result
 }
 
 /// The type in which a Delta table keeps values of this one; `None` where it cannot.
-fn kept_as(data_type: &DataType) -> Option<DataType> {
+pub(super) fn kept_as(data_type: &DataType) -> Option<DataType> {
     use DataType::*;
     Some(match data_type {
         Boolean | Int8 | Int16 | Int32 | Int64 | Float32 | Float64 | Date32 | Utf8 | Binary => data_type.clone(),

@@ -100,7 +100,7 @@ impl CarefulStore {
 
 /// The file and its name survive a crash of the machine once this returns; so do the two folders above it, which may be
 /// new.
-async fn make_durable(path: PathBuf) -> Result<()> {
+pub(super) async fn make_durable(path: PathBuf) -> Result<()> {
     let sync = move || {
         let folders = path.ancestors().skip(1).take(2).filter(|folder| !folder.as_os_str().is_empty());
         std::iter::once(path.as_path()).chain(folders).try_for_each(|path| File::open(path)?.sync_all())

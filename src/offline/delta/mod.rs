@@ -2,12 +2,13 @@
 //!
 //! Everything that a commit says happens at once or not at all, so a reader sees whole batches, other programs
 //! (Spark, Python) may write to the same table at the same time, and every version that was not vacuumed can be read
-//! again. [`read`] opens a version, [`write`] adds to the newest one, [`maintain`] makes the table smaller or quicker.
+//! again. [`read`] opens a version, [`write`] adds to the newest one, [`whole`] makes a table of rows that do not fit into
+//! memory, [`maintain`] makes the table smaller or quicker.
 //!
 //! # Order
 //! A Delta table is a set of rows: [`Stored::keeps_order`] says no. Rows still come in one order for each version, by when
-//! their file was written, then by its path, then as they stand in it; so of two rows that tie, the later written one
-//! is the last as long as nobody compacts the table, and every scan of a version answers the same.
+//! their file was written, then by its path, then as they stand in it; so every scan of a version answers the same. Which
+//! of two rows counts that tie does not depend on it, because a compaction may change it (see [`crate::pit::Ties`]).
 //!
 //! # Why not the crate's own ways throughout
 //! Three things it leaves open matter here. It does not wait until files are on the disk ([`files`] does); it lets two
@@ -23,6 +24,7 @@ mod scan;
 mod columns;
 mod write;
 mod upsert;
+mod whole;
 mod maintain;
 
 use std::fmt;
@@ -33,6 +35,7 @@ use async_trait::async_trait;
 use tokio::runtime::Handle;
 
 use self::place::Place;
+pub use self::whole::{DeltaWriter, WholeTable};
 use super::tables::{NewRows, Table, Tables};
 use super::{Error, Maintained, Maintenance, ObjectStores, Part};
 use crate::catalog::{Stored, TableVersion};

@@ -71,6 +71,8 @@ pub(super) struct PointInTimeExec {
     histories: Vec<Arc<dyn ExecutionPlan>>,
     /// The column of the labels' times.
     time: usize,
+    /// The column that says until when rows were known for them.
+    known_at: Option<usize>,
     views: Vec<ViewJoin>,
     /// Tells the histories what is wanted of them.
     narrow: Vec<Narrow>,
@@ -81,7 +83,7 @@ pub(super) struct PointInTimeExec {
 impl PointInTimeExec {
     fn new(
         labels: Arc<dyn ExecutionPlan>,
-        time: usize,
+        (time, known_at): (usize, Option<usize>),
         views: Vec<(ViewJoin, Arc<dyn ExecutionPlan>, Narrow)>,
         spill: Arc<Spill>,
     ) -> Self {
@@ -96,7 +98,7 @@ impl PointInTimeExec {
             joins.push(view);
             narrow.push(wanted);
         }
-        Self { labels, histories, time, views: joins, narrow, spill, properties }
+        Self { labels, histories, time, known_at, views: joins, narrow, spill, properties }
     }
 
     /// Everything up to the first row of the answer.
@@ -120,6 +122,7 @@ impl PointInTimeExec {
             let work = Work {
                 view: self.views[number].clone(),
                 time: self.time,
+                known_at: self.known_at,
                 labels: Arc::clone(&labels),
                 memory: MemoryConsumer::new(&self.views[number].name).with_can_spill(true).register(pool),
                 room,
@@ -204,7 +207,7 @@ impl ExecutionPlan for PointInTimeExec {
         let Some(labels) = children.next() else { return Ok(self) };
         let views = self.views.iter().cloned().zip(children).zip(self.narrow.iter().cloned());
         let views = views.map(|((view, history), narrow)| (view, history, narrow)).collect();
-        Ok(Arc::new(Self::new(labels, self.time, views, Arc::clone(&self.spill))))
+        Ok(Arc::new(Self::new(labels, (self.time, self.known_at), views, Arc::clone(&self.spill))))
     }
 
     fn execute(&self, _: usize, context: Arc<TaskContext>) -> DataFusionResult<SendableRecordBatchStream> {
@@ -212,6 +215,7 @@ impl ExecutionPlan for PointInTimeExec {
             labels: Arc::clone(&self.labels),
             histories: self.histories.clone(),
             time: self.time,
+            known_at: self.known_at,
             views: self.views.clone(),
             narrow: self.narrow.clone(),
             spill: Arc::clone(&self.spill),

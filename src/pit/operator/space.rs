@@ -32,10 +32,12 @@ pub struct Space {
     pub spill_bytes_max: u64,
 }
 
-/// The labels: batches in which column `time` (timestamp µs UTC) has the time of each, never null.
+/// The labels: batches in which column `time` (timestamp µs UTC) has the time of each, and column `known_at` (the same),
+/// if there is one, says until when rows were known for it; neither is ever null.
 pub struct LabelFrame {
     pub schema: SchemaRef,
     pub time: usize,
+    pub known_at: Option<usize>,
     pub rows: Rows,
 }
 
@@ -88,9 +90,9 @@ pub fn join(labels: LabelFrame, views: Vec<(ViewJoin, History)>, space: &Space) 
         (view, leaf, narrow)
     });
     let histories = histories.collect();
-    let time = labels.time;
+    let (time, known_at) = (labels.time, labels.known_at);
     let labels = leaf("labels".to_owned(), labels.schema, once(labels.rows), Narrow::default());
-    let operator = PointInTimeExec::new(labels, time, histories, spill);
+    let operator = PointInTimeExec::new(labels, (time, known_at), histories, spill);
 
     let pool = Arc::new(GreedyMemoryPool::new(space.memory_bytes));
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc().map_err(unwrapped)?;

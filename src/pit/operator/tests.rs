@@ -27,6 +27,8 @@ type Key = (Option<i64>, Option<String>);
 struct Label {
     key: Key,
     time: Micros,
+    /// By when rows were known, where a join asks for that.
+    known_at: Micros,
 }
 
 #[derive(Clone, Debug)]
@@ -57,7 +59,7 @@ fn key_columns(shape: &Shape, keys: &[&Key]) -> Vec<ArrayRef> {
 }
 
 /// The definition, word for word: the number of each label's row.
-fn by_definition(labels: &[Label], rows: &[Row], shape: &Shape) -> Vec<Option<usize>> {
+fn by_definition(labels: &[Label], rows: &[Row], shape: &Shape, as_known: bool) -> Vec<Option<usize>> {
     let same = |label: &Key, row: &Key| {
         let number = !shape.number || (label.0.is_some() && label.0 == row.0);
         number && (!shape.text || (label.1.is_some() && label.1 == row.1))
@@ -67,6 +69,7 @@ fn by_definition(labels: &[Label], rows: &[Row], shape: &Shape) -> Vec<Option<us
             same(&label.key, &row.key)
                 && row.event <= label.time
                 && shape.ttl.is_none_or(|ttl| label.time.saturating_sub(ttl) <= row.event)
+                && (!as_known || row.created.is_none_or(|created| created <= label.known_at))
         };
         let newest =
             rows.iter().enumerate().filter(matches).max_by_key(|(number, row)| (row.event, row.created, *number));
@@ -81,6 +84,7 @@ fn label_frame(labels: &[Label], batch_rows: usize) -> LabelFrame {
         Field::new("n", NUMBER),
         Field::new("t", TEXT),
         Field::new("time", DType::TIMESTAMP),
+        Field::new("known_at", DType::TIMESTAMP),
     ];
     let schema = arrow_schema(&fields);
     let both = Shape { number: true, text: true, ttl: None };
@@ -91,10 +95,11 @@ fn label_frame(labels: &[Label], batch_rows: usize) -> LabelFrame {
             vec![Arc::new(Int64Array::from_iter_values(first..first + labels.len() as i64))];
         columns.extend(key_columns(&both, &keys));
         columns.push(Arc::new(timestamps(labels.iter().map(|label| Some(label.time)).collect())));
+        columns.push(Arc::new(timestamps(labels.iter().map(|label| Some(label.known_at)).collect())));
         Ok(RecordBatch::try_new(Arc::clone(&schema), columns).expect("columns of their types"))
     };
     let batches: Vec<Result<RecordBatch, BoxError>> = labels.chunks(batch_rows).enumerate().map(batch).collect();
-    LabelFrame { schema: Arc::clone(&schema), time: 3, rows: stream::iter(batches).boxed() }
+    LabelFrame { schema: Arc::clone(&schema), time: 3, known_at: None, rows: stream::iter(batches).boxed() }
 }
 
 /// A view whose features are the number of the row, and the same as text of changing length.
@@ -172,6 +177,10 @@ fn a_time() -> impl Strategy<Value = Micros> {
     prop_oneof![9 => 0..40_i64, 1 => prop::sample::select(vec![i64::MIN, i64::MIN + 3, i64::MAX])]
 }
 
+fn a_label() -> impl Strategy<Value = Label> {
+    (a_key(), a_time(), 0..4_i64).prop_map(|(key, time, known_at)| Label { key, time, known_at })
+}
+
 fn rows() -> impl Strategy<Value = Vec<Row>> {
     let created = prop_oneof![3 => (0..4_i64).prop_map(Some), 1 => Just(None)];
     let row = (a_key(), a_time(), created).prop_map(|(key, event, created)| Row { key, event, created });
@@ -188,21 +197,23 @@ proptest! {
 
     #[test]
     fn the_join_of_many_views_is_its_definition_in_memory_and_on_disk(
-        labels in prop::collection::vec((a_key(), a_time()).prop_map(|(key, time)| Label { key, time }), 0..150),
+        labels in prop::collection::vec(a_label(), 0..150),
         views in prop::collection::vec((rows(), a_shape()), 0..4),
         label_batch in 1..160_usize,
         row_batch in 1..90_usize,
+        as_known in any::<bool>(),
     ) {
         let folder = tempfile::tempdir().expect("a folder");
         let inputs = || -> Vec<_> { views.iter().map(|(rows, shape)| view(rows, shape, row_batch)).collect() };
         let run = |space: &Space| {
-            RUNTIME.block_on(joined(label_frame(&labels, label_batch), inputs(), space)).expect("joined")
+            let frame = LabelFrame { known_at: as_known.then_some(4), ..label_frame(&labels, label_batch) };
+            RUNTIME.block_on(joined(frame, inputs(), space)).expect("joined")
         };
         let (out, in_memory, spilled) = run(&Space::default());
         prop_assert_eq!(spilled, 0);
         prop_assert_eq!(out.num_rows(), labels.len());
         for ((rows, shape), found) in views.iter().zip(&in_memory) {
-            prop_assert_eq!(numbers(found), by_definition(&labels, rows, shape), "{:?}", shape);
+            prop_assert_eq!(numbers(found), by_definition(&labels, rows, shape, as_known), "{:?}", shape);
         }
         let (out_again, on_disk, spilled) = run(&tiny(folder.path()));
         prop_assert!(spilled > 0 || labels.len() < 100, "{} labels fit", labels.len());
@@ -212,7 +223,7 @@ proptest! {
 }
 
 fn one_key(labels: usize) -> Vec<Label> {
-    (0..labels as i64).map(|time| Label { key: (Some(7), None), time: time * 3 }).collect()
+    (0..labels as i64).map(|time| Label { key: (Some(7), None), time: time * 3, known_at: 0 }).collect()
 }
 
 fn one_key_rows(rows: usize) -> Vec<Row> {
@@ -230,7 +241,7 @@ async fn labels_of_one_key_that_do_not_fit_are_joined_some_at_a_time() {
         async move { joined(frame, vec![view], &space).await.expect("joined") }
     };
     let (_, found, _) = of(Space::default()).await;
-    assert_eq!(numbers(&found[0]), by_definition(&labels, &rows, &BY_NUMBER));
+    assert_eq!(numbers(&found[0]), by_definition(&labels, &rows, &BY_NUMBER, false));
     let (_, on_disk, spilled) = of(tiny(folder.path())).await;
     assert_eq!(on_disk, found);
     assert!(spilled > 6_000 * 16, "{spilled}");
@@ -285,7 +296,8 @@ async fn a_history_is_asked_for_the_times_and_keys_that_labels_want() {
         heard.lock().expect("nobody panicked").push(wanted.clone());
         rows(wanted)
     });
-    let labels: Vec<Label> = [5_000, 2_000, 3_000].map(|time| Label { key: (Some(7), None), time }).to_vec();
+    let labels: Vec<Label> =
+        [5_000, 2_000, 3_000].map(|time| Label { key: (Some(7), None), time, known_at: 0 }).to_vec();
     joined(label_frame(&labels, 2), vec![(join.clone(), history.clone())], &Space::default()).await.expect("joined");
     let key: ArrayRef = Arc::new(Int64Array::from(vec![7]));
     let wanted = Wanted { from: Some(1_000), until: Some(5_000), keys: Some(vec![key]) };

@@ -24,6 +24,7 @@ use crate::batch::{KeyBatch, bytes};
 use crate::limits::{PIT_KEPT_BYTES, PIT_KEYS_SEARCHED_MAX, PIT_PARTS_MAX, PIT_TEXT_BYTES_GUESSED};
 use crate::pit::kernel::LABEL_BYTES;
 use crate::pit::keys::FoldState;
+use crate::pit::known::KNOWN_LABEL_BYTES;
 use crate::pit::{Error, Keys, PointInTime};
 
 /// What the join of a view works with.
@@ -31,6 +32,8 @@ pub(super) struct Work {
     pub view: ViewJoin,
     /// The column of the labels' times.
     pub time: usize,
+    /// The column that says until when rows were known for them.
+    pub known_at: Option<usize>,
     pub labels: Arc<Labels>,
     /// What the join may take of the memory of all.
     pub memory: MemoryReservation,
@@ -81,7 +84,7 @@ impl Work {
             |column: &crate::catalog::Field| column.dtype.arrow().primitive_width().unwrap_or(PIT_TEXT_BYTES_GUESSED);
         let keys: usize = self.view.join_keys.iter().map(width).sum();
         let features: usize = self.view.features.iter().map(width).sum();
-        LABEL_BYTES + keys + features
+        LABEL_BYTES + self.known_at.map_or(0, |_| KNOWN_LABEL_BYTES) + keys + features
     }
 
     /// Nothing where the rows that are still wanted outgrow the memory.
@@ -206,9 +209,9 @@ impl Work {
         }
     }
 
-    /// The join keys' columns among the labels', then the time's.
+    /// The join keys' columns among the labels', then the time's, then what says until when rows were known.
     fn label_columns(&self) -> Vec<usize> {
-        self.view.label_keys.iter().copied().chain([self.time]).collect()
+        self.view.label_keys.iter().copied().chain([self.time]).chain(self.known_at).collect()
     }
 
     /// The keys of a batch whose first columns are the join keys.
@@ -218,10 +221,15 @@ impl Work {
 
     /// A join of labels that are the columns of [`Work::label_columns`].
     fn begin(&self, labels: &[ArrayRef]) -> PointInTime {
-        let (keys, time) = labels.split_at(self.view.join_keys.len());
-        let times: &TimestampMicrosecondArray = time[0].as_primitive();
-        let keys = Keys::of(&self.view.join_keys, keys, times.len());
-        PointInTime::new(self.view.features.clone(), &keys, times, self.view.ttl).breaking(self.view.ties.clone())
+        let (keys, times) = labels.split_at(self.view.join_keys.len());
+        let times: Vec<&TimestampMicrosecondArray> = times.iter().map(|times| times.as_primitive()).collect();
+        let keys = Keys::of(&self.view.join_keys, keys, times[0].len());
+        let (features, ttl) = (self.view.features.clone(), self.view.ttl);
+        let join = match times[..] {
+            [times, known_at] => PointInTime::as_known(features, &keys, times, known_at, ttl),
+            _ => PointInTime::new(features, &keys, times[0], ttl),
+        };
+        join.breaking(self.view.ties.clone())
     }
 
     fn push(&self, join: &mut PointInTime, batch: &RecordBatch) -> Result<(), Error> {

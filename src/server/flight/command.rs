@@ -173,6 +173,7 @@ struct WrittenTraining {
     #[serde(default)]
     digest_column: bool,
     known_at: Option<Box<RawValue>>,
+    known_at_column: Option<String>,
     labels: Option<String>,
 }
 
@@ -241,6 +242,7 @@ impl WrittenTraining {
             options: Options {
                 digest_column: self.digest_column,
                 known_at: time("known_at", self.known_at.as_deref())?,
+                known_at_column: self.known_at_column,
                 ..Options::default()
             },
             labels: self.labels,
