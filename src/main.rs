@@ -15,7 +15,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let log = config::log_settings();
-    telemetry::start(log.filter.as_deref(), log.json);
+    telemetry::start(log.filter.as_deref(), cli.log_filter(), log.json);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -90,7 +90,7 @@ pub async fn make(gateway: &Gateway, order: &Order, to: &Target) -> Result<Made,
     let content = watch.content().ok_or_else(unknown)?;
     let columns: Vec<(String, String)> =
         schema.fields().iter().map(|field| (field.name().clone(), field.data_type().to_string())).collect();
-    let file = order.labels.display().to_string();
+    let file = seen_from(to, &order.labels).display().to_string();
     let options = order.options.clone();
     let manifest = Manifest::new(&order.service, &made_of, &file, labels, options, columns, content);
     let whole = writer.end().await?;
@@ -133,7 +133,7 @@ pub async fn check(gateway: &Gateway, manifest: &Manifest, labels: Option<&Path>
     Ok(verify(gateway, manifest, labels).await?)
 }
 
-/// The manifest in a file.
+/// The manifest in a file. The labels that it names are looked for from its folder.
 pub fn read_manifest(path: &Path) -> Result<Manifest, Error> {
     let unreadable = |source| Error::Read { path: path.to_owned(), source };
     let mut text = String::new();
@@ -141,8 +141,22 @@ pub fn read_manifest(path: &Path) -> Result<Manifest, Error> {
     file.take(MANIFEST_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
     match text.len() as u64 > MANIFEST_BYTES_MAX {
         true => Err(Error::TooLarge { path: path.to_owned() }),
-        false => Ok(Manifest::parse(&text)?),
+        false => {
+            let mut manifest = Manifest::parse(&text)?;
+            manifest.labels.file = path.with_file_name(&manifest.labels.file).display().to_string();
+            Ok(manifest)
+        }
     }
+}
+
+/// The labels as the manifest of `set` names them: from its own folder where they lie in it, so that they can be moved
+/// together and verified from anywhere.
+fn seen_from(set: &Path, labels: &Path) -> PathBuf {
+    let (Ok(set), Ok(labels)) = (std::path::absolute(set), std::path::absolute(labels)) else {
+        return labels.to_owned();
+    };
+    let in_its_folder = set.parent().and_then(|folder| labels.strip_prefix(folder).ok());
+    in_its_folder.map(Path::to_owned).unwrap_or(labels)
 }
 
 /// The rows of a Parquet file as labels, read a batch at a time.

@@ -39,11 +39,18 @@ const CHICAGO_TAXI: Files = &[
     taxi!("lockstep.yaml"),
     taxi!("README.md"),
     taxi!("features/taxi.yaml"),
+    taxi!("features/trips.yaml"),
     taxi!("data/trips.parquet"),
     taxi!("data/labels.parquet"),
     taxi!("plugins/taxi_company.wasm"),
     taxi!("plugins/taxi_recency.wasm"),
     taxi!("plugins/taxi_quote.wasm"),
+    taxi!("variants/delta/fill.py"),
+    taxi!("variants/delta/trips.yaml"),
+    taxi!("variants/postgres/connection.yaml"),
+    taxi!("variants/postgres/rows.py"),
+    taxi!("variants/postgres/table.sql"),
+    taxi!("variants/postgres/trips.yaml"),
 ];
 
 const MINIMAL: Files = &[

@@ -171,6 +171,17 @@ impl From<app::Error> for Failure {
     }
 }
 
+impl Cli {
+    /// What is logged unless somebody asks for something else: warnings. What is not as expected a command that ends
+    /// tells by itself, so that it is not told twice.
+    pub fn log_filter(&self) -> &'static str {
+        match self.command {
+            Command::Serve => "warn",
+            _ => "warn,lockstep::flow::expectations=error",
+        }
+    }
+}
+
 /// Runs the command that the arguments name.
 pub async fn run(cli: Cli) -> Result<Outcome, Failure> {
     let context = Context { project: cli.project, format: cli.output };

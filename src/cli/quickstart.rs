@@ -107,7 +107,11 @@ async fn training_set(gateway: &Gateway, dir: &Path) -> Result<(), Failure> {
         made.columns,
         path.display(),
         started.elapsed().as_secs_f64()
-    ))
+    ))?;
+    match made.manifest {
+        Some(manifest) => say(format!("  {} says what it was made of", manifest.display())),
+        None => Ok(()),
+    }
 }
 
 /// On the project's ports; on free ones if another gateway has those, so that a first try never fails on a port.

@@ -59,7 +59,7 @@ pub(super) async fn run(subject: &Subject) {
     a_sql_source_reads_sql_sources_in_any_order_of_definition(subject).await;
     a_sql_source_keeps_the_order_of_its_query(subject).await;
     a_window_sees_the_rows_before_the_range_and_none_after(subject).await;
-    a_window_over_equal_order_keys_is_the_same_each_time(subject).await;
+    a_window_takes_rows_of_equal_order_keys_in_source_order(subject).await;
     a_query_that_is_not_the_same_each_time_is_refused(subject).await;
     a_wrong_query_is_the_users_mistake(subject).await;
     only_rows_of_the_asked_entities_are_answered(subject).await;
@@ -323,16 +323,25 @@ async fn a_window_sees_the_rows_before_the_range_and_none_after(subject: &Subjec
     assert_eq!(integers(subject, &window, &wanted).await, [333, 3_330]);
 }
 
-async fn a_window_over_equal_order_keys_is_the_same_each_time(subject: &Subject) {
+async fn a_window_takes_rows_of_equal_order_keys_in_source_order(subject: &Subject) {
     let base = files(subject, "tied_base");
     (subject.put)(&base, rows((0..30_000).map(|x| (Some(x % 10), x))));
-    let window =
-        query("tied", "SELECT x * 100000 + row_number() OVER (PARTITION BY k ORDER BY t) AS x, t FROM tied_base");
+    let window = query(
+        "tied",
+        "SELECT x * 100000 + row_number() OVER (PARTITION BY k ORDER BY t) AS x, t, c AS d FROM tied_base",
+    );
     define(subject, &[&window, &base]);
-    let wanted = scan(&[("x", Scalar::Int64)]);
-    let first = integers(subject, &window, &wanted).await;
+    let first = integers(subject, &window, &scan(&[("x", Scalar::Int64)])).await;
+    let wide = integers(subject, &window, &scan(&[("x", Scalar::Int64), ("d", Scalar::Timestamp)])).await;
     assert_eq!(first.len(), 30_000);
-    assert_eq!(integers(subject, &window, &wanted).await, first);
+    assert_eq!(wide, first, "whatever else is read");
+    if subject.ordered {
+        let of_key = |key: i64| {
+            let times = (0..10).flat_map(move |time| (0..30_000).filter(move |x| x % 3 == key && x % 10 == time));
+            times.zip(1..).map(|(x, number)| x * 100_000 + number)
+        };
+        assert_eq!(first, (0..3).flat_map(of_key).collect::<Vec<_>>());
+    }
 }
 
 async fn a_query_that_is_not_the_same_each_time_is_refused(subject: &Subject) {

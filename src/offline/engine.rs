@@ -3,6 +3,7 @@
 
 mod answer;
 mod keys;
+mod ties;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
@@ -12,6 +13,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::TableReference;
 use datafusion::error::DataFusionError;
 use datafusion::execution::FunctionRegistry;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::{LogicalPlan, Volatility};
@@ -23,6 +25,7 @@ use datafusion::prelude::{DataFrame, SQLOptions, SessionConfig, SessionContext, 
 use futures::{FutureExt, StreamExt, stream};
 
 use self::answer::Answer;
+use self::ties::SourceOrderOfTies;
 use super::damage::first_damaged;
 use super::long;
 use super::look_ahead::look_ahead;
@@ -222,8 +225,12 @@ fn session() -> Result<SessionContext, DataFusionError> {
     options.execution.parquet.schema_force_view_types = false;
     options.sql_parser.map_string_types_to_utf8view = false;
     let pool = Arc::new(FairSpillPool::new(SCAN_MEMORY_BYTES_MAX));
-    let context =
-        SessionContext::new_with_config_rt(config, RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?);
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?)
+        .with_default_features()
+        .with_physical_optimizer_rule(Arc::new(SourceOrderOfTies));
+    let context = SessionContext::new_with_state(state.build());
     // What depends on more than its arguments (the clock, chance) would give other rows at the next scan.
     let state = context.state_ref();
     let impure: Vec<String> = {

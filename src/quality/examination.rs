@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray};
 use arrow::compute::cast;
@@ -14,6 +15,7 @@ use crate::batch::KeyBatch;
 use crate::cast::to_text;
 use crate::catalog::{Check, DType, Expectation, FeatureView, Field, Scalar};
 use crate::clock::Micros;
+use crate::document::duration_text;
 use crate::limits::{EXPECTATION_EXAMPLES, UNIQUE_VALUES_MAX};
 use crate::statistics::Numbers;
 use crate::statistics::distinct::{AsItIs, hash_bits, hash_bytes};
@@ -227,12 +229,8 @@ fn verdict(expectation: &Expectation, seen: Seen, rows: u64, newest: Option<Micr
 }
 
 /// Rows that were not looked at are older than those that were; so much is known of them.
-fn freshness(at_most: std::time::Duration, newest: Option<Micros>, span: Span) -> (bool, String) {
+fn freshness(at_most: Duration, newest: Option<Micros>, span: Span) -> (bool, String) {
     let limit = i64::try_from(at_most.as_micros()).unwrap_or(i64::MAX);
-    let shown = |micros: Micros| {
-        let seconds = u64::try_from(micros.max(0)).unwrap_or(0) / 1_000_000;
-        crate::document::duration_text(std::time::Duration::from_secs(seconds))
-    };
     if !span.reaches_now {
         return (true, "the newest rows were not looked at".to_owned());
     }
@@ -247,6 +245,20 @@ fn freshness(at_most: std::time::Duration, newest: Option<Micros>, span: Span) -
         }
         (None, None) => (false, "there are no rows".to_owned()),
     }
+}
+
+/// An age in its two largest units, such as `3612d 22h`.
+fn shown(micros: Micros) -> String {
+    let seconds = u64::try_from(micros.max(0)).unwrap_or(0) / 1_000_000;
+    let (unit, part) = match seconds {
+        86_400.. => (86_400, 3_600),
+        3_600.. => (3_600, 60),
+        _ => (60, 1),
+    };
+    let parts = [seconds - seconds % unit, seconds % unit - seconds % part];
+    let texts = parts.into_iter().filter(|seconds| *seconds > 0);
+    let texts: Vec<String> = texts.map(|seconds| duration_text(Duration::from_secs(seconds))).collect();
+    if texts.is_empty() { "0s".to_owned() } else { texts.join(" ") }
 }
 
 /// The values that are there, as floats.

@@ -180,6 +180,9 @@ fn the_printed_schemas_accept_the_examples_and_refuse_a_misspelt_key() {
     };
     for (kind, path) in [
         ("definitions", "chicago_taxi/features/taxi.yaml"),
+        ("definitions", "chicago_taxi/features/trips.yaml"),
+        ("definitions", "chicago_taxi/variants/delta/trips.yaml"),
+        ("definitions", "chicago_taxi/variants/postgres/trips.yaml"),
         ("definitions", "minimal/features/features.yaml"),
         ("project", "chicago_taxi/lockstep.yaml"),
         ("project", "minimal/lockstep.yaml"),
@@ -214,7 +217,7 @@ fn completions_know_every_command_in_each_shell() {
 #[test]
 fn init_writes_projects_that_can_be_planned_and_overwrites_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
-    for (name, example, files) in [("small", "minimal", 2), ("taxi", "chicago-taxi", 8)] {
+    for (name, example, files) in [("small", "minimal", 2), ("taxi", "chicago-taxi", 15)] {
         let made = json_of(folder.path(), &["init", name, "--example", example]);
         assert_eq!(made["files"].as_array().map(Vec::len), Some(files), "{made}");
         let planned = succeed(folder.path(), &["-C", name, "plan"]);

@@ -3,19 +3,14 @@
 use std::fs;
 use std::process::Command;
 
-use crate::world::{World, repository};
+use crate::world::{World, copy_taxi, repository};
 
 /// The Chicago taxi example under its own name, applied and synced.
 async fn example() -> World {
-    let example = repository().join("examples/chicago_taxi");
-    let definitions = fs::read_to_string(example.join("features/taxi.yaml")).expect("the example");
-    let world = World::of(&definitions, |folder| {
+    let world = World::of("", |folder| {
         let config = "project: chicago_taxi\nlisten: {http: 127.0.0.1:0, flight: 127.0.0.1:0, admin: 127.0.0.1:0}\n";
         fs::write(folder.join("lockstep.yaml"), config).expect("written");
-        fs::create_dir_all(folder.join("data")).expect("a folder");
-        for file in ["trips.parquet", "labels.parquet"] {
-            fs::copy(example.join("data").join(file), folder.join("data").join(file)).expect("the example's data");
-        }
+        copy_taxi(folder);
     });
     let world = world.await;
     world.sync_all().await;

@@ -46,6 +46,7 @@ mod limits;
 mod unreachable;
 
 mod quickstart;
+mod taxi_tables;
 mod tip_model;
 mod minimal;
 mod cli;

@@ -32,6 +32,10 @@ fn it_goes_the_whole_way_and_can_be_run_again() {
         assert_eq!(digest.len(), 64, "{view}: {digest}");
     }
 
+    let taxi = folder.path().join("taxi");
+    let verified = succeed(&taxi, &["train", "verify", "training.parquet.manifest.json"]);
+    assert_eq!(verified, format!("equal: {TRIPS} rows, bit for bit\n"), "from another folder than the set was made in");
+
     let again = succeed(folder.path(), &words);
     check_report(&again);
     assert!(

@@ -114,14 +114,18 @@ pub fn built_plugins() -> PathBuf {
 
 /// A copy of the taxi example that listens on free ports.
 pub fn taxi_folder() -> TempDir {
-    let example = repository().join("examples/chicago_taxi");
-    let definitions = fs::read_to_string(example.join("features/taxi.yaml")).expect("the example");
-    let folder = project_folder(&definitions);
-    fs::create_dir_all(folder.path().join("data")).expect("a folder");
-    for file in ["trips.parquet", "labels.parquet"] {
-        fs::copy(example.join("data").join(file), folder.path().join("data").join(file)).expect("the example's data");
-    }
+    let folder = project_folder("");
+    copy_taxi(folder.path());
     folder
+}
+
+/// The definitions and the data of the taxi example.
+pub fn copy_taxi(folder: &Path) {
+    let example = repository().join("examples/chicago_taxi");
+    fs::create_dir_all(folder.join("data")).expect("a folder");
+    for file in ["features/taxi.yaml", "features/trips.yaml", "data/trips.parquet", "data/labels.parquet"] {
+        fs::copy(example.join(file), folder.join(file)).expect("the example's file");
+    }
 }
 
 /// A project folder with all built plugins, on free ports.

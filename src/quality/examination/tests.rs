@@ -1,7 +1,5 @@
 //! Verdicts over small runs.
 
-use std::time::Duration;
-
 use arrow::array::{Float64Array, StringArray};
 use expect_test::{Expect, expect};
 
@@ -142,4 +140,19 @@ fn freshness_is_judged_by_the_newest_row_as_far_as_rows_were_looked_at() {
     let since = |from: Micros| Span { from: Some(from * HOUR), ..NOW };
     assert!(found(2, &[], since(9)).holds, "the rows before 9 were not looked at");
     assert!(!found(2, &[], since(7)).holds, "whatever there is is older than 7");
+}
+
+#[test]
+fn an_age_is_told_in_its_two_largest_units() {
+    let second = 1_000_000;
+    for (age, text) in [
+        (0, "0s"),
+        (59 * second + 1, "59s"),
+        (61 * second, "1m 1s"),
+        (3 * HOUR, "3h"),
+        (49 * HOUR + 59 * second, "2d 1h"),
+        (312_159_119 * second, "3612d 23h"),
+    ] {
+        assert_eq!(shown(age), text);
+    }
 }
