@@ -58,4 +58,5 @@ pub mod error;
 pub mod limits;
 pub mod metrics;
 pub mod secret;
+pub mod space;
 pub mod telemetry;

@@ -18,6 +18,7 @@ use super::sql::reading_order;
 use super::tables::Table;
 use super::{Error, Maintained, Maintenance, OfflineStore, Part, Rows, Scan, Snapshot};
 use crate::catalog::{Source, SourceKind};
+use crate::space::Space;
 
 /// Sources as batches in memory. Scans work as they do over files.
 #[derive(Debug, Default)]
@@ -54,7 +55,7 @@ impl MemoryStore {
         let stored = order.iter().filter(|source| source.kind.stored().is_some());
         let tables: Result<Tables, Error> =
             stored.map(|source| Ok((source.name.clone(), self.table(source, at)?))).collect();
-        engine::open(order, tables?).await
+        engine::open(order, tables?, &Space::default()).await
     }
 
     fn table(&self, source: &Source, at: Option<&Snapshot>) -> Result<Option<Table>, Error> {
