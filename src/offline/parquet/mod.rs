@@ -161,4 +161,4 @@ impl Tables for ParquetTables {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
