@@ -318,7 +318,8 @@ impl Project {
         let reads = parquet.reads();
         let delta = DeltaTables::new(self.config.folder.clone(), buckets);
         let postgres = PostgresTables::new(self.config.postgres.values().cloned());
-        Ok((StoredSources::new(vec![Arc::new(parquet), Arc::new(delta), Arc::new(postgres)]), reads))
+        let sources = StoredSources::new(vec![Arc::new(parquet), Arc::new(delta), Arc::new(postgres)]);
+        Ok((sources.within(self.config.join_space.clone()), reads))
     }
 
     /// The columns of each source, or why they cannot be read; a push source without rows has none yet.

@@ -58,5 +58,6 @@ pub mod error;
 pub mod limits;
 pub mod metrics;
 pub mod secret;
+pub mod space;
 pub mod telemetry;
 pub mod tls;

@@ -98,9 +98,12 @@ pub const ONLINE_SCAN_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Rows in one batch of a scan.
 pub const SCAN_BATCH_ROWS: usize = 8_192;
-/// Memory that the query of one sql source may take for sorting, grouping and joining; beyond it, it spills to disk. A
-/// bound for each scan and not for all together, so that a query gives the same rows whatever else runs.
-pub const SCAN_MEMORY_BYTES_MAX: usize = 1 << 30;
+/// The most that a scan that sorts keeps free of its memory, to merge what it has put aside.
+pub const SCAN_MERGE_BYTES_MAX: usize = 10 << 20;
+/// Bytes of what a scan has put aside that are read back at once.
+pub const SCAN_SPILL_READ_BYTES: usize = 128 << 10;
+/// Memory that one write to a Delta table may take to merge and to compact.
+pub const DELTA_WRITE_MEMORY_BYTES_MAX: usize = 1 << 30;
 /// Sql sources that read each other, one behind the other.
 pub const SQL_SOURCE_DEPTH_MAX: usize = 32;
 /// Times that a commit to a Delta table is tried when others are faster, and the wait after the first; it doubles up to

@@ -191,13 +191,14 @@ pub(super) struct OfflineStoreFile {
     /// Where sources of no other type are: Parquet files in the project's folder.
     #[serde(rename = "type", default)]
     pub kind: OfflineKindFile,
-    /// Memory that one training set may take to join labels to histories, such as `4GiB`. What does not fit goes to disk.
+    /// Memory that one training set may take to join labels to histories, and what each sql or long source may take to
+    /// sort and group its rows, such as `4GiB`. What does not fit goes to disk.
     #[serde(default = "join_memory")]
     pub memory: String,
-    /// The folder for what does not fit. It is empty when no training set is being made.
+    /// The folder for what does not fit. Its files have no names, and go with whoever wrote them.
     #[serde(default = "spill")]
     pub spill: String,
-    /// What one training set may write there.
+    /// What one training set, and one scan of a source, may write there.
     #[serde(default = "spill_max")]
     pub spill_max: String,
 }

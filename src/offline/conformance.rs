@@ -17,8 +17,10 @@ use crate::batch::timestamps;
 use crate::catalog::{DType, Field, Scalar, Source, SourceKind, Stored};
 use crate::error::ErrorKind;
 
+mod times;
 mod upkeep;
 
+use times::times_are_exact_from_the_first_to_the_last;
 use upkeep::{how_a_scan_would_read_can_be_said, maintenance_leaves_the_rows_as_they_are};
 
 /// A store, and ways to prepare it that are not part of the port.
@@ -50,6 +52,7 @@ pub(super) async fn run(subject: &Subject) {
     columns_are_cast_exactly_or_refused(subject).await;
     only_rows_of_the_range_have_to_fit(subject).await;
     nanoseconds_are_cut_down_before_they_are_compared(subject).await;
+    times_are_exact_from_the_first_to_the_last(subject).await;
     one_column_can_be_asked_for_in_several_ways(subject).await;
     an_unknown_column_is_named(subject).await;
     parts_with_different_columns_are_one_source(subject).await;

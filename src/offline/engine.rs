@@ -12,10 +12,9 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::TableReference;
 use datafusion::error::DataFusionError;
-use datafusion::execution::FunctionRegistry;
-use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{DiskManager, FunctionRegistry, SessionStateBuilder};
 use datafusion::logical_expr::{LogicalPlan, Volatility};
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::filter::FilterExec;
@@ -29,10 +28,12 @@ use self::ties::SourceOrderOfTies;
 use super::damage::first_damaged;
 use super::long;
 use super::look_ahead::look_ahead;
+use super::spill::{self, SpillFiles};
 use super::tables::{Table, TableFile};
 use super::{Error, Rows, Scan, object_stores};
 use crate::catalog::{Source, SourceKind};
-use crate::limits::{SCAN_BATCH_ROWS, SCAN_MEMORY_BYTES_MAX};
+use crate::limits::{SCAN_BATCH_ROWS, SCAN_MERGE_BYTES_MAX};
+use crate::space::Space;
 
 /// What is said of a file that a failed request does not name.
 const A_FILE: &str = "a file";
@@ -58,12 +59,12 @@ type SourceFiles = Vec<(String, TableFile)>;
 
 /// Opens the last source of `order`, of which every one stands behind those that it reads. `None` is a push source to
 /// which nothing was pushed.
-pub(super) async fn open(order: Vec<Source>, tables: Tables) -> Result<Option<Opened>, Error> {
+pub(super) async fn open(order: Vec<Source>, tables: Tables, space: &Space) -> Result<Option<Opened>, Error> {
     let source = order.last().expect("a source is the last of its own reading order").clone();
     if matches!(tables.get(&source.name), Some(None)) {
         return Ok(None);
     }
-    let context = session().map_err(|error| unreadable(&source, &error))?;
+    let context = session(&source.name, space).map_err(|error| unreadable(&source, &error))?;
     let (mut files, mut query_plan) = (Vec::new(), None);
     for read in &order {
         let provider = match (&read.kind, tables.get(&read.name)) {
@@ -217,17 +218,21 @@ pub(super) fn no_rows() -> Rows {
     stream::empty().boxed()
 }
 
-/// A session that sees nothing but the tables given to it, computes the same each time, and is bounded in memory.
-fn session() -> Result<SessionContext, DataFusionError> {
+/// A session that sees nothing but the tables given to it, computes the same each time, and is bounded in memory and
+/// disk. The bounds are of this scan and not of all together, so that a query gives the same rows whatever else runs.
+fn session(source_name: &str, space: &Space) -> Result<SessionContext, DataFusionError> {
     let mut config =
         SessionConfig::new().with_target_partitions(1).with_batch_size(SCAN_BATCH_ROWS).with_collect_statistics(false);
     let options = config.options_mut();
     options.execution.parquet.schema_force_view_types = false;
     options.sql_parser.map_string_types_to_utf8view = false;
-    let pool = Arc::new(FairSpillPool::new(SCAN_MEMORY_BYTES_MAX));
+    options.execution.sort_spill_reservation_bytes = SCAN_MERGE_BYTES_MAX.min(space.memory_bytes / 4);
+    let pool = Arc::new(FairSpillPool::new(space.memory_bytes));
+    let disk = DiskManager::builder().with_temp_file_factory(Arc::new(SpillFiles::new(source_name, space)));
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk).build_arc()?;
     let state = SessionStateBuilder::new()
         .with_config(config)
-        .with_runtime_env(RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?)
+        .with_runtime_env(runtime)
         .with_default_features()
         .with_physical_optimizer_rule(Arc::new(SourceOrderOfTies));
     let context = SessionContext::new_with_state(state.build());
@@ -247,7 +252,7 @@ fn session() -> Result<SessionContext, DataFusionError> {
 
 /// What went wrong while rows were read. Where it may be the file's fault, finds the file.
 async fn blame(reading: Arc<(Source, SourceFiles)>, error: Option<DataFusionError>) -> Error {
-    if let Some(told) = error.as_ref().and_then(told) {
+    if let Some(told) = error.as_ref().and_then(|error| told(&reading.0, error)) {
         return told;
     }
     let may_be_damage = error.as_ref().is_none_or(|error| {
@@ -267,17 +272,23 @@ async fn blame(reading: Arc<(Source, SourceFiles)>, error: Option<DataFusionErro
     }
 }
 
-/// What a table of ours has told already; it names its own source.
-fn told(error: &DataFusionError) -> Option<Error> {
+/// What a table of ours has told already, which names its own source; or what was put aside and could not be.
+fn told(source: &Source, error: &DataFusionError) -> Option<Error> {
     match error.find_root() {
         DataFusionError::External(error) => error.downcast_ref::<Error>().cloned(),
-        _ => None,
+        DataFusionError::ResourcesExhausted(_) => Some(Error::NoRoom {
+            source_name: source.name.clone(),
+            detail: "sorting and grouping its rows takes more memory than memory under offline_store in lockstep.yaml \
+                     lets it; raise that"
+                .to_owned(),
+        }),
+        _ => spill::failure(error),
     }
 }
 
 /// A failure of a sql source is its query's, of any other source its files'.
 fn failed(source: &Source, error: &DataFusionError) -> Error {
-    if let Some(told) = told(error) {
+    if let Some(told) = told(source, error) {
         return told;
     }
     if let Some(failed) = object_stores::failed_request(&source.name, A_FILE, error) {

@@ -27,6 +27,7 @@ mod reads;
 pub mod postgres;
 mod snapshot;
 mod sources;
+mod spill;
 mod sql;
 mod tables;
 

@@ -142,7 +142,7 @@ pub(super) fn failed_request(source_name: &str, file: &str, error: &(dyn StdErro
 /// What a failed request to an object store means for the source that needed it. `what` is the file, or the bucket and
 /// folder, in the user's words.
 pub(super) fn failed(source_name: &str, what: &str, error: &object_store::Error) -> Error {
-    use object_store::Error::NotFound;
+    use object_store::Error::{NotFound, Precondition};
     let source_name = source_name.to_owned();
     let text = reason(error);
     match error {
@@ -157,6 +157,10 @@ pub(super) fn failed(source_name: &str, what: &str, error: &object_store::Error)
             Error::Unreachable { source_name, detail: format!("{what}: access is refused ({text}); {advice}") }
         }
         NotFound { .. } => Error::Changed { source_name, detail: format!("{what} is gone") },
+        Precondition { .. } => {
+            let detail = format!("{what} was written anew while it was read; read it once more");
+            Error::Changed { source_name, detail }
+        }
         _ => Error::Unreachable { source_name, detail: format!("{what}: {text}") },
     }
 }

@@ -14,6 +14,7 @@ use super::sql::reading_order;
 use super::tables::{NewRows, Table, Tables};
 use super::{Error, Maintained, Maintenance, ObjectStores, OfflineStore, ParquetTables, Part, Rows, Scan, Snapshot};
 use crate::catalog::{Source, SourceKind, Stored};
+use crate::space::Space;
 
 /// The offline store of a gateway. Tables are looked up at each scan, so what was added since the last one is read, and
 /// a table that another source lacks troubles nobody who does not read it.
@@ -22,12 +23,19 @@ pub struct StoredSources {
     tables: Vec<Arc<dyn Tables>>,
     /// What the sql sources may read.
     sources: ArcSwap<BTreeMap<String, Source>>,
+    space: Space,
 }
 
 impl StoredSources {
     /// With these kinds of tables; a source of another kind is refused when it is read.
     pub fn new(tables: Vec<Arc<dyn Tables>>) -> Self {
-        Self { tables, sources: ArcSwap::default() }
+        Self { tables, sources: ArcSwap::default(), space: Space::default() }
+    }
+
+    /// The same, and each scan takes no more than this to sort and group rows.
+    #[must_use]
+    pub fn within(self, space: Space) -> Self {
+        Self { space, ..self }
     }
 
     /// Parquet files under `root` alone, in no bucket.
@@ -58,7 +66,7 @@ impl StoredSources {
                 tables.insert(read.name.clone(), self.table(read, stored, at).await?);
             }
         }
-        engine::open(order, tables).await
+        engine::open(order, tables, &self.space).await
     }
 
     async fn table(&self, source: &Source, stored: &Stored, at: Option<&Snapshot>) -> Result<Option<Table>, Error> {

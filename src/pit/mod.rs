@@ -39,7 +39,9 @@ use known::KnownJoin;
 pub use kernel::{Join, Match, Place};
 pub use keys::Keys;
 pub use newest::Newest;
-pub use operator::{BoxError, History, Joined, JoinedBatch, LabelFrame, Open, Rows, Space, ViewJoin, Wanted, join};
+pub use operator::{BoxError, History, Joined, JoinedBatch, LabelFrame, Open, Rows, ViewJoin, Wanted, join};
+
+pub use crate::space::Space;
 
 /// The join of one view's history to a label frame, columns included.
 #[derive(Debug)]

@@ -2,15 +2,24 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrow::array::AsArray;
+use lockstep::catalog::Selection;
+use lockstep::error::{ErrorKind, chain};
+use lockstep::flow::sync::{Range, progress, sync};
+use lockstep::flow::train::{Labels, Options, train};
 use lockstep::offline::read_parquet;
+use lockstep::registry::Outcome;
+use lockstep::training::write_training_set;
 use serde_json::json;
 
 use crate::command::{json_of, refused, succeed};
-use crate::light::floats_of;
+use crate::light::{NOW, batch, floats_of, integers, times};
 use crate::postgres_server::Postgres;
 use crate::shop::{SHOP, SHOP_AS_OF, shop_of, synced_shop};
+use crate::world::World;
 
 /// The shop's definitions, with tables in place of files.
 fn definitions() -> String {
@@ -131,4 +140,70 @@ fn a_plan_tells_what_is_wrong_with_a_table() {
     assert!(told.contains("source orders: column weight is of type interval, which is not read"), "{told}");
     let told = plan("connection: warehouse, table: shop.orders", "connection: lake, table: shop.orders");
     assert!(told.contains("lockstep.yaml names no database lake under postgres; it names warehouse"), "{told}");
+}
+
+/// A source that a test never comes to the end of, with a new key in each row.
+const ENDLESS: &str = "
+entities: [{name: trip, join_keys: [{name: trip, type: int64}]}]
+sources: [{name: trips, type: postgres, connection: warehouse, table: trips, event_time: at}]
+feature_views:
+  - {name: stats, entities: [trip], source: trips, features: [{name: note, type: string}]}
+feature_services: [{name: model, features: [stats]}]
+";
+const TRIPS: &str = "CREATE VIEW trips AS SELECT trip % 50000 AS trip, repeat('x', 200) AS note,
+    to_timestamp(trip % 1000) AS at FROM (SELECT generate_series(1, 1000000000)::bigint AS trip) AS numbers";
+
+/// Waits until a table is being read, and closes the connection that does so.
+async fn cut_off(server: &Postgres, database: &str) {
+    let reading = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE state = 'active' AND datname = '{database}'
+         AND query LIKE 'COPY%' AND pid <> pg_backend_pid()"
+    );
+    let mut look = tokio::time::interval(Duration::from_millis(20));
+    let started = Instant::now();
+    loop {
+        look.tick().await;
+        assert!(started.elapsed() < Duration::from_secs(60), "nothing is read");
+        if server.run(database, &reading) != "0" {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_breaks_in_mid_scan_ends_a_sync_and_a_training_set_with_nothing_half_done() {
+    let server = Postgres::shared();
+    let database = server.database();
+    server.run(&database, TRIPS);
+    let world = World::of(ENDLESS, |project| configure(project, &server, &database)).await;
+    let gateway = Arc::clone(&world.gateway);
+
+    let syncing = Arc::clone(&gateway);
+    let syncing = tokio::spawn(async move { sync(&syncing, "stats", Range::Full, &|_| {}).await });
+    cut_off(&server, &database).await;
+    let error = syncing.await.expect("no panic").expect_err("the rows did not come to an end");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let text = chain(&error);
+    assert!(text.contains("source trips cannot be reached: "), "{text}");
+    let runs = gateway.registry.runs(Some("stats"), 2).await.expect("runs");
+    assert_eq!((runs.len(), runs[0].rows_written), (1, 0));
+    assert!(matches!(&runs[0].outcome, Outcome::Failed(why) if why.contains("source trips")), "{runs:?}");
+    assert_eq!(progress(&gateway, "stats").await.expect("progress"), None);
+
+    let labels = batch(&[("trip", integers(&[1, 2])), ("event_timestamp", times(&[NOW, NOW]))]);
+    let set = world.folder.path().join("set.parquet");
+    let (training, to) = (Arc::clone(&gateway), set.clone());
+    let training = tokio::spawn(async move {
+        let model = Selection::Service { name: "model".to_owned(), full_feature_names: None };
+        write_training_set(&to, train(&training, &model, Labels::of(labels, None), Options::default()).await?).await
+    });
+    cut_off(&server, &database).await;
+    let error = training.await.expect("no panic").expect_err("the rows did not come to an end");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let text = chain(&error);
+    assert!(text.contains("source trips cannot be reached: "), "{text}");
+    let files = fs::read_dir(world.folder.path()).expect("the project").map(|entry| entry.expect("an entry").path());
+    let sets: Vec<_> = files.filter(|path| path.to_string_lossy().contains("set.parquet")).collect();
+    assert!(sets.is_empty(), "{sets:?}");
+    world.servers.stop().await.expect("stopped");
 }

@@ -4,6 +4,7 @@ mod interrupted;
 mod resumed;
 mod scheduled;
 mod snapshots;
+mod trips;
 
 use std::fs;
 

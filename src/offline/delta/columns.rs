@@ -7,13 +7,18 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, TimeUnit, TimestampMicrosecondType};
+use arrow::compute::{CastOptions, cast_with_options, max, min};
+use arrow::datatypes::{DataType, Date32Type, Field, FieldRef, Schema, TimeUnit, TimestampMicrosecondType};
 
 use super::super::Error;
 use super::place::Place;
 use crate::cast::{self, type_name};
 use crate::catalog::DType;
+
+/// 0001-01-01 and 10000-01-01, in days since 1970.
+const FIRST_DAY: i64 = -719_162;
+const DAY_AFTER_LAST: i64 = 2_932_897;
+const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// `rows` as the table with the columns `has` takes them, and whether they bring it new columns.
 pub(super) fn conform(place: &Place, has: &Schema, rows: &RecordBatch) -> Result<(RecordBatch, bool), Error> {
@@ -52,6 +57,9 @@ pub(super) fn conform(place: &Place, has: &Schema, rows: &RecordBatch) -> Result
         columns
             .push(as_type(column, &data_type).map_err(|detail| refused(format!("column {}: {detail}", field.name())))?);
         fields.push(Arc::new(Field::new(field.name(), data_type, true)));
+    }
+    for (field, column) in fields.iter().zip(&columns) {
+        check_years(column).map_err(|detail| refused(format!("column {} {detail}", field.name())))?;
     }
     let grows = fields.len() > has.fields().len();
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
@@ -111,6 +119,29 @@ fn as_type(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, String> {
         _ => Ok(Arc::clone(column)),
     };
     plain.and_then(|plain| cast_with_options(&plain, wanted, &strict)).map_err(|error| error.to_string())
+}
+
+/// Delta's log has the first and the last time of each file, as text that its readers understand from the year 1 to the
+/// year 9999; a table with another one in it could not be read any more.
+fn check_years(column: &ArrayRef) -> Result<(), String> {
+    let has_others = match column.data_type() {
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            let times = column.as_primitive::<TimestampMicrosecondType>();
+            min(times).is_some_and(|time| time < FIRST_DAY * MICROS_PER_DAY)
+                || max(times).is_some_and(|time| time >= DAY_AFTER_LAST * MICROS_PER_DAY)
+        }
+        DataType::Date32 => {
+            let days = column.as_primitive::<Date32Type>();
+            min(days).is_some_and(|day| i64::from(day) < FIRST_DAY)
+                || max(days).is_some_and(|day| i64::from(day) >= DAY_AFTER_LAST)
+        }
+        DataType::Struct(_) => return column.as_struct().columns().iter().try_for_each(check_years),
+        _ => false,
+    };
+    match has_others {
+        true => Err("has a time before the year 1 or after the year 9999, which a Delta table cannot hold".to_owned()),
+        false => Ok(()),
+    }
 }
 
 /// Whether values of `from` stay what they are in `to`; single ones may turn out not to fit, such as a `uint64`.

@@ -65,10 +65,14 @@ pub(super) fn is_conflict(error: &DeltaTableError) -> bool {
 /// A full disk, or a store that does not answer or does not let us in.
 fn outage(place: &Place, error: &DeltaTableError) -> Option<Error> {
     let full = |cause: &(dyn StdError + 'static)| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        matches!(kind, Some(StorageFull | QuotaExceeded | FileTooLarge))
     };
     // Where the crate made text of a cause, the text is all there is.
-    if causes(error).any(full) || error.to_string().contains("No space left on device") {
+    if causes(error).any(full)
+        || ["No space left on device", "File too large"].iter().any(|full| error.to_string().contains(full))
+    {
         return Some(Error::NoRoom {
             source_name: place.name.clone(),
             detail: format!("the disk of {} is full", place.path),

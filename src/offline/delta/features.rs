@@ -26,6 +26,9 @@ const WRITTEN: [&str; 8] = [
     "columnMapping",
 ];
 
+/// From here on tables say which features they need; later versions do not exist yet.
+const WRITER_VERSION_MAX: i64 = 7;
+
 /// What makes a column that the table computes by itself.
 const COMPUTED: [&str; 2] = ["delta.generationExpression", "delta.identity.start"];
 
@@ -64,6 +67,13 @@ pub(super) fn check_write(place: &Place, table: &DeltaTableState) -> Result<(), 
         source_name: place.name.clone(),
         detail: format!("{} {detail}", place.path),
     };
+    let version = writer_version(table);
+    if version > WRITER_VERSION_MAX {
+        return Err(refused(format!(
+            "is a table of writer version {version}, and {WRITER_VERSION_MAX} is the newest that is written; leave writing \
+             to the engine that made it"
+        )));
+    }
     let mut needed = table.protocol().writer_features().into_iter().flatten().map(ToString::to_string);
     if let Some(feature) = needed.find(|feature| !WRITTEN.contains(&feature.as_str())) {
         let advice = advice(&feature);
@@ -77,6 +87,12 @@ pub(super) fn check_write(place: &Place, table: &DeltaTableState) -> Result<(), 
         )));
     }
     Ok(())
+}
+
+/// The crate tells a protocol's versions only as it would write them.
+fn writer_version(table: &DeltaTableState) -> i64 {
+    let protocol = serde_json::to_value(table.protocol()).unwrap_or_default();
+    protocol["minWriterVersion"].as_i64().unwrap_or(i64::MAX)
 }
 
 fn maps_columns(configuration: &HashMap<String, String>) -> bool {

@@ -34,7 +34,7 @@ use super::super::Error;
 use super::columns::conform;
 use super::place::{Loaded, Place};
 use super::{failure, features};
-use crate::limits::{DELTA_ATTEMPTS_MAX, DELTA_RETRY_WAIT, SCAN_MEMORY_BYTES_MAX};
+use crate::limits::{DELTA_ATTEMPTS_MAX, DELTA_RETRY_WAIT, DELTA_WRITE_MEMORY_BYTES_MAX};
 
 /// Adds `rows`, unless the batch is in the table; makes the table if there is none.
 pub(super) async fn append(place: &Place, batch_id: &str, rows: &RecordBatch) -> Result<(), Error> {
@@ -154,7 +154,7 @@ pub(super) fn state() -> Result<SessionState, DeltaTableError> {
     options.execution.parquet.schema_force_view_types = false;
     // Column names are taken as they are.
     options.sql_parser.enable_ident_normalization = false;
-    let pool = Arc::new(FairSpillPool::new(SCAN_MEMORY_BYTES_MAX));
+    let pool = Arc::new(FairSpillPool::new(DELTA_WRITE_MEMORY_BYTES_MAX));
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
     Ok(SessionStateBuilder::new()
         .with_default_features()

@@ -10,7 +10,8 @@ use futures::TryStreamExt;
 use super::*;
 use crate::batch::record_batch;
 use crate::catalog::{SourceKind, Stored};
-use crate::offline::{MemoryTables, OfflineStore, StoredSources};
+use crate::offline::{MemoryTables, OfflineStore, StoredSources, write_parquet};
+use crate::space::Space;
 
 fn source(name: &str, kind: SourceKind) -> Source {
     Source {
@@ -244,4 +245,48 @@ async fn a_snapshot_says_how_a_long_source_is_read_in_the_words_of_its_definitio
     let [(name, text)] = snapshot.queries.as_slice() else { panic!("{snapshot:?}") };
     assert_eq!(name, "wide");
     expect![[r#"{"entity":{"column":"id","join_key":"company"},"entity_type":{"column":"kind","value":"company"},"name_column":"name","source":"readings","value_column":"value","value_columns":{"float64":"number"}}"#]].assert_eq(text);
+}
+
+/// The rows of many readings in a file, asked for by a scan that may take this.
+async fn many_within(space: Space) -> Result<Vec<RecordBatch>, Error> {
+    let folder = tempfile::tempdir().unwrap();
+    let texts: Vec<String> = (0..60_000).map(|row| format!("{:05}", row * 7_919 % 60_000)).collect();
+    let rows: Vec<Reading<'_>> = texts
+        .iter()
+        .map(|text| ("company", Some(text.as_str()), "trips", Some("12"), None, Some(S), None))
+        .chain(texts.iter().map(|text| ("company", Some(text.as_str()), "fare", None, Some(0.5), Some(S), None)))
+        .collect();
+    let rows = readings(&rows);
+    write_parquet(&folder.path().join("readings"), &rows.schema(), &[rows], &[]).unwrap();
+    let store = StoredSources::of_files(folder.path().to_owned()).within(space);
+    let below = source("readings", SourceKind::Stored(Stored::parquet("readings")));
+    let wide = source("wide", SourceKind::Long(Box::new(long())));
+    store.define(BTreeMap::from([("readings".to_owned(), below), ("wide".to_owned(), wide.clone())]));
+    store.scan(&wide, &Scan::of(asked())).await?.try_collect().await
+}
+
+#[tokio::test]
+async fn rows_that_do_not_fit_into_memory_are_put_aside_and_come_out_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let spill = folder.path().join("spill");
+    let in_memory = many_within(Space { spill: spill.clone(), ..Space::default() }).await.unwrap();
+    assert!(!spill.exists(), "nothing is put aside");
+    let small = Space { memory_bytes: 8 << 20, spill: spill.clone(), spill_bytes_max: u64::MAX };
+    let on_disk = many_within(small.clone()).await.unwrap();
+    let whole = |batches: &[RecordBatch]| arrow::compute::concat_batches(&batches[0].schema(), batches).unwrap();
+    assert_eq!(whole(&on_disk), whole(&in_memory));
+    assert_eq!(whole(&in_memory).num_rows(), 60_000);
+    assert_eq!(std::fs::read_dir(&spill).unwrap().count(), 0, "they were put aside, and are gone");
+
+    let error = many_within(Space { spill_bytes_max: 64 << 10, ..small.clone() }).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "there is not enough room to work on source wide: its rows do not fit into memory, and more than 64KiB would be \
+         put aside; raise memory or spill_max under offline_store in lockstep.yaml"
+    );
+    std::fs::write(folder.path().join("file"), "no folder").unwrap();
+    let error = many_within(Space { spill: folder.path().join("file"), ..small.clone() }).await.unwrap_err();
+    assert!(error.to_string().contains("name another folder with spill under offline_store"), "{error}");
+    let error = many_within(Space { memory_bytes: 100_000, ..small }).await.unwrap_err();
+    assert!(error.to_string().ends_with("raise that"), "{error}");
 }

@@ -155,4 +155,4 @@ impl Tables for ParquetTables {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

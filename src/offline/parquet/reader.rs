@@ -1,5 +1,8 @@
 //! How DataFusion reads the bytes of our files: with the footers that are known already, with errors that name the file,
 //! and counted.
+//!
+//! A file that is written anew while it is read is an error: pages of the one read by the footer of the other are rows
+//! that nobody wrote, if they can be read at all.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,9 +14,11 @@ use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
 use datafusion::error::Result;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricValue, MetricsSet};
-use futures::FutureExt;
 use futures::future::BoxFuture;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use futures::{FutureExt, TryFutureExt};
+use object_store::{
+    GetOptions, GetRange, OBJECT_STORE_COALESCE_DEFAULT, ObjectMeta, ObjectStore, ObjectStoreExt, coalesce_ranges,
+};
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::ParquetError;
@@ -63,6 +68,7 @@ impl ParquetFileReaderFactory for Readers {
             source_name: self.place.source_name.clone(),
             file: format!("file {}", self.place.shown_location(&file.object_meta.location)),
             store: Arc::clone(self.place.store()),
+            is_local: self.place.is_local(),
             meta: file.object_meta,
             footers: Arc::clone(&self.footers),
             seen: Arc::clone(&self.seen),
@@ -106,12 +112,38 @@ struct Reader {
     /// In the user's words.
     file: String,
     store: Arc<dyn ObjectStore>,
+    is_local: bool,
     meta: ObjectMeta,
     footers: Arc<Footers>,
     seen: Arc<Seen>,
 }
 
 impl Reader {
+    async fn read_local(&self, ranges: &[Range<u64>]) -> object_store::Result<Vec<Bytes>> {
+        let bytes = self.store.get_ranges(&self.meta.location, ranges).await;
+        self.check(&self.store.head(&self.meta.location).await?)?;
+        bytes
+    }
+
+    /// Every answer says of which object it is.
+    async fn read_remote(&self, ranges: &[Range<u64>]) -> object_store::Result<Vec<Bytes>> {
+        let fetch = |range: Range<u64>| async move {
+            let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+            let answer = self.store.get_opts(&self.meta.location, options).await?;
+            self.check(&answer.meta)?;
+            answer.bytes().await
+        };
+        coalesce_ranges(ranges, fetch, OBJECT_STORE_COALESCE_DEFAULT).await
+    }
+
+    fn check(&self, now: &ObjectMeta) -> object_store::Result<()> {
+        if is_same(&self.meta, now) {
+            return Ok(());
+        }
+        let path = self.meta.location.to_string();
+        Err(object_store::Error::Precondition { path, source: "another file is there now".into() })
+    }
+
     fn failed(&self, source: object_store::Error) -> ParquetError {
         let (file, source_name) = (self.file.clone(), self.source_name.clone());
         ParquetError::External(Box::new(RequestFailed { file, source_name, source }))
@@ -120,19 +152,14 @@ impl Reader {
 
 impl AsyncFileReader for Reader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
-        self.seen.bytes.fetch_add(range.end.saturating_sub(range.start), Ordering::Relaxed);
-        async move {
-            let read = self.store.get_range(&self.meta.location, range).await;
-            read.map_err(|error| self.failed(error))
-        }
-        .boxed()
+        self.get_byte_ranges(vec![range]).map_ok(|mut bytes| bytes.swap_remove(0)).boxed()
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
         let bytes = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum();
         self.seen.bytes.fetch_add(bytes, Ordering::Relaxed);
         async move {
-            let read = self.store.get_ranges(&self.meta.location, &ranges).await;
+            let read = if self.is_local { self.read_local(&ranges).await } else { self.read_remote(&ranges).await };
             read.map_err(|error| self.failed(error))
         }
         .boxed()
@@ -152,4 +179,18 @@ impl AsyncFileReader for Reader {
         }
         .boxed()
     }
+}
+
+/// Whether two looks at a file saw the same one. Where one of them does not know the ETag, as some listings do not, by
+/// size and time; HTTP has times in whole seconds.
+fn is_same(before: &ObjectMeta, now: &ObjectMeta) -> bool {
+    if let (Some(before), Some(now)) = (&before.e_tag, &now.e_tag) {
+        return before == now;
+    }
+    let is_rounded = now.last_modified.timestamp_subsec_nanos() == 0;
+    before.size == now.size
+        && match is_rounded {
+            true => before.last_modified.timestamp() == now.last_modified.timestamp(),
+            false => before.last_modified == now.last_modified,
+        }
 }

@@ -1,8 +1,9 @@
 //! What holds of Parquet files wherever they lie; in `changing` and `reading` what is new with buckets and partitions.
 
 mod changing;
+mod faults;
 mod reading;
-mod world;
+pub(in crate::offline) mod world;
 
 use std::collections::BTreeMap;
 use std::fs;

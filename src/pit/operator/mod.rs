@@ -47,7 +47,7 @@ use crate::catalog::Field;
 use crate::limits::{JOINS_AT_ONCE, PIT_ROOM_BYTES};
 
 pub use input::{BoxError, History, Open, Rows, Wanted};
-pub use space::{Joined, JoinedBatch, LabelFrame, Space, join};
+pub use space::{Joined, JoinedBatch, LabelFrame, join};
 
 /// How the history of one view is joined.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,6 +1,5 @@
 //! The join for those who do not know DataFusion: streams in, a stream out, within the memory and the disk it is given.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,19 +17,8 @@ use super::input::{Narrow, RowsExec};
 use super::spill::Spill;
 use super::{Counter, History, Open, PointInTimeExec, Rows, ViewJoin};
 use crate::batch::StoredRows;
-use crate::limits::{PIT_MEMORY_BYTES, PIT_SPILL_BYTES_MAX};
 use crate::pit::Error;
-
-/// What a join may take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Space {
-    /// Memory of one join, all its views together. What rows are read from takes its own.
-    pub memory_bytes: usize,
-    /// The folder for what does not fit; made when it is needed.
-    pub spill: PathBuf,
-    /// Bytes that one join may write there.
-    pub spill_bytes_max: u64,
-}
+use crate::space::Space;
 
 /// The labels: batches in which column `time` (timestamp µs UTC) has the time of each, and column `known_at` (the same),
 /// if there is one, says until when rows were known for it; neither is ever null.
@@ -55,16 +43,6 @@ pub struct Joined {
     /// All labels, in their order.
     pub batches: BoxStream<'static, Result<JoinedBatch, Error>>,
     spilled: Counter,
-}
-
-impl Default for Space {
-    fn default() -> Self {
-        Self {
-            memory_bytes: PIT_MEMORY_BYTES,
-            spill: tempfile::env::temp_dir().join("lockstep-spill"),
-            spill_bytes_max: PIT_SPILL_BYTES_MAX,
-        }
-    }
 }
 
 impl Joined {

@@ -13,6 +13,7 @@ use crate::batch::timestamps;
 use crate::catalog::{DType, Scalar, arrow_schema};
 use crate::clock::Micros;
 use crate::error::ErrorKind;
+use crate::space::Space;
 
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime"));

@@ -5,3 +5,4 @@ mod arrow_body;
 mod bytes;
 mod flight;
 mod json;
+mod labels;

@@ -13,22 +13,10 @@ use lockstep::flow::sync::{Range, sync};
 use lockstep::gateway::Gateway;
 use lockstep::registry::Outcome;
 
+use super::trips::{DEFINITIONS, trips};
 use crate::command::{command, json_of, refused, succeed};
-use crate::light::{DAY, NOW, batch, floats, integers, texts, times, write_rows};
+use crate::light::{DAY, NOW, write_rows};
 use crate::world::{World, project_folder};
-
-const DEFINITIONS: &str = "
-entities: [{name: trip, join_keys: [{name: trip, type: int64}]}]
-sources: [{name: trips, type: parquet, path: trips, event_time: at}]
-feature_views:
-  - name: stats
-    entities: [trip]
-    source: trips
-    features: [{name: fare, type: float64}, {name: company_name, type: string}]
-derived_views:
-  - {name: identity, plugin: taxi_company, placement: sync, inputs: {company_name: 'stats:company_name'}}
-feature_services: [{name: model, features: [stats, identity]}]
-";
 
 /// Trips `0..100`, each with a fare of 1, in a file of their own.
 fn write_old_trips(project: &Path) {
@@ -40,18 +28,9 @@ fn write_new_trips(project: &Path, trips: usize) {
     write_trips(project, "new", trips, NOW - DAY, |trip| trip as f64);
 }
 
-fn write_trips(project: &Path, file: &str, trips: usize, at: i64, fare: impl Fn(usize) -> f64) {
-    let numbers: Vec<i64> = (0..trips as i64).collect();
-    let fares: Vec<f64> = (0..trips).map(fare).collect();
-    let companies: Vec<String> =
-        (0..trips).map(|trip| format!("{trip} - 7 Company {} of Chicago, Inc.", trip % 97)).collect();
-    let rows = batch(&[
-        ("trip", integers(&numbers)),
-        ("fare", floats(&fares)),
-        ("company_name", texts(&companies)),
-        ("at", times(&vec![at; trips])),
-    ]);
-    write_rows(&project.join(format!("trips/{file}.parquet")), &rows);
+fn write_trips(project: &Path, file: &str, count: usize, at: i64, fare: impl Fn(i64) -> f64) {
+    let numbers: Vec<i64> = (0..count as i64).collect();
+    write_rows(&project.join(format!("trips/{file}.parquet")), &trips(&numbers, fare, |_| at));
 }
 
 /// What `lockstep get` says of a trip's fare.
@@ -85,6 +64,34 @@ fn a_full_disk_is_told_and_the_same_command_completes_once_there_is_room() {
     succeed(project, &["sync", "stats"]);
     assert_eq!((fare(project, 5), fare(project, 19_999)), (5.0, 19_999.0));
     assert!(succeed(project, &["parity"]).contains("parity: 0 of "));
+}
+
+#[test]
+fn a_disk_without_room_for_what_a_sync_puts_aside_is_told_and_nothing_is_written() {
+    let folder = project_folder(DEFINITIONS);
+    let project = folder.path();
+    let config = fs::read_to_string(project.join("lockstep.yaml")).expect("the project");
+    fs::write(project.join("lockstep.yaml"), config + "sync: {memory_mib: 16}\n").expect("written");
+    write_old_trips(project);
+    succeed(project, &["apply"]);
+    succeed(project, &["sync"]);
+    write_new_trips(project, 200_000);
+    let stored = fs::metadata(project.join(".lockstep/online.db")).expect("the store").len();
+    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" -C \"$1\" sync stats", stored / 512 + 512);
+    let full = Command::new("sh").args(["-c", &script, env!("CARGO_BIN_EXE_lockstep")]).arg(project).output();
+    let full = full.expect("a shell");
+    let text = String::from_utf8_lossy(&full.stderr);
+    assert_eq!(full.status.code(), Some(9), "{text}");
+    assert!(text.contains(".lockstep/sync/stats@") && text.contains("File too large"), "{text}");
+    assert!(text.contains("free disk space, or set sync.spool to another folder"), "{text}");
+    assert_eq!(fare(project, 5), 1.0, "the old rows are served");
+    let run = &json_of(project, &["syncs", "stats"])["runs"][0];
+    assert_eq!((run["outcome"].as_str(), run["rows_written"].as_u64()), (Some("failed"), Some(0)), "{run}");
+
+    succeed(project, &["sync", "stats"]);
+    assert_eq!((fare(project, 5), fare(project, 199_999)), (5.0, 199_999.0));
+    let left = fs::read_dir(project.join(".lockstep/sync")).expect("the spool").count();
+    assert_eq!(left, 0, "what the failed one had put aside is gone");
 }
 
 /// A small file system in memory, mounted for as long as this lives.

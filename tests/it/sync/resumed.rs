@@ -19,22 +19,11 @@ use lockstep::plan;
 use lockstep::registry::Outcome;
 use serde_json::Value;
 
+use super::trips::{DEFINITIONS, trips};
 use crate::command::{command, json_of, succeed};
-use crate::light::{DAY, HOUR, History, Light, NOW, batch, floats, integers, soon, stage, texts, times, write_rows};
+use crate::light::{DAY, HOUR, History, Light, NOW, soon, stage, times, write_rows};
 use crate::online::Store;
 use crate::world::project_folder;
-
-const DEFINITIONS: &str = "
-entities: [{name: trip, join_keys: [{name: trip, type: int64}]}]
-sources: [{name: trips, type: parquet, path: trips, event_time: at}]
-feature_views:
-  - name: stats
-    entities: [trip]
-    source: trips
-    features: [{name: fare, type: float64}, {name: company_name, type: string}]
-derived_views:
-  - {name: identity, plugin: taxi_company, placement: sync, inputs: {company_name: 'stats:company_name'}}
-";
 
 const FILES: i64 = 5;
 const ROWS_OF_A_FILE: i64 = 6_000;
@@ -46,17 +35,8 @@ const KILLS: usize = 20;
 /// Rows of one file: half of its trips are those of the file before, once more and later.
 fn trips_of_file(file: i64) -> RecordBatch {
     let first = file * ROWS_OF_A_FILE / 2;
-    let trips: Vec<i64> = (first..first + ROWS_OF_A_FILE).map(|trip| trip * 7_919 % 1_000_003).collect();
-    let fares: Vec<f64> = trips.iter().map(|trip| (*trip * 10 + file) as f64).collect();
-    let companies: Vec<String> =
-        trips.iter().map(|trip| format!("{trip} - 7 Company {} of Chicago, Inc.", trip % 97)).collect();
-    let at: Vec<i64> = trips.iter().map(|trip| NOW - 9 * DAY + file * HOUR + trip % 1_000).collect();
-    batch(&[
-        ("trip", integers(&trips)),
-        ("fare", floats(&fares)),
-        ("company_name", texts(&companies)),
-        ("at", times(&at)),
-    ])
+    let numbers: Vec<i64> = (first..first + ROWS_OF_A_FILE).map(|trip| trip * 7_919 % 1_000_003).collect();
+    trips(&numbers, |trip| (trip * 10 + file) as f64, |trip| NOW - 9 * DAY + file * HOUR + trip % 1_000)
 }
 
 /// A project with its data, in which every sync makes durable what it does all the time.

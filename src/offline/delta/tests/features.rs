@@ -59,6 +59,41 @@ async fn features_that_change_what_rows_mean_are_refused_by_name() {
         "source trips cannot be read: trips uses the Delta feature columnMapping, which is not read here; write the \
          table anew with its property delta.columnMapping.mode set to none"
     );
+    for error in refused_to_write(mapped.path()).await {
+        assert!(error.contains("trips uses the Delta feature columnMapping"), "{error}");
+    }
+}
+
+/// What everything that writes to the table says.
+async fn refused_to_write(folder: &Path) -> Vec<String> {
+    let (store, one) = (store(folder), rows([1]));
+    let keep = std::time::Duration::from_secs(30 * 24 * 3_600);
+    vec![
+        store.append(&trips(), "a", &one).await.expect_err("an append").to_string(),
+        store.upsert(&trips(), "b", &["t".to_owned()], &one).await.expect_err("an upsert").to_string(),
+        store.maintain(&trips(), Maintenance::Compact).await.expect_err("a compaction").to_string(),
+        store.maintain(&trips(), Maintenance::Vacuum { keep }).await.expect_err("a vacuum").to_string(),
+    ]
+}
+
+#[tokio::test]
+async fn a_table_of_a_later_protocol_is_refused_by_its_version() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let later = r#"{"protocol":{"minReaderVersion":4,"minWriterVersion":8}}"#;
+    commit(folder.path(), 0, &[later, &metadata("")]);
+    let error = refused_to_read(folder.path()).await;
+    assert!(error.contains("trips") && error.contains("reader version 4"), "{error}");
+    for error in refused_to_write(folder.path()).await {
+        assert!(error.contains("reader version 4"), "{error}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let later = r#"{"protocol":{"minReaderVersion":1,"minWriterVersion":8}}"#;
+    commit(folder.path(), 0, &[later, &metadata("")]);
+    assert_eq!(read(&store(folder.path()), &trips()).await.expect("it can be read"), Vec::<i64>::new());
+    for error in refused_to_write(folder.path()).await {
+        assert!(error.contains("trips is a table of writer version 8, and 7 is the newest that is written"), "{error}");
+    }
+    assert_eq!(log(folder.path()).len(), 1);
 }
 
 #[tokio::test]
@@ -85,8 +120,11 @@ async fn deletion_vectors_are_refused_where_there_are_any() {
         error.contains("trips uses the Delta feature deletionVectors, which is not read here; run REORG"),
         "{error}"
     );
-    let error = store.append(&trips(), "b", &two).await.expect_err("it would not be checked").to_string();
-    assert!(error.contains("deletionVectors"), "{error}");
+    let commits = log(folder.path());
+    for error in refused_to_write(folder.path()).await {
+        assert!(error.contains("trips uses the Delta feature deletionVectors"), "{error}");
+    }
+    assert_eq!(log(folder.path()), commits);
 }
 
 #[tokio::test]

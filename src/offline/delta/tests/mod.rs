@@ -1,5 +1,6 @@
-//! Delta tables on this machine: the port's contract, and what is Delta's own.
+//! Delta tables on this machine and in a bucket: the port's contract, and what is Delta's own.
 
+mod bucket;
 mod features;
 mod history;
 mod upkeep;
@@ -91,15 +92,13 @@ fn data_files(folder: &Path) -> Vec<String> {
     names.map(|name| name.to_string_lossy().into_owned()).filter(|name| name.ends_with(".parquet")).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_delta_store_keeps_the_contract() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let store = Arc::new(self::store(folder.path()));
+async fn check_contract(store: StoredSources, stored: fn(&str) -> Stored) {
+    let store = Arc::new(store);
     let (put, define) = (Arc::clone(&store), Arc::clone(&store));
     let count = AtomicUsize::new(0);
     conformance::run(&conformance::Subject {
         store,
-        stored: delta,
+        stored,
         widens: false,
         keeps_past: true,
         put: Box::new(move |source, rows| {
@@ -111,6 +110,12 @@ async fn a_delta_store_keeps_the_contract() {
         define: Box::new(move |sources| define.define(sources)),
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delta_store_keeps_the_contract() {
+    let folder = tempfile::tempdir().expect("a folder");
+    check_contract(store(folder.path()), delta).await;
 }
 
 #[tokio::test]

@@ -232,3 +232,63 @@ async fn a_query_reads_delta_tables_too() {
     store.define([trips(), asked.clone()].map(|source| (source.name.clone(), source)).into());
     assert_eq!(read(&store, &asked).await.expect("the scan works"), [4, 5]);
 }
+
+#[tokio::test]
+async fn a_time_that_the_log_cannot_say_is_refused_by_name_and_nothing_is_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = store(folder.path());
+    append(&store, "a", [1]).await;
+    let before = (log(folder.path()), data_files(folder.path()));
+    let one: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    let times = |time: i64| Arc::new(timestamps(vec![Some(time)])) as ArrayRef;
+    let day = |day: i32| Arc::new(arrow::array::Date32Array::from(vec![day])) as ArrayRef;
+    // The last microsecond before the year 1 and the first one after 9999; the year 262144; the ends of the numbers.
+    for time in [-62_135_596_800_000_001, 253_402_300_800_000_000, 8_210_298_412_800_000_000, i64::MAX, i64::MIN] {
+        for rows in [
+            batch(vec![("x", Arc::clone(&one)), ("t", times(time))]),
+            batch(vec![("x", Arc::clone(&one)), ("t", times(5)), ("made", times(time))]),
+        ] {
+            let column = rows.schema().field(rows.num_columns() - 1).name().clone();
+            let wanted = format!(
+                "rows cannot be added to source trips: column {column} has a time before the year 1 or after the year \
+                 9999, which a Delta table cannot hold"
+            );
+            let error = store.append(&trips(), "b", &rows).await.expect_err("it cannot be said");
+            assert_eq!(error.to_string(), wanted, "{time}");
+            let error = store.upsert(&trips(), "c", &["t".to_owned()], &rows).await.expect_err("it cannot be said");
+            assert_eq!(error.to_string(), wanted, "{time}");
+        }
+    }
+    for out in [i32::MIN, -719_163, 2_932_897, i32::MAX] {
+        let rows = batch(vec![("x", Arc::clone(&one)), ("t", times(5)), ("day", day(out))]);
+        let error = store.append(&trips(), "b", &rows).await.expect_err("it cannot be said").to_string();
+        assert!(error.contains("column day has a time before the year 1"), "{out}: {error}");
+    }
+    assert_eq!((log(folder.path()), data_files(folder.path())), before);
+    let last = batch(vec![("x", Arc::clone(&one)), ("t", times(5)), ("day", day(2_932_896))]);
+    store.append(&trips(), "last", &last).await.expect("the last day of 9999");
+    assert_eq!(read(&store, &trips()).await.expect("a scan"), [1, 1]);
+}
+
+#[tokio::test]
+async fn numbers_that_are_none_are_what_they_were() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = store(folder.path());
+    let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, f64::MAX, 5e-324];
+    // Each in a file of its own, so that the log has it as the first and the last of one.
+    for (number, value) in (0..).zip(odd) {
+        let rows = batch(vec![
+            ("f", Arc::new(arrow::array::Float64Array::from(vec![value]))),
+            ("t", Arc::new(timestamps(vec![Some(number)]))),
+        ]);
+        store.append(&trips(), &number.to_string(), &rows).await.expect("the batch is stored");
+    }
+    let wanted = Scan::of(vec![Field::new("f", DType::One(Scalar::Float64))]);
+    for (number, value) in (0..).zip(odd) {
+        let wanted = Scan { from: Some(number), until: Some(number), ..wanted.clone() };
+        let rows: Vec<RecordBatch> =
+            store.scan(&trips(), &wanted).await.expect("a scan").try_collect().await.expect("the scan works");
+        let found = rows[0].column(0).as_primitive::<arrow::datatypes::Float64Type>().value(0);
+        assert!(found.to_bits() == value.to_bits() || found.is_nan() && value.is_nan(), "{value}: {found}");
+    }
+}

@@ -3,7 +3,12 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use arrow::array::{ArrayRef, StringArray};
+use arrow::array::{
+    ArrayRef, AsArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray, TimestampMillisecondArray,
+    TimestampNanosecondArray, TimestampSecondArray,
+};
+use arrow::datatypes::TimestampMicrosecondType;
+use futures::TryStreamExt;
 
 use super::super::*;
 use super::world::{DAY, World, partition, reached, rows, wanted, write};
@@ -229,4 +234,78 @@ async fn a_server_that_stops_answering_is_given_up_in_time() {
     let gone = Bucket { endpoint: Some("http://127.0.0.1:9".to_owned()), timeout, ..reached(&s3) };
     let error = asked("lake", Some(gone)).await;
     assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+}
+
+/// Rows with the times `t`, numbered from 0.
+fn at(t: ArrayRef) -> RecordBatch {
+    let x: ArrayRef = Arc::new(Int64Array::from_iter_values(0..t.len() as i64));
+    RecordBatch::try_from_iter_with_nullable([("x", x, true), ("t", t, true)]).expect("columns of one length")
+}
+
+#[tokio::test]
+async fn times_at_the_ends_of_the_numbers_are_exact_and_those_beyond_are_refused() {
+    for world in World::both().await {
+        let micros = world.source("micros", &[]);
+        let all = [i64::MIN, -1, 0, 8_210_298_412_800_000_000, i64::MAX];
+        world.put("micros/a.parquet", &at(Arc::new(TimestampMicrosecondArray::from(all.to_vec()))));
+        for (x, time) in (0..).zip(all) {
+            let moment = Scan { from: Some(time), until: Some(time), ..wanted() };
+            assert_eq!(world.read(&micros, &moment).await.expect("a scan"), [x], "{time}");
+        }
+        let nanos = world.source("nanos", &[]);
+        let times = TimestampNanosecondArray::from(vec![Some(i64::MIN), Some(-1), None, Some(i64::MAX)]);
+        world.put("nanos/a.parquet", &at(Arc::new(times)));
+        let batches = world.store.scan(&nanos, &wanted()).await.expect("a scan");
+        let batches: Vec<RecordBatch> = batches.try_collect().await.expect("rows");
+        let times = batches[0].column(1).as_primitive::<TimestampMicrosecondType>();
+        let expected = [-9_223_372_036_854_776, -1, 9_223_372_036_854_775];
+        assert_eq!(times.values(), &expected, "down to the microsecond, without the null");
+        let far = Scan { from: Some(9_223_372_036_854_775), until: Some(i64::MAX), ..wanted() };
+        assert_eq!(world.read(&nanos, &far).await.expect("a scan"), [3]);
+    }
+    let world = World::local();
+    let of_units: [(&str, ArrayRef); 2] = [
+        ("seconds", Arc::new(TimestampSecondArray::from(vec![0, i64::MAX]))),
+        ("millis", Arc::new(TimestampMillisecondArray::from(vec![0, i64::MIN]))),
+    ];
+    for (name, times) in of_units {
+        let source = world.source(name, &[]);
+        world.put(&format!("{name}/a.parquet"), &at(times));
+        let error = world.read(&source, &wanted()).await.expect_err("there is no such microsecond");
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("column t of source {name} is timestamp")), "{text}");
+        assert!(text.ends_with("is not a time in range"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_without_rows_and_a_narrower_column_change_nothing() {
+    for world in World::both().await {
+        let trips = world.source("trips", &[]);
+        let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![1]));
+        world.put("trips/a.parquet", &at(Arc::clone(&times)).slice(0, 0));
+        assert_eq!(world.all(&trips).await, Vec::<i64>::new());
+        world.put("trips/b.parquet", &at(Arc::clone(&times)));
+        let narrow: ArrayRef = Arc::new(Int32Array::from(vec![7]));
+        let narrow = RecordBatch::try_from_iter([("x", narrow), ("t", times)]).expect("columns of one length");
+        world.put("trips/c.parquet", &narrow);
+        assert_eq!(world.all(&trips).await, [0, 7]);
+    }
+}
+
+#[tokio::test]
+async fn what_only_looks_like_a_parquet_file_is_named() {
+    for world in World::both().await {
+        let trips = world.source("trips", &[]);
+        world.put("trips/a.parquet", &rows(0..3));
+        fs::write(world.path("trips/b.csv"), "x,t\n1,2\n").expect("a file");
+        assert_eq!(world.all(&trips).await, [0, 1, 2], "other files are left out");
+        for not_parquet in ["", "x,t\n1,2\n", "PAR1PAR1"] {
+            fs::write(world.path("trips/b.parquet"), not_parquet).expect("a file");
+            let error = world.read(&trips, &wanted()).await.expect_err("it is none");
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+            assert!(error.to_string().contains("trips/b.parquet: "), "{error}");
+        }
+    }
 }

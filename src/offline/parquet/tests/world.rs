@@ -17,6 +17,7 @@ use crate::offline::{Bucket, BucketLogin, OfflineStore, Read, Scan, StoredSource
 use crate::secret::Secret;
 
 pub const DAY: i64 = 86_400_000_000;
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A store, and where its tables lie.
 pub struct World {
@@ -38,8 +39,14 @@ impl World {
     }
 
     pub async fn bucket() -> Self {
+        Self::bucket_within(TIMEOUT).await
+    }
+
+    /// One whose requests may take so long.
+    pub async fn bucket_within(timeout: Duration) -> Self {
         let s3 = S3::start(&["lake"]).await;
-        let buckets = ObjectStores::new(&[("lake".to_owned(), reached(&s3))].into()).expect("a bucket");
+        let bucket = Bucket { timeout, ..reached(&s3) };
+        let buckets = ObjectStores::new(&[("lake".to_owned(), bucket)].into()).expect("a bucket");
         let folder = tempfile::tempdir().expect("a folder");
         Self::of(buckets, "s3://lake/", s3.bucket("lake"), Some(s3), folder)
     }
@@ -121,7 +128,7 @@ pub fn reached(s3: &S3) -> Bucket {
     let secret_access_key = Secret::new(SECRET_ACCESS_KEY);
     let login = Some(BucketLogin { access_key_id: ACCESS_KEY_ID.to_owned(), secret_access_key });
     let region = "us-east-1".to_owned();
-    Bucket { endpoint: Some(s3.endpoint()), region, login, allow_http: true, timeout: Duration::from_secs(20) }
+    Bucket { endpoint: Some(s3.endpoint()), region, login, allow_http: true, timeout: TIMEOUT }
 }
 
 pub fn write(path: &Path, rows: &RecordBatch) {

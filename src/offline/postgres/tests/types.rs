@@ -261,6 +261,22 @@ async fn a_value_that_nothing_here_can_hold_is_refused_with_its_column() {
 }
 
 #[tokio::test]
+async fn an_infinite_event_time_is_refused_where_it_is_asked_for() {
+    let world = World::new();
+    world.run(
+        "CREATE TABLE ages (x bigint, t timestamptz);
+         INSERT INTO ages VALUES (1, 'infinity'), (2, '-infinity'), (3, to_timestamp(5)), (4, NULL)",
+    );
+    let (store, ages, wanted) = (world.store(), source("ages"), columns(&[("x", Scalar::Int64)]));
+    let range = |from, until| Scan { from, until, ..wanted.clone() };
+    assert_eq!(integers(&store, &ages, &range(Some(0), Some(10_000_000))).await, [3]);
+    for scan in [wanted.clone(), range(None, Some(0)), range(Some(6_000_000), None)] {
+        let error = read(&store, &ages, &scan).await.expect_err("it has no such time");
+        assert_eq!(error.to_string(), "source ages cannot be read: column t holds an infinite time");
+    }
+}
+
+#[tokio::test]
 async fn a_value_that_the_table_cannot_hold_is_refused_and_nothing_is_written() {
     let world = World::new();
     world.run(
