@@ -90,7 +90,7 @@ pub async fn make(gateway: &Gateway, order: &Order, to: &Target) -> Result<Made,
     let content = watch.content().ok_or_else(unknown)?;
     let columns: Vec<(String, String)> =
         schema.fields().iter().map(|field| (field.name().clone(), field.data_type().to_string())).collect();
-    let file = seen_from(to, &order.labels).display().to_string();
+    let file = seen_from(to.path(), &order.labels).display().to_string();
     let options = order.options.clone();
     let manifest = Manifest::new(&order.service, &made_of, &file, labels, options, columns, content);
     let whole = writer.end().await?;

@@ -338,7 +338,7 @@ async fn a_window_takes_rows_of_equal_order_keys_in_source_order(subject: &Subje
     let wide = integers(subject, &window, &scan(&[("x", Scalar::Int64), ("d", Scalar::Timestamp)])).await;
     assert_eq!(first.len(), 30_000);
     assert_eq!(wide, first, "whatever else is read");
-    if subject.ordered {
+    if subject.ordered() {
         let of_key = |key: i64| {
             let times = (0..10).flat_map(move |time| (0..30_000).filter(move |x| x % 3 == key && x % 10 == time));
             times.zip(1..).map(|(x, number)| x * 100_000 + number)

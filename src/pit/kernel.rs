@@ -158,16 +158,19 @@ impl Join {
         freed
     }
 
-    /// Answers the places of all rows that are still wanted, and from now on calls them rows 0, 1, 2 and so on of
-    /// batch 0, as if there had been no other.
-    pub fn renumber(&mut self) -> Vec<Place> {
-        let mut places = Vec::new();
+    /// The places of all rows that are still wanted, each once.
+    pub fn wanted(&self) -> impl Iterator<Item = Place> {
+        self.slots.newest.iter().filter(|candidate| candidate.is_some()).map(|candidate| candidate.place)
+    }
+
+    /// From now on these rows are those of batch 0, each with the number that `row` says, as if there had been no other.
+    pub fn renumber(&mut self, row: impl Fn(Place) -> u32) {
+        let mut held = 0;
         for candidate in self.slots.newest.iter_mut().filter(|candidate| candidate.is_some()) {
-            places.push(candidate.place);
-            candidate.place = Place { batch: 0, row: (places.len() - 1) as u32 };
+            candidate.place = Place { batch: 0, row: row(candidate.place) };
+            held += 1;
         }
-        self.held = vec![places.len() as u32];
-        places
+        self.held = vec![held];
     }
 
     /// The match of each label, in the order of the label frame.

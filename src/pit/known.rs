@@ -147,15 +147,17 @@ impl KnownJoin {
         freed
     }
 
-    /// Answers the places of all noted rows, and from now on calls them rows 0, 1, 2 and so on of batch 0, as if there had
-    /// been no other.
-    pub fn renumber(&mut self) -> Vec<Place> {
-        let places: Vec<Place> = self.noted.iter().map(|noted| noted.place).collect();
-        for (row, noted) in (0..).zip(&mut self.noted) {
-            noted.place = Place { batch: 0, row };
+    /// The places of all noted rows, each once.
+    pub fn wanted(&self) -> impl Iterator<Item = Place> {
+        self.noted.iter().map(|noted| noted.place)
+    }
+
+    /// From now on these rows are those of batch 0, each with the number that `row` says, as if there had been no other.
+    pub fn renumber(&mut self, row: impl Fn(Place) -> u32) {
+        for noted in &mut self.noted {
+            noted.place = Place { batch: 0, row: row(noted.place) };
         }
-        self.held = vec![places.len() as u32];
-        places
+        self.held = vec![self.noted.len() as u32];
     }
 
     /// The match of each label, in the order of the label frame.

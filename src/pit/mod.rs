@@ -13,6 +13,7 @@
 //! all of it in memory; here each row is looked at once, in the order in which the source has it, and what is kept is
 //! one candidate a label.
 
+mod kept;
 mod kernel;
 mod known;
 mod newest;
@@ -23,17 +24,18 @@ use std::cmp::Ordering;
 use std::io;
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, TimestampMicrosecondArray, make_comparator, new_null_array};
+use arrow::array::{ArrayRef, TimestampMicrosecondArray, UInt32Array, make_comparator};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::{SortOptions, interleave};
+use arrow::compute::SortOptions;
 use arrow::error::ArrowError;
 
-use crate::batch::{StoredRows, bytes, timestamps};
+use crate::batch::{StoredRows, timestamps};
 use crate::catalog::Field;
 use crate::clock::Micros;
 use crate::error::ErrorKind;
 use crate::limits::PIT_KEPT_BYTES;
 
+use kept::Kept;
 use known::KnownJoin;
 
 pub use kernel::{Join, Match, Place};
@@ -47,10 +49,7 @@ pub use crate::space::Space;
 #[derive(Debug)]
 pub struct PointInTime {
     matching: Matching,
-    features: Vec<Field>,
-    /// The feature columns of each batch, by batch number; nothing once no label wants a row of it.
-    kept: Vec<Option<Vec<ArrayRef>>>,
-    kept_bytes: usize,
+    kept: Kept,
     /// How many bytes may be kept before the wanted rows are copied out of their batches.
     compact_at: usize,
     /// The least that `compact_at` is.
@@ -132,9 +131,7 @@ impl PointInTime {
     fn of(features: Vec<Field>, matching: Matching) -> Self {
         Self {
             matching,
-            features,
-            kept: Vec::new(),
-            kept_bytes: 0,
+            kept: Kept::new(features),
             compact_at: PIT_KEPT_BYTES,
             room: PIT_KEPT_BYTES,
             ties: Ties::LaterRow,
@@ -153,7 +150,7 @@ impl PointInTime {
 
     /// Bytes of all feature columns that are kept now.
     pub fn kept_bytes(&self) -> usize {
-        self.kept_bytes
+        self.kept.bytes()
     }
 
     /// The next rows of the source. `columns` are the features, in order and of their types.
@@ -164,42 +161,42 @@ impl PointInTime {
         created_time: &TimestampMicrosecondArray,
         columns: &[ArrayRef],
     ) -> Result<(), Error> {
-        debug_assert_eq!(columns.len(), self.features.len());
         let (kept, ties) = (&self.kept, &self.ties);
         let freed = match &mut self.matching {
             Matching::Newest(join) => join.push(keys, event_time, created_time, |now, before| {
                 // A batch of which a row is in the running is kept; the one of now is not among them yet.
-                let there = kept.get(before.batch as usize).and_then(Option::as_deref).unwrap_or(columns);
+                let there = kept.columns(before.batch).unwrap_or(columns);
                 ties.replaces((columns, now.row), (there, before.row))
             }),
             Matching::Known(join) => match join.push(keys, event_time, created_time) {
                 true => Vec::new(),
-                false => vec![kept.len() as u32],
+                false => vec![kept.next_number()],
             },
         };
-        self.kept.push(Some(columns.to_vec()));
-        self.kept_bytes += bytes(columns);
-        self.free(freed);
+        self.kept.push(keys.rows(), columns);
+        self.kept.free(freed);
         if let Matching::Known(join) = &self.matching
             && join.is_full()
         {
             self.let_go();
         }
-        if self.kept_bytes > self.compact_at { self.compact() } else { Ok(()) }
+        if self.kept.bytes() > self.compact_at { self.compact() } else { Ok(()) }
     }
 
     /// One row per label, in order.
-    pub fn finish(self) -> Result<StoredRows, Error> {
-        let Self { matching, features, kept, ties, .. } = self;
+    pub fn finish(mut self) -> Result<StoredRows, Error> {
+        self.compact()?;
+        let Self { matching, kept, ties, .. } = self;
         let matches = match matching {
             Matching::Newest(join) => join.finish(),
             Matching::Known(join) => join.finish(ties.among(&kept)),
         };
-        let places: Vec<Option<Place>> = matches.iter().map(|found| found.map(|found| found.place)).collect();
+        // All wanted rows are in one batch now.
+        let rows: UInt32Array = matches.iter().map(|found| found.map(|found| found.place.row)).collect();
         Ok(StoredRows {
             present: BooleanBuffer::collect_bool(matches.len(), |label| matches[label].is_some()),
             event_time: timestamps(matches.iter().map(|found| found.map(|found| found.event_time)).collect()),
-            columns: gather(&features, &kept, &places)?,
+            columns: kept.take(&rows)?,
             unreachable: None,
         })
     }
@@ -207,16 +204,17 @@ impl PointInTime {
     /// Copies the rows that are still wanted into one batch and lets the others go.
     pub fn compact(&mut self) -> Result<(), Error> {
         self.let_go();
-        let places = match &mut self.matching {
-            Matching::Newest(join) => join.renumber(),
-            Matching::Known(join) => join.renumber(),
+        let numbering = match &self.matching {
+            Matching::Newest(join) => self.kept.numbering(join.wanted()),
+            Matching::Known(join) => self.kept.numbering(join.wanted()),
         };
-        let places: Vec<Option<Place>> = places.into_iter().map(Some).collect();
-        let columns = gather(&self.features, &self.kept, &places)?;
-        self.kept_bytes = bytes(&columns);
+        match &mut self.matching {
+            Matching::Newest(join) => join.renumber(|place| numbering.of(place)),
+            Matching::Known(join) => join.renumber(|place| numbering.of(place)),
+        }
+        self.kept.compact(&numbering)?;
         // Where the wanted rows alone fill the bound, copying them again at every push would take for ever.
-        self.compact_at = self.room.max(2 * self.kept_bytes);
-        self.kept = vec![Some(columns)];
+        self.compact_at = self.room.max(2 * self.kept.bytes());
         Ok(())
     }
 
@@ -225,16 +223,7 @@ impl PointInTime {
         let (kept, ties) = (&self.kept, &self.ties);
         if let Matching::Known(join) = &mut self.matching {
             let freed = join.let_go(ties.among(kept));
-            self.free(freed);
-        }
-    }
-
-    /// No row of these batches is wanted any more.
-    fn free(&mut self, batches: Vec<u32>) {
-        for batch in batches {
-            if let Some(columns) = self.kept[batch as usize].take() {
-                self.kept_bytes -= bytes(&columns);
-            }
+            self.kept.free(freed);
         }
     }
 }
@@ -259,37 +248,10 @@ impl Ties {
     }
 
     /// The same for two rows of batches that are kept.
-    fn among(&self, kept: &[Option<Vec<ArrayRef>>]) -> impl Fn(Place, Place) -> bool {
-        let columns = |place: Place| {
-            let columns = kept.get(place.batch as usize).and_then(Option::as_deref);
-            columns.expect("a batch of which a row is wanted is kept")
-        };
+    fn among(&self, kept: &Kept) -> impl Fn(Place, Place) -> bool {
+        let columns = |place: Place| kept.columns(place.batch).expect("a batch of which a row is wanted is kept");
         move |now, before| self.replaces((columns(now), now.row), (columns(before), before.row))
     }
-}
-
-/// The feature columns at `places`, null where there is none.
-fn gather(
-    features: &[Field],
-    kept: &[Option<Vec<ArrayRef>>],
-    places: &[Option<Place>],
-) -> Result<Vec<ArrayRef>, Error> {
-    // Position 0 is the null that an unmatched label gets; the kept batches follow.
-    let mut position = vec![0; kept.len()];
-    let batches: Vec<&Vec<ArrayRef>> = kept.iter().flatten().collect();
-    let numbers = kept.iter().enumerate().filter(|(_, columns)| columns.is_some()).map(|(number, _)| number);
-    for (at, number) in numbers.enumerate() {
-        position[number] = at + 1;
-    }
-    let at = |place: &Place| (position[place.batch as usize], place.row as usize);
-    let indices: Vec<(usize, usize)> = places.iter().map(|place| place.as_ref().map_or((0, 0), at)).collect();
-    let gather_feature = |(number, feature): (usize, &Field)| {
-        let null = new_null_array(&feature.dtype.arrow(), 1);
-        let arrays = std::iter::once(null.as_ref()).chain(batches.iter().map(|columns| columns[number].as_ref()));
-        let arrays: Vec<&dyn Array> = arrays.collect();
-        interleave(&arrays, &indices).map_err(|source| Error::Gather { feature: feature.name.clone(), source })
-    };
-    features.iter().enumerate().map(gather_feature).collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use arrow::datatypes::Int64Type;
 use proptest::prelude::*;
 
 use super::*;
+use crate::batch::bytes;
 use crate::cast;
 use crate::catalog::{DType, Scalar};
 use crate::offline::read_parquet;
@@ -184,14 +185,14 @@ fn batches_that_no_label_wants_are_let_go() {
     let mut push = |key, event| {
         let value: ArrayRef = Arc::new(Int64Array::from(vec![event]));
         join.push(&keys(&[Some(key)]), &times(&[Some(event)]), &times(&[None]), &[value]).expect("one number");
-        join.kept.iter().map(Option::is_some).collect::<Vec<_>>()
+        (0..join.kept.next_number()).map(|batch| join.kept.columns(batch).is_some()).collect::<Vec<_>>()
     };
     assert_eq!(push(1, 60), [true]);
     assert_eq!(push(3, 60), [true, false], "no label has this key");
     assert_eq!(push(1, 40), [true, false, false], "too old for every label");
     assert_eq!(push(1, 101), [true, false, false, false], "newer than every label");
     assert_eq!(push(1, 70), [false, false, false, false, true], "newer than the first");
-    assert_eq!(join.kept_bytes, bytes(&[Arc::new(Int64Array::from(vec![70])) as ArrayRef]));
+    assert_eq!(join.kept_bytes(), bytes(&[Arc::new(Int64Array::from(vec![70])) as ArrayRef]));
 }
 
 #[test]
@@ -214,7 +215,7 @@ fn labels_that_know_of_much_or_little_keep_no_more_rows_than_there_are_labels() 
     assert!(join.is_full());
     join.let_go(|_, _| true);
     assert!(!join.is_full());
-    assert!(join.renumber().len() <= labels.len());
+    assert!(join.wanted().count() <= labels.len());
 }
 
 #[test]
@@ -229,7 +230,7 @@ fn what_is_kept_stays_under_the_bound() {
         let event: Vec<_> = (0..64).map(|_| Some(batch)).collect();
         let values: ArrayRef = Arc::new(Int64Array::from_iter_values((0..64).map(|row| batch * 64 + row)));
         join.push(&keys(&row_keys), &times(&event), &times(&vec![None; 64]), &[values]).expect("numbers are small");
-        assert!(join.kept_bytes <= join.compact_at);
+        assert!(join.kept_bytes() <= join.compact_at);
         join.compact_at = 4_096;
     }
     let found = join.finish().expect("numbers are small");

@@ -128,13 +128,16 @@ fn check_free(path: &Path) -> Result<(), Error> {
     if path.file_name().is_none() {
         return Err(not_made(path, "name the folder that it is to have, as in delta:training"));
     }
-    match fs::read_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Ok(entries) if entries.count() == 0 => Ok(()),
-        Ok(_) if path.join(LOG_FOLDER).is_dir() => {
+    let is_empty = match fs::read_dir(path) {
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+        Ok(mut entries) => entries.next().is_none(),
+    };
+    match is_empty {
+        true => Ok(()),
+        false if path.join(LOG_FOLDER).is_dir() => {
             Err(not_made(path, "there is a Delta table already; name another folder, or remove this one first"))
         }
-        _ => Err(not_made(path, "there is something already; name a folder that is not there yet")),
+        false => Err(not_made(path, "there is something already; name a folder that is not there yet")),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant, SystemTime};
 
+use arrow::array::RecordBatch;
 use futures::StreamExt;
 use futures::future::join_all;
 

@@ -4,8 +4,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use arrow::array::{
-    ArrayRef, AsArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray, TimestampMillisecondArray,
-    TimestampNanosecondArray, TimestampSecondArray,
+    ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray,
 };
 use arrow::datatypes::TimestampMicrosecondType;
 use futures::TryStreamExt;
