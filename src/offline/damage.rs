@@ -17,23 +17,28 @@ use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use super::panics::message;
 use super::tables::TableFile;
+use super::{Error, object_stores};
 
-/// Of files, each with the name of its source, the first that cannot be decoded from end to end: its source, and what
-/// is wrong with it.
-pub(super) async fn first_damaged(files: &[(String, TableFile)]) -> Option<(String, String)> {
+/// Of files, each with the name of its source, the first that cannot be decoded from end to end, or cannot be had.
+pub(super) async fn first_damaged(files: &[(String, TableFile)]) -> Option<Error> {
     for (source_name, file) in files {
-        let decoded = AssertUnwindSafe(decode(file.clone())).catch_unwind().await;
-        if let Err(detail) = decoded.unwrap_or_else(|panic| Err(message(panic.as_ref()))) {
-            return Some((source_name.clone(), format!("file {}: {detail}", file.shown)));
-        }
+        let shown = format!("file {}", file.shown);
+        let detail = match AssertUnwindSafe(decode(file.clone())).catch_unwind().await {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => match object_stores::failed_request(source_name, &shown, &error) {
+                Some(failed) => return Some(failed),
+                None => error.to_string(),
+            },
+            Err(panic) => message(panic.as_ref()),
+        };
+        return Some(Error::Unreadable { source_name: source_name.clone(), detail: format!("{shown}: {detail}") });
     }
     None
 }
 
-async fn decode(file: TableFile) -> Result<(), String> {
-    let builder = ParquetRecordBatchStreamBuilder::new(Reader(file)).await.map_err(|error| error.to_string())?;
-    let mut batches = builder.build().map_err(|error| error.to_string())?;
-    while batches.try_next().await.map_err(|error| error.to_string())?.is_some() {}
+async fn decode(file: TableFile) -> Result<(), ParquetError> {
+    let mut batches = ParquetRecordBatchStreamBuilder::new(Reader(file)).await?.build()?;
+    while batches.try_next().await?.is_some() {}
     Ok(())
 }
 

@@ -260,8 +260,8 @@ async fn blame(reading: Arc<(Source, SourceFiles)>, error: Option<DataFusionErro
         matches!(error.find_root(), ParquetError(_) | ArrowError(..) | IoError(_) | ObjectStore(_) | External(_))
             && object_stores::failed_request(&reading.0.name, A_FILE, error).is_none()
     });
-    if may_be_damage && let Some((source_name, detail)) = first_damaged(&reading.1).await {
-        return Error::Unreadable { source_name, detail };
+    if may_be_damage && let Some(damaged) = first_damaged(&reading.1).await {
+        return damaged;
     }
     match error {
         Some(error) => failed(&reading.0, &error),

@@ -195,7 +195,7 @@ async fn a_file_of_a_newer_version_is_refused() {
     drop(Registry::open(&path).await.unwrap());
     tamper(&path, "PRAGMA user_version = 7").await;
     let error = Registry::open(&path).await.unwrap_err();
-    assert!(matches!(error, Error::NewerFormat { format: 7, known: 3, .. }), "{error}");
+    assert!(matches!(error, Error::NewerFormat { format: 7, known: 4, .. }), "{error}");
     assert_eq!(error.kind(), ErrorKind::Conflict);
 }
 

@@ -100,7 +100,7 @@ fn shown(project: &Path, set: &str, environment: &[(&str, &str)], kind: &str) ->
     let company = "company=Taxi Affiliation Services";
     let asked = ["area=8", "hour=18", "payment_type=Cash", "planned_miles=2.5", "--as-of", TAXI_AS_OF, "-o", "json"];
     let service = json_of(&[&["get", "tip_model_v1", company], &asked[..]].concat());
-    let trip = |id: &str| json_of(&["get", "trips_view", id, "-o", "json"]);
+    let trip = |id: &str| json_of(&["get", "trips_view:fare", id, "-o", "json"]);
     let (good, bad) = (trip("trip_id=7"), trip("trip_id=11570"));
     assert_eq!((&good[0]["status"], &bad[0]["status"]), (&json!("PRESENT"), &json!("NOT_FOUND")), "{good} {bad}");
     let parity = run(&["parity", "tip_model_v1"]);

@@ -108,9 +108,11 @@ async fn a_write_whose_answer_is_lost_is_done_once_however_often_it_is_sent() {
     let trips = world.source("trips", &[]);
     world.store.append(&trips, "sunday", &rows([0])).await.expect("the rows are stored");
     server(&world).fail(Failure::Unanswered, Requests::Writes, 1);
-    let error =
-        world.store.append(&trips, "monday", &rows([1, 2])).await.expect_err("nobody knows whether it is there");
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    // Where the request was sent again it is done, else nobody knows.
+    let or_unknown = |done: Result<(), Error>| {
+        assert!(done.as_ref().err().is_none_or(|error| error.kind() == ErrorKind::Unavailable), "{done:?}");
+    };
+    or_unknown(world.store.append(&trips, "monday", &rows([1, 2])).await);
     for _ in 0..2 {
         world.store.append(&trips, "monday", &rows([1, 2])).await.expect("it is there");
     }
@@ -119,7 +121,7 @@ async fn a_write_whose_answer_is_lost_is_done_once_however_often_it_is_sent() {
     let keys = ["x".to_owned(), "t".to_owned()];
     server(&world).fail(Failure::Unanswered, Requests::Writes, 1);
     // An upsert writes two files; whichever of them was lost, the same again completes it.
-    world.store.upsert(&trips, "change", &keys, &rows([2, 3])).await.expect_err("the answer is lost");
+    or_unknown(world.store.upsert(&trips, "change", &keys, &rows([2, 3])).await);
     for _ in 0..2 {
         world.store.upsert(&trips, "change", &keys, &rows([2, 3])).await.expect("it is done");
     }
@@ -128,7 +130,7 @@ async fn a_write_whose_answer_is_lost_is_done_once_however_often_it_is_sent() {
     assert_eq!(values, [0, 1, 2, 3]);
 
     server(&world).fail(Failure::Unanswered, Requests::Writes, 1);
-    world.store.maintain(&trips, Maintenance::Compact).await.expect_err("the answer is lost");
+    or_unknown(world.store.maintain(&trips, Maintenance::Compact).await.map(|_| ()));
     world.store.maintain(&trips, Maintenance::Compact).await.expect("it is done");
     let mut values = world.all(&trips).await;
     values.sort_unstable();
