@@ -52,6 +52,8 @@ struct Part {
     text: Vec<u8>,
     /// Where each key and its row end there.
     ends: Vec<(usize, usize)>,
+    /// Whether two rows may have one key: then only the script knows which one stays.
+    may_repeat_a_key: bool,
 }
 
 /// Where a batch stands in its stream: the field of its watermarks, its end, and what must be there before it.
@@ -213,7 +215,7 @@ impl Packed {
         written: &mut Written,
         deadline: Deadline,
     ) -> Result<Vec<Part>, Error> {
-        let (alike, others): (Vec<Part>, Vec<Part>) = window.into_iter().partition(|part| !part.may_repeat_a_key());
+        let (alike, others): (Vec<Part>, Vec<Part>) = window.into_iter().partition(|part| !part.may_repeat_a_key);
         let answers = link.call(alike.iter().map(Part::set_new).collect(), deadline).await;
         let mut left = others;
         for (part, answer) in alike.into_iter().zip(answers) {
@@ -300,6 +302,10 @@ impl Batch {
         for place in open.into_iter().flatten() {
             parts[place].is_last_of_bucket = true;
         }
+        let state = RandomState::new();
+        for part in &mut parts {
+            part.may_repeat_a_key = part.repeats_a_hash(&state);
+        }
         // Rows of one key stand in one bucket, so their order is that of the bucket's parts.
         parts.sort_by_key(|part| part.number);
         drop(encoder);
@@ -329,10 +335,8 @@ impl Part {
         })
     }
 
-    /// Whether two of its rows may have one key: then only the script knows which one stays. Two keys with one hash are
-    /// taken for the same.
-    fn may_repeat_a_key(&self) -> bool {
-        let state = RandomState::new();
+    /// Whether two of its keys have one hash, as two that are the same do.
+    fn repeats_a_hash(&self, state: &RandomState) -> bool {
         let mut hashes: Vec<u64> = self.rows().map(|(key, _)| state.hash_one(key)).collect();
         hashes.sort_unstable();
         hashes.windows(2).any(|two| two[0] == two[1])
