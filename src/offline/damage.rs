@@ -25,10 +25,14 @@ pub(super) async fn first_damaged(files: &[(String, TableFile)]) -> Option<Error
         let shown = format!("file {}", file.shown);
         let detail = match AssertUnwindSafe(decode(file.clone())).catch_unwind().await {
             Ok(Ok(())) => continue,
-            Ok(Err(error)) => match object_stores::failed_request(source_name, &shown, &error) {
-                Some(failed) => return Some(failed),
-                None => error.to_string(),
-            },
+            // What is in a bucket may be whole and out of reach.
+            Ok(Err(error)) if file.shown.contains("://") => {
+                match object_stores::failed_request(source_name, &shown, &error) {
+                    Some(failed) => return Some(failed),
+                    None => error.to_string(),
+                }
+            }
+            Ok(Err(error)) => error.to_string(),
             Err(panic) => message(panic.as_ref()),
         };
         return Some(Error::Unreadable { source_name: source_name.clone(), detail: format!("{shown}: {detail}") });

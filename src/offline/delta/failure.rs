@@ -85,11 +85,15 @@ fn outage(place: &Place, error: &DeltaTableError) -> Option<Error> {
             Some(Generic { .. } | PermissionDenied { .. } | Unauthenticated { .. })
         )
     };
-    let cause = causes(error).find(|cause| unreachable(*cause)).filter(|_| place.folder().is_none())?;
-    Some(Error::Unreachable {
-        source_name: place.name.clone(),
-        detail: format!("{}: {}", place.path, innermost(cause)),
-    })
+    if place.folder().is_some() {
+        return None;
+    }
+    let reason = match causes(error).find(|cause| unreachable(*cause)) {
+        Some(cause) => innermost(cause),
+        // Of what went wrong with the log the crate hands on the text alone.
+        None => words(error).split_once("Error interacting with object store: Generic ")?.1.to_owned(),
+    };
+    Some(Error::Unreachable { source_name: place.name.clone(), detail: format!("{}: {reason}", place.path) })
 }
 
 fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
