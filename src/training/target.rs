@@ -22,13 +22,13 @@ pub enum Target {
 
 /// A set that is being written.
 pub(super) enum Writer {
-    Parquet(ParquetWriter),
-    Delta(DeltaWriter, Vec<(String, String)>),
+    Parquet(Box<ParquetWriter>),
+    Delta(Box<DeltaWriter>, Vec<(String, String)>),
 }
 
 /// A set that is whole, and not at its place yet.
 pub(super) enum Whole {
-    Parquet(ParquetWriter),
+    Parquet(Box<ParquetWriter>),
     Delta(WholeTable),
 }
 
@@ -59,8 +59,12 @@ impl Writer {
             let provenance: Vec<(String, String)> =
                 schema.metadata().iter().map(|(name, value)| (name.clone(), value.clone())).collect();
             match &to {
-                Target::Parquet(path) => ParquetWriter::create(path, &schema, &provenance).map(Self::Parquet),
-                Target::Delta(path) => DeltaWriter::create(path, &schema).map(|writer| Self::Delta(writer, provenance)),
+                Target::Parquet(path) => {
+                    ParquetWriter::create(path, &schema, &provenance).map(|writer| Self::Parquet(Box::new(writer)))
+                }
+                Target::Delta(path) => {
+                    DeltaWriter::create(path, &schema).map(|writer| Self::Delta(Box::new(writer), provenance))
+                }
             }
         };
         Ok(beside(create).await??)
