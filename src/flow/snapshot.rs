@@ -132,17 +132,12 @@ async fn append(
         let (pieces, join_keys) = (spool.pieces(), view.join_keys.clone());
         let gathered = off_the_async_threads(async move {
             let stopped = |error: arrow::error::ArrowError| Error::Stopped(error.to_string());
-            let mut batches = Vec::new();
-            for partition in first..first + partitions_of_group {
-                let push =
-                    |newest: &mut Newest, batch| push_rows(newest, &join_keys, batch, &Ties::LaterRow).map(|_| ());
-                let newest = pieces.partition(partition, push)?;
-                if !newest.is_empty() {
-                    batches.push(newest.rows(0, newest.len()).map_err(stopped)?);
-                }
+            let push = |newest: &mut Newest, batch| push_rows(newest, &join_keys, batch, &Ties::LaterRow).map(|_| ());
+            let newest = pieces.partitions(first..first + partitions_of_group, push)?;
+            if newest.is_empty() {
+                return Ok(None);
             }
-            let Some(first) = batches.first() else { return Ok(None) };
-            arrow::compute::concat_batches(&first.schema(), &batches).map(Some).map_err(stopped)
+            newest.rows(0, newest.len()).map(Some).map_err(stopped)
         });
         let Some(rows) = gathered.await? else { continue };
         let batch_id = format!("online/{}/{}/{group}", snapshot.view, snapshot.id);

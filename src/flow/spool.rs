@@ -10,6 +10,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -150,20 +151,21 @@ impl Pieces {
         self.pieces.iter().map(|piece| piece.rows).sum()
     }
 
-    /// The newest row of each key of one partition. `push` adds a batch, as when it was read first.
-    pub fn partition(
+    /// The newest row of each key of some partitions. `push` adds a batch, as when it was read first.
+    pub fn partitions(
         &self,
-        partition: usize,
+        partitions: Range<usize>,
         push: impl Fn(&mut Newest, RecordBatch) -> Result<(), ArrowError>,
     ) -> Result<Newest, Error> {
         let mut newest = Newest::default();
         for piece in self.pieces.iter() {
-            let Some(position) = piece.partitions.iter().position(|found| *found as usize == partition) else {
-                continue;
-            };
             let path = self.folder.join(&piece.file);
-            let batch = read_batch(&path, position).map_err(|error| failed(&path, &error))?;
-            push(&mut newest, batch).map_err(|error| failed(&path, &error))?;
+            for (position, _) in
+                piece.partitions.iter().enumerate().filter(|(_, found)| partitions.contains(&(**found as usize)))
+            {
+                let batch = read_batch(&path, position).map_err(|error| failed(&path, &error))?;
+                push(&mut newest, batch).map_err(|error| failed(&path, &error))?;
+            }
         }
         Ok(newest)
     }
@@ -284,7 +286,7 @@ mod tests {
     fn all(pieces: &Pieces) -> BTreeMap<i64, String> {
         let mut found = BTreeMap::new();
         for partition in 0..SYNC_PARTITIONS {
-            let newest = pieces.partition(partition, push).unwrap();
+            let newest = pieces.partitions(partition..partition + 1, push).unwrap();
             if newest.is_empty() {
                 continue;
             }
@@ -354,7 +356,8 @@ mod tests {
         let mut spool = Spool::begin(folder.path(), "rides").unwrap();
         spool.add(&rows(0..1_000, 1), 0).unwrap();
         fs::write(spool.folder.join("000000.arrow"), "ARROW1 and then nothing").unwrap();
-        let error = (0..SYNC_PARTITIONS).find_map(|partition| spool.pieces().partition(partition, push).err());
+        let error =
+            (0..SYNC_PARTITIONS).find_map(|partition| spool.pieces().partitions(partition..partition + 1, push).err());
         assert!(error.unwrap().to_string().contains("000000.arrow"));
     }
 }

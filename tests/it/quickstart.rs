@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Method;
@@ -60,8 +61,8 @@ fn check_report(told: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_stays_up_and_what_it_prints_can_be_copied() {
-    // Whoever has this port, we or another gateway: it is taken.
-    let _taken = TcpListener::bind("127.0.0.1:6566");
+    // Whoever has this port, we or another gateway that stays up: it is taken.
+    let _taken = tokio::time::timeout(Duration::from_secs(30), port("127.0.0.1:6566")).await;
     let folder = tempfile::tempdir().expect("a folder");
     let mut gateway = Up::start(folder.path(), &["quickstart", "--dir", "taxi"]);
     let told = gateway.wait_for("`apply`, `sync` and `serve`").to_owned();
@@ -92,4 +93,15 @@ fn python(lines: &str) -> String {
     let output = Command::new("bash").args(["-c", lines]).env("PATH", path).output().expect("bash");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// The port, once another test that has it for a while lets go of it.
+async fn port(address: &str) -> TcpListener {
+    let mut again = tokio::time::interval(Duration::from_millis(20));
+    loop {
+        again.tick().await;
+        if let Ok(taken) = TcpListener::bind(address) {
+            return taken;
+        }
+    }
 }

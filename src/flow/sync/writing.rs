@@ -2,14 +2,17 @@
 //! derived views of the next are computed.
 //!
 //! Rows that are all in memory are written from there, in the order in which their keys came; should that take longer
-//! than an interruption may cost, those that are left are put aside. Rows that were put aside are written partition by
-//! partition.
+//! than an interruption may cost, those that are left are put aside. Rows that were put aside are written some partitions
+//! at a time, as many as memory has room for, and in the order of their keys: a store that keeps its rows in that order
+//! then writes few of its pages at once, and each of them seldom.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::compute::max;
+use arrow::error::ArrowError;
 use futures::future::ready;
 use futures::{StreamExt, stream};
 
@@ -74,18 +77,25 @@ impl Run<'_> {
 
     async fn write_from_spool(&mut self, tell: &(dyn Fn(Progress) + Send + Sync)) -> Result<(), Error> {
         let (gateway, plan, ties) = (self.gateway, self.plan, self.ties.clone());
-        let Some(pieces) = self.spool.as_ref().map(|spool| spool.pieces()) else { return Ok(()) };
+        let Some(spool) = &self.spool else { return Ok(()) };
+        let (pieces, spooled) = (spool.pieces(), spool.bytes());
+        let step = match gateway.syncing.checkpoint_every < MARK_EVERY {
+            // Who wants to lose so little work gets it in the smallest steps.
+            true => 1,
+            false => partitions_at_once(gateway.syncing.memory_bytes, spooled),
+        };
         while self.done.partitions_written < SYNC_PARTITIONS {
             let (first, pause) = (self.done.partitions_written, self.pause(MARK_EVERY));
-            // At least one, so that a checkpoint that is always due holds up nothing.
-            let partitions = stream::iter(first..SYNC_PARTITIONS)
-                .take_while(|partition| ready(*partition == first || !pause.is_due()));
-            let writes = partitions.map(|partition| write_partition(gateway, plan, pieces.clone(), partition, &ties));
+            // At least once, so that a checkpoint that is always due holds up nothing.
+            let partitions = stream::iter((first..SYNC_PARTITIONS).step_by(step))
+                .take_while(|partition| ready(*partition == first || !pause.is_due()))
+                .map(|partition| partition..SYNC_PARTITIONS.min(partition + step));
+            let writes = partitions.map(|some| write_partitions(gateway, plan, pieces.clone(), some, &ties));
             let mut writes = std::pin::pin!(writes.buffered(SYNC_WRITES_AT_ONCE));
             while let Some(done) = writes.next().await {
-                let done = done.map_err(|unwritten| self.failed(unwritten))?;
+                let (done, partitions) = done.map_err(|unwritten| self.failed(unwritten))?;
                 self.done.counts.add(&done);
-                self.done.partitions_written += 1;
+                self.done.partitions_written += partitions;
                 tell(self.progress());
             }
             self.checkpoint(0).await?;
@@ -110,32 +120,48 @@ async fn write_batch(
     count: usize,
 ) -> Result<Counts, Unwritten> {
     let rows = count.min(newest.len() - from) as u64;
-    let gathered =
-        off_the_async_threads(
-            async move { newest.rows(from, count).map_err(|error| Error::Stopped(error.to_string())) },
-        );
-    let batch = gathered.await.map_err(|error| Unwritten { rows, error })?;
-    write_rows(gateway, plan, batch).await
+    write_gathered(gateway, plan, rows, move || newest.rows(from, count)).await
 }
 
-async fn write_partition(
+async fn write_partitions(
     gateway: &Gateway,
     plan: &StorePlan,
     pieces: Pieces,
-    partition: usize,
+    partitions: Range<usize>,
     ties: &Ties,
-) -> Result<Counts, Unwritten> {
-    let (view, ties) = (Arc::clone(&plan.view), ties.clone());
+) -> Result<(Counts, usize), Unwritten> {
+    let (view, ties, count) = (Arc::clone(&plan.view), ties.clone(), partitions.len());
     let loaded = off_the_async_threads(async move {
-        pieces.partition(partition, |newest, batch| push(newest, &view, batch, &ties).map(|_| ()))
+        let newest = pieces.partitions(partitions, |newest, batch| push(newest, &view, batch, &ties).map(|_| ()))?;
+        let mut numbers: Vec<usize> = (0..newest.len()).collect();
+        numbers.sort_unstable_by_key(|number| newest.key(*number));
+        Ok((Arc::new(newest), numbers))
     });
-    let newest = Arc::new(loaded.await.map_err(|error| Unwritten { rows: 0, error })?);
+    let (newest, numbers) = loaded.await.map_err(|error| Unwritten { rows: 0, error })?;
     let mut counts = Counts { nulls: vec![0; plan.view.features.len()], ..Counts::default() };
-    let step = batch_rows(&newest);
-    for from in (0..newest.len()).step_by(step) {
-        counts.add(&write_batch(gateway, plan, Arc::clone(&newest), from, step).await?);
+    for some in numbers.chunks(batch_rows(&newest)) {
+        let (newest, some) = (Arc::clone(&newest), some.to_vec());
+        counts.add(&write_gathered(gateway, plan, some.len() as u64, move || newest.rows_of(&some)).await?);
     }
-    Ok(counts)
+    Ok((counts, count))
+}
+
+async fn write_gathered(
+    gateway: &Gateway,
+    plan: &StorePlan,
+    rows: u64,
+    gather: impl FnOnce() -> Result<RecordBatch, ArrowError> + Send + 'static,
+) -> Result<Counts, Unwritten> {
+    let gathered = off_the_async_threads(async move { gather().map_err(|error| Error::Stopped(error.to_string())) });
+    write_rows(gateway, plan, gathered.await.map_err(|error| Unwritten { rows, error })?).await
+}
+
+/// How many partitions one write has: all writes that are under way share the memory, and one share stays free for what
+/// is gathered of them.
+fn partitions_at_once(memory_bytes: usize, bytes_spooled: u64) -> usize {
+    let share = (memory_bytes / (SYNC_WRITES_AT_ONCE + 1)) as u64;
+    let fit = share.saturating_mul(SYNC_PARTITIONS as u64) / bytes_spooled.max(1);
+    usize::try_from(fit).unwrap_or(usize::MAX).clamp(1, SYNC_PARTITIONS)
 }
 
 /// Brings rows online, with what is derived of them.
