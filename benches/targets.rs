@@ -49,7 +49,7 @@ fn limit(name: &str, what: &str) -> &'static str {
         }
         ("P4", _) => "a call of a component goes through wasmtime's checks; a fresh instance is bound anew",
         ("P5", _) => {
-            "a third is finding the label of each row, which waits for memory; a tenth is pages that are touched for the first time"
+            "at 1 M × 10 M a third is finding the label of each row, which waits for memory, and a quarter the kernel's: reading the file, pages touched for the first time"
         }
         ("P6", _) => {
             "the newest row of a key is known when all are read, so Redis works for half of the time; the file is hashed before that"

@@ -62,8 +62,8 @@ pub const SYNC_MEMORY_BYTES_MIN: usize = 16 << 20;
 /// Time after which a run of sync makes durable what it has done. A shorter run writes nothing down, and what is lost of
 /// a longer one when it is killed is done again in about this time.
 pub const SYNC_CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
-/// Parts into which keys are cut when they are put aside. Each is written from memory, a few at once, so that the rows of
-/// all keys may be this many times the memory of a run.
+/// Parts into which keys are cut when they are put aside. They are written from memory, as many at once as it has
+/// room for, so that the rows of all keys may be this many times the memory of a run.
 pub const SYNC_PARTITIONS: usize = 128;
 /// Files of a source that sync reads as one: a run that goes on after an interruption looks again at half of it on
 /// average, and a source of many small files is not opened once for each.
