@@ -1,27 +1,14 @@
-//! `lockstep plugin`: what a transform plugin is, before one trusts it.
+//! `lockstep plugin inspect`: what a transform plugin is, before one trusts it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::Subcommand;
 use serde::Serialize;
 
-use super::{Context, Failure, Outcome, output};
-use crate::app::Project;
+use super::path_of;
 use crate::catalog::{Field, NullPolicy, Signature, TimeUse};
+use crate::cli::{Context, Failure, Outcome, output};
 use crate::error::ErrorKind;
 use crate::transform::{Settings, Transforms};
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Command {
-    /// Check a plugin and show its signature, digest and size
-    #[command(
-        after_help = "Examples:\n  lockstep plugin inspect taxi_company\n  lockstep plugin inspect plugins/built/taxi_company.wasm"
-    )]
-    Inspect {
-        /// A `.wasm` file, or the name of a plugin of the project
-        plugin: PathBuf,
-    },
-}
 
 #[derive(Serialize)]
 struct Inspected {
@@ -46,8 +33,7 @@ struct Column {
     nullable: bool,
 }
 
-pub(super) fn run(context: &Context, command: &Command) -> Result<Outcome, Failure> {
-    let Command::Inspect { plugin } = command;
+pub(super) fn run(context: &Context, plugin: &Path) -> Result<Outcome, Failure> {
     let path = path_of(context, plugin)?;
     let bytes = std::fs::read(&path).map_err(|error| Failure {
         kind: ErrorKind::Unavailable,
@@ -57,19 +43,6 @@ pub(super) fn run(context: &Context, command: &Command) -> Result<Outcome, Failu
     let (digest, signature) = Transforms::start(Settings::default())?.load(&name, &bytes)?;
     output::print(context.format, &inspected(&signature, digest.to_string(), bytes.len()), show)?;
     Ok(Outcome::Done)
-}
-
-/// A word that is no path is the name of a plugin of the project.
-fn path_of(context: &Context, plugin: &Path) -> Result<PathBuf, Failure> {
-    let is_path = plugin.extension().is_some() || plugin.components().count() > 1;
-    let path = match is_path {
-        true => plugin.to_owned(),
-        false => Project::open(&context.project)?.plugin_path(&plugin.to_string_lossy()),
-    };
-    match path.is_file() {
-        true => Ok(path),
-        false => Err(Failure { kind: ErrorKind::NotFound, text: format!("there is no file {}", path.display()) }),
-    }
 }
 
 fn inspected(signature: &Signature, digest: String, bytes: usize) -> Inspected {
