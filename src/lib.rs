@@ -50,6 +50,7 @@ pub mod server;
 pub mod client;
 pub mod app;
 pub mod cli;
+pub mod allocator;
 pub mod backend;
 pub mod batch;
 pub mod cast;
