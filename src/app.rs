@@ -41,7 +41,7 @@ pub use crate::online::redis::{Copied, Copying, Layout};
 use crate::online::{self, OnlineStore};
 use crate::plan::{self, Change};
 use crate::registry::{self, Recorded, Registry};
-use crate::transform::{self, Settings, Transforms};
+use crate::transform::{self, Child, Compiler, Settings, Transforms};
 
 pub use reading::{Explained, file_statistics};
 pub use servers::Servers;
@@ -232,7 +232,9 @@ impl Project {
     }
 
     fn transforms(&self) -> Result<Transforms, Error> {
-        Ok(Transforms::start(Settings { cache: Some(self.config.cache.clone()), ..Settings::default() })?)
+        let compiler = config::program().map_or(Compiler::InProcess, |program| Compiler::InChild(Child::of(program)));
+        let cache = Some(self.config.cache.clone());
+        Ok(Transforms::start(Settings { cache, compiler, ..Settings::default() })?)
     }
 
     /// Copies the rows of these stored views, of all where none is named, to another layout on the same Redis.

@@ -1,6 +1,10 @@
 //! Every bound of the gateway, with its unit and the reason for it. Nothing else in the code invents a limit.
 
+mod shipping;
+
 use std::time::Duration;
+
+pub use self::shipping::*;
 
 // What one request may ask.
 
@@ -219,6 +223,12 @@ pub const DESCRIPTOR_STRING_BYTES_MAX: usize = 4 << 10;
 pub const COMPONENT_BYTES_MAX: usize = 64 << 20;
 /// Linear memory of one plugin instance.
 pub const PLUGIN_MEMORY_BYTES_MAX: usize = 64 << 20;
+/// The same for a plugin that brings an interpreter (Python, JavaScript), which takes some tens of MiB before it begins.
+pub const PLUGIN_LARGE_MEMORY_BYTES_MAX: usize = 256 << 20;
+/// The most that a project may allow one plugin. Address space for it is reserved for every instance.
+pub const PLUGIN_MEMORY_BYTES_CEILING: usize = 1 << 30;
+/// The least that it may allow: one page, below which nothing starts.
+pub const PLUGIN_MEMORY_BYTES_FLOOR: usize = 64 << 10;
 /// Fuel of one call: a constant part and a part for each row, so that the verdict is the same on every node.
 pub const PLUGIN_FUEL_PER_CALL: u64 = 50_000_000;
 pub const PLUGIN_FUEL_PER_ROW: u64 = 1_000_000;

@@ -13,6 +13,7 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
+    config::this_is_the_program();
     let cli = Cli::parse();
     let log = config::log_settings();
     telemetry::start(log.filter.as_deref(), cli.log_filter(), log.json);

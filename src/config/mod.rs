@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub use environment::{LogSettings, log_settings, user};
+pub use environment::{LogSettings, log_settings, program, this_is_the_program, user};
 pub use redis::prefix_mistake;
 
 use crate::catalog::DefinitionFile;

@@ -86,9 +86,6 @@ impl Call<'_> {
                 .map_err(|refused| self.not_writable(refused, rows.start))?;
             self.guest(frame, rows.len())
         })?;
-        if applied.frame.len() > FRAME_BYTES_MAX {
-            return Err(self.failed(Fault::OutputTooLarge { max: FRAME_BYTES_MAX }));
-        }
         let kept = self.kept(rows.clone());
         let kept = self.refusals.add(&applied.errors, rows.clone(), kept).map_err(|fault| self.failed(fault))?;
         let columns = frame::read(&pool.outputs, applied.frame, rows.len(), kept.as_ref());
@@ -107,7 +104,7 @@ impl Call<'_> {
             return Err(Stopped::Failed(Error::Late { plugin: pool.name().to_owned() }));
         }
         let mut instance = pool.take(stage).map_err(Stopped::Failed)?;
-        let budget = Budget::new(&stage.settings, rows, self.deadline);
+        let budget = Budget::new(&pool.limits(), rows, self.deadline);
         let (applied, fuel) = instance.apply(frame, budget).map_err(|fault| self.failed(fault))?;
         self.fuel += fuel;
         stats::add(&stage.stats.fuel, fuel);

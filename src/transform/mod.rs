@@ -15,6 +15,7 @@
 mod bind;
 mod cache;
 mod call;
+mod compile;
 mod engine;
 mod error;
 pub mod frame;
@@ -33,7 +34,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -43,15 +44,17 @@ use wasmtime::Engine;
 use crate::catalog::{Digest, Parameter, Signature, Transform};
 use crate::clock::Deadline;
 use crate::limits::{
-    PLUGIN_CALL_TIME_MAX, PLUGIN_CALLS_PER_INSTANCE_MAX, PLUGIN_COMPARE_ONE_IN, PLUGIN_FUEL_PER_CALL,
-    PLUGIN_FUEL_PER_ROW, PLUGIN_INSTANCES_MAX, PLUGIN_MEMORY_BYTES_MAX,
+    PLUGIN_CACHE_BYTES_MAX, PLUGIN_CALL_TIME_MAX, PLUGIN_CALLS_PER_INSTANCE_MAX, PLUGIN_COMPARE_ONE_IN,
+    PLUGIN_FUEL_PER_CALL, PLUGIN_FUEL_PER_ROW, PLUGIN_INSTANCES_MAX, PLUGIN_MEMORY_BYTES_MAX,
 };
 
 use self::instance::{Slot, Slots};
 use self::plugin::Plugin;
 use self::pool::Pool;
 
+pub use self::compile::{Child, Compiler, Confinement, compile_confined};
 pub use self::error::{Error, Fault, FaultKind};
+pub use self::limits::{FuelBudget, Limits, PluginLimits};
 pub use self::refusals::CODE_NULL_INPUT;
 pub use self::stats::Stats;
 
@@ -60,6 +63,9 @@ pub use self::stats::Stats;
 pub struct Settings {
     /// Where compiled plugins are kept, by digest; `None` compiles at every start.
     pub cache: Option<PathBuf>,
+    /// Bytes of all compiled plugins there.
+    pub cache_bytes_max: u64,
+    pub compiler: Compiler,
     pub reuse: Reuse,
     pub calls_per_instance_max: u32,
     pub instances_max: u32,
@@ -87,6 +93,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             cache: None,
+            cache_bytes_max: PLUGIN_CACHE_BYTES_MAX,
+            compiler: Compiler::default(),
             reuse: Reuse::default(),
             calls_per_instance_max: PLUGIN_CALLS_PER_INSTANCE_MAX,
             instances_max: PLUGIN_INSTANCES_MAX,
@@ -106,8 +114,16 @@ pub struct Transforms {
     stats: Stats,
     slots: Arc<Slots>,
     plugins: Mutex<HashMap<Digest, Arc<Plugin>>>,
+    allowed: Mutex<Allowed>,
     /// By the transform's digest. Read in every call and written when a transform is bound, so it is swapped whole.
     pools: ArcSwap<HashMap<Digest, Arc<Pool>, BuildHasherDefault<DigestHasher>>>,
+}
+
+/// What plugins may use, beside what the settings say of all of them.
+#[derive(Debug, Default)]
+struct Allowed {
+    by_plugin: HashMap<String, PluginLimits>,
+    measured: HashMap<Digest, FuelBudget>,
 }
 
 /// What one call gave: a batch with the transform's outputs, in order, and the rows that the plugin refused (their
@@ -137,6 +153,7 @@ impl Transforms {
             stats: Stats::default(),
             slots: Arc::new(Slots::new(settings.instances_max)),
             plugins: Mutex::default(),
+            allowed: Mutex::default(),
             pools: ArcSwap::default(),
             settings,
         })
@@ -193,6 +210,47 @@ impl Transforms {
             return Err(Error::NotLoaded { plugin: transform.plugin.clone(), component: transform.component });
         };
         call::apply(self, pool, columns, rows, deadline).inspect_err(|error| self.count_fault(error))
+    }
+
+    /// Replaces what single plugins may use, by their names; from their next calls on.
+    pub fn set_limits(&self, by_plugin: HashMap<String, PluginLimits>) {
+        self.allowed().by_plugin = by_plugin;
+        self.renew_limits();
+    }
+
+    /// What the tests of a component found it to need.
+    pub fn set_fuel_budget(&self, component: Digest, measured: FuelBudget) {
+        self.allowed().measured.insert(component, measured);
+        self.renew_limits();
+    }
+
+    /// What a plugin of this name may use, or could if it were loaded as a small one.
+    pub fn limits(&self, plugin: &str, component: Digest) -> Limits {
+        let loaded = self.plugins.lock().unwrap_or_else(PoisonError::into_inner).get(&component).cloned();
+        self.limits_of(plugin, component, loaded.is_some_and(|loaded| loaded.is_large))
+    }
+
+    /// What compiled code depends on beside its component: the version of wasmtime, its settings, the machine.
+    pub fn engine_hash(&self) -> String {
+        cache::engine_hash(&self.engine)
+    }
+
+    fn limits_of(&self, plugin: &str, component: Digest, is_large: bool) -> Limits {
+        let allowed = self.allowed();
+        let own = allowed.by_plugin.get(plugin).copied().unwrap_or_default();
+        Limits::of(&self.settings, is_large, own, allowed.measured.get(&component).copied())
+    }
+
+    fn renew_limits(&self) {
+        let plugins: Vec<Arc<Plugin>> =
+            self.plugins.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for plugin in plugins {
+            plugin.limits.store(Arc::new(self.limits_of(&plugin.name, plugin.component, plugin.is_large)));
+        }
+    }
+
+    fn allowed(&self) -> MutexGuard<'_, Allowed> {
+        self.allowed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was counted so far.

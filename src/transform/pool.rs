@@ -11,6 +11,7 @@ use crate::catalog::{Transform, arrow_schema};
 
 use super::frame::Column;
 use super::instance::Instance;
+use super::limits::Limits;
 use super::plugin::Plugin;
 use super::wit::{Binding, Bound};
 use super::{Error, Fault, Transforms, bind, stats};
@@ -46,6 +47,11 @@ impl Pool {
 
     pub fn name(&self) -> &str {
         &self.plugin.name
+    }
+
+    /// What the plugin may use now.
+    pub fn limits(&self) -> Limits {
+        **self.plugin.limits.load()
     }
 
     /// Whether instances are used again.

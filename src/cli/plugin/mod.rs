@@ -1,5 +1,6 @@
 //! `lockstep plugin`: transform plugins, from the first line to the gateway.
 
+mod compile;
 mod inspect;
 
 use std::path::{Path, PathBuf};
@@ -20,11 +21,15 @@ pub(super) enum Command {
         /// A `.wasm` file, or the name of a plugin of the project
         plugin: PathBuf,
     },
+    /// Compile a plugin in a process of its own
+    #[command(hide = true)]
+    Compile(compile::Arguments),
 }
 
 pub(super) fn run(context: &Context, command: &Command) -> Result<Outcome, Failure> {
     match command {
         Command::Inspect { plugin } => inspect::run(context, plugin),
+        Command::Compile(arguments) => compile::run(arguments),
     }
 }
 
