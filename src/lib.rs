@@ -16,7 +16,7 @@
 //! 2. [`plan`]: a question becomes steps. Serving and training share the plan; who answers its reads differs.
 //! 3. [`transform`]: the shared stage, and the only place where a plugin runs.
 //! 4. [`online`], [`offline`], [`events`]: the ports, each with its contract, its adapters and its conformance suite.
-//!    [`pit`]: the point-in-time join. [`manifest`]: what a training set was made of;
+//!    [`pit`]: the point-in-time join. [`plugins`]: how transforms arrive. [`manifest`]: what a training set was made of;
 //!    [`training`]: sets as files. [`statistics`] of columns, and [`quality`]: rows against what is expected of them.
 //! 5. [`catalog`] (what is defined), [`document`] (YAML with places), [`config`], [`registry`] (what was applied).
 //! 6. [`server`]: the wires. [`app`] puts the parts together. [`cli`]: one file a command.
@@ -34,6 +34,7 @@ pub mod flow;
 pub mod gateway;
 pub mod plan;
 pub mod transform;
+pub mod plugins;
 pub mod pit;
 pub mod quality;
 pub mod statistics;

@@ -8,7 +8,7 @@ use super::file::{
     SchedulesFile, SyncFile,
 };
 use super::section::Section;
-use super::{Config, HotCache, HotView, Listen, OnlineStore, Sync, object_stores, postgres, redis};
+use super::{Config, HotCache, HotView, Listen, OnlineStore, Sync, object_stores, plugins, postgres, redis};
 use crate::catalog::snake_case_mistake;
 use crate::document::{Document, Mistakes, parse_size, size_text};
 use crate::limits;
@@ -22,8 +22,9 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
         whole.refuse("project", format!("the name of the project {wrong}"));
     }
     let registry = whole.path("registry/path", &file.registry.path);
-    let plugins = whole.path("plugins", &file.plugins);
     let cache = whole.path("cache", &file.cache);
+    let plugins = plugins::settings(&mut whole, folder, &cache, &file);
+    let plugin_limits = plugins::limits(whole.inner("plugin_limits"), &file.plugin_limits);
     let online_store = match &file.online_store {
         OnlineStoreFile::Embedded { path } => OnlineStore::Embedded { path: whole.path("online_store/path", path) },
         OnlineStoreFile::Memory {} => OnlineStore::Memory,
@@ -52,6 +53,7 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
         object_stores,
         postgres,
         plugins,
+        plugin_limits,
         cache,
         listen,
         serve_deadline,

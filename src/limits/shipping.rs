@@ -23,5 +23,7 @@ pub const PLUGIN_SIGNATURE_BYTES_MAX: usize = 4 << 10;
 pub const PLUGIN_VERSIONS_BYTES_MAX: usize = 1 << 20;
 /// Versions of one plugin in a registry of images that are looked through for the newest.
 pub const PLUGIN_VERSIONS_MAX: usize = 10_000;
+/// The longest call that a project may allow one plugin: long enough for a slow one in a batch, and a tenth of the time that a sync gives one write.
+pub const PLUGIN_CALL_TIME_CEILING: Duration = Duration::from_secs(30);
 /// Bytes of a file with a private key.
 pub const PLUGIN_KEY_FILE_BYTES_MAX: usize = 16 << 10;

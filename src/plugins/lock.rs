@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use schemars::JsonSchema;
@@ -88,11 +88,9 @@ impl Lock {
     /// Replaces the file as a whole.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let failed = |source| Error::File { path: path.to_owned(), doing: "written", source };
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new().permissions(readable()).tempfile_in(folder).map_err(failed)?;
-        file.write_all(self.text().as_bytes()).map_err(failed)?;
-        file.persist(path).map_err(|error| failed(error.error))?;
-        Ok(())
+        let beside = path.with_extension("lock.new");
+        fs::write(&beside, self.text()).map_err(failed)?;
+        fs::rename(&beside, path).map_err(failed)
     }
 
     fn text(&self) -> String {
@@ -105,17 +103,4 @@ impl Lock {
         }
         text
     }
-}
-
-/// A temporary file is its owner's alone; this one is for everybody who may read the project.
-#[cfg(unix)]
-fn readable() -> fs::Permissions {
-    use std::os::unix::fs::PermissionsExt;
-    fs::Permissions::from_mode(0o644)
-}
-
-#[cfg(not(unix))]
-fn readable() -> fs::Permissions {
-    // Nothing else says what usual permissions are.
-    fs::metadata(".").map(|folder| folder.permissions()).unwrap_or_else(|_| unreachable!("a folder has permissions"))
 }

@@ -174,6 +174,13 @@ impl Place {
         oci::checked(text).map(Self::Oci)
     }
 
+    /// The host, if it would be asked without encryption and nobody has allowed that.
+    pub fn unencrypted(&self, logins: &BTreeMap<String, Login>) -> Option<&str> {
+        let host = self.host().filter(|host| !is_here(host))?;
+        let is_plain = matches!(self, Self::Url(url) if url.starts_with("http://"));
+        (is_plain && !logins.get(host).is_some_and(|login| login.allow_http)).then_some(host)
+    }
+
     /// The host, with its port, that is asked; none for a folder.
     pub fn host(&self) -> Option<&str> {
         let rest = match self {
