@@ -15,6 +15,7 @@
 mod bind;
 mod cache;
 mod call;
+pub mod conformance;
 mod engine;
 mod error;
 pub mod frame;
