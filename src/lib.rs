@@ -62,3 +62,4 @@ pub mod secret;
 pub mod space;
 pub mod telemetry;
 pub mod tls;
+pub mod values;

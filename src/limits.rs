@@ -249,6 +249,12 @@ pub const PLUGIN_PARAMETER_BYTES_MAX: usize = 1 << 20;
 /// One in so many calls of warm instances is run again on a fresh one, to see whether the plugin remembers.
 pub const PLUGIN_COMPARE_ONE_IN: u32 = 10_000;
 
+/// Rows of one golden case of a plugin.
+pub const GOLDEN_ROWS_MAX: usize = 100_000;
+/// Golden cases of one plugin, and bytes of one of them: all are run again whenever a gateway loads the plugin.
+pub const GOLDEN_CASES_MAX: usize = 1_000;
+pub const GOLDEN_CASE_BYTES_MAX: usize = 8 << 20;
+
 // The wires (docs/operations.md).
 
 /// Connections at once, on each listener.

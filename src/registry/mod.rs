@@ -45,6 +45,15 @@ pub struct PluginFile {
     /// Of `bytes`.
     pub digest: Digest,
     pub bytes: Vec<u8>,
+    pub beside: PluginTexts,
+}
+
+/// What came beside a plugin's bytes, as texts that are kept and not read here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PluginTexts {
+    pub signature: Option<String>,
+    pub goldens: Option<String>,
+    pub report: Option<String>,
 }
 
 /// What `apply` hands over.

@@ -14,7 +14,7 @@ fn folder() -> (TempDir, PathBuf) {
 }
 
 fn plugin(name: &str, bytes: &[u8]) -> PluginFile {
-    PluginFile { name: name.to_owned(), digest: Digest::of(bytes), bytes: bytes.to_vec() }
+    PluginFile { name: name.to_owned(), digest: Digest::of(bytes), bytes: bytes.to_vec(), beside: PluginTexts::default() }
 }
 
 fn version(content: &str) -> NewVersion {

@@ -16,6 +16,7 @@ mod bind;
 mod cache;
 mod call;
 mod compile;
+pub mod conformance;
 mod engine;
 mod error;
 pub mod frame;
