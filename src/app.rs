@@ -3,7 +3,10 @@
 //! The only file that names concrete adapters. Definitions are built the same way from files (`plan`, `apply`) and from
 //! what the registry recorded (`gateway`), so what was applied is what runs.
 
+mod allowances;
 mod apply;
+mod goldens;
+mod plugins;
 mod reading;
 mod servers;
 mod services;
@@ -40,9 +43,12 @@ use crate::online::redis::{self, Mode, RedisStore};
 pub use crate::online::redis::{Copied, Copying, Layout};
 use crate::online::{self, OnlineStore};
 use crate::plan::{self, Change};
+use crate::plugins::Beside;
 use crate::registry::{self, Recorded, Registry};
-use crate::transform::{self, Child, Compiler, Settings, Transforms};
+use crate::transform::{self, Transforms};
 
+pub use goldens::Standing;
+pub use plugins::{Listed, Pinned, Publication, PublishedPlugin, beside, publish};
 pub use reading::{Explained, file_statistics};
 pub use servers::Servers;
 
@@ -60,6 +66,8 @@ pub struct Planned {
     pub warnings: Vec<Warning>,
     files: Vec<DefinitionFile>,
     plugins: BTreeMap<String, Vec<u8>>,
+    /// What came beside them.
+    beside: BTreeMap<String, Beside>,
 }
 
 /// Why a project cannot be planned, applied or run.
@@ -81,6 +89,18 @@ pub enum Error {
     Registry(#[from] registry::Error),
     #[error(transparent)]
     Plan(#[from] plan::Error),
+    #[error(transparent)]
+    Plugins(#[from] crate::plugins::Error),
+    #[error("plugin {plugin} computes otherwise on this machine than where it was tested: {detail}")]
+    OtherHere { plugin: String, detail: String },
+    #[error("the golden cases of plugin {plugin} cannot be run: {detail}")]
+    Golden { plugin: String, detail: String },
+    #[error("the report of the tests of plugin {plugin} cannot be used: {detail}")]
+    Report { plugin: String, detail: String },
+    #[error("{place} has {is} where {plugin} should be; have its publisher put that right")]
+    OtherPlugin { plugin: String, place: String, is: String },
+    #[error("the definitions use no plugin {plugin}; they use {known}")]
+    NotUsed { plugin: String, known: String },
     #[error("nothing is applied yet; run lockstep apply")]
     NothingApplied,
     #[error("the registry has no version {version}; lockstep history shows those that it has")]
@@ -112,10 +132,13 @@ impl Error {
             Self::Flow(source) => source.kind(),
             Self::Registry(source) => source.kind(),
             Self::Plan(source) => source.kind(),
+            Self::Plugins(source) => source.kind(),
+            Self::OtherHere { .. } => ErrorKind::PluginFault,
+            Self::Golden { .. } | Self::Report { .. } | Self::OtherPlugin { .. } => ErrorKind::Invalid,
             Self::NothingApplied | Self::Incompatible(_) | Self::Promised(_) | Self::Listen { .. } => {
                 ErrorKind::Conflict
             }
-            Self::NotOnline { .. } | Self::NoVersion { .. } => ErrorKind::NotFound,
+            Self::NotOnline { .. } | Self::NoVersion { .. } | Self::NotUsed { .. } => ErrorKind::NotFound,
             Self::TooMuch { .. } => ErrorKind::TooLarge,
             Self::Server(_) | Self::Folder { .. } => ErrorKind::Unavailable,
         }
@@ -128,10 +151,6 @@ impl Project {
         Ok(Self { config: config::read(folder)? })
     }
 
-    pub fn plugin_path(&self, plugin: &str) -> PathBuf {
-        self.config.plugins.join(format!("{plugin}.wasm"))
-    }
-
     pub async fn registry(&self) -> Result<Registry, Error> {
         make_folder_of(&self.config.registry)?;
         Ok(Registry::open(&self.config.registry).await?)
@@ -141,8 +160,10 @@ impl Project {
     pub async fn plan(&self) -> Result<Planned, Error> {
         let files = config::definition_files(&self.config.folder)?;
         let definitions = Definitions::parse(&self.config.project, &files)?;
-        let plugins = self.read_plugins(&definitions);
         let transforms = self.transforms()?;
+        let arrived = self.arrived(&definitions, &transforms).await?;
+        self.pin_new(&arrived, &transforms)?;
+        let plugins = arrived.components;
         let columns = self.source_columns(&definitions).await?;
         let (catalog, mut warnings) = build(&definitions, &plugins, &transforms, &columns)?;
         warnings.extend(self.look_ahead(&definitions, &catalog).await?);
@@ -153,7 +174,8 @@ impl Project {
         };
         let changes = plan::compare(&before, &catalog, Day::of(Clock::default().now()));
         let plugins = plugins.into_iter().filter_map(|(name, bytes)| Some((name, bytes.ok()?))).collect();
-        Ok(Planned { catalog, changes, warnings, files, plugins })
+        let beside = arrived.others.into_iter().map(|(name, arrival)| (name, arrival.beside)).collect();
+        Ok(Planned { catalog, changes, warnings, files, plugins, beside })
     }
 
     /// The definitions as they were applied last, built of what the registry recorded.
@@ -179,6 +201,7 @@ impl Project {
 
     async fn gateway_of(&self, registry: Registry, recorded: Recorded) -> Result<Arc<Gateway>, Error> {
         let transforms = self.transforms()?;
+        self.check_signatures(&recorded)?;
         let applied = self.load(recorded, &registry, &transforms).await?;
         self.check_online_views(&applied.catalog)?;
         let (offline, reads) = self.stored_sources()?;
@@ -227,14 +250,13 @@ impl Project {
         let files: Vec<DefinitionFile> =
             recorded.definitions.into_iter().map(|file| DefinitionFile { path: file.name, text: file.text }).collect();
         let definitions = Definitions::parse(&recorded.project, &files)?;
-        let plugins = recorded.plugins.into_iter().map(|plugin| (plugin.name, Ok(plugin.bytes))).collect();
+        let (mut plugins, mut beside) = (Plugins::new(), BTreeMap::new());
+        for plugin in recorded.plugins {
+            beside.insert(plugin.name.clone(), Beside::from(plugin.beside));
+            plugins.insert(plugin.name, Ok(plugin.bytes));
+        }
+        self.admit(transforms, &mut plugins, &beside);
         Ok(build(&definitions, &plugins, transforms, &BTreeMap::new())?.0)
-    }
-
-    fn transforms(&self) -> Result<Transforms, Error> {
-        let compiler = config::program().map_or(Compiler::InProcess, |program| Compiler::InChild(Child::of(program)));
-        let cache = Some(self.config.cache.clone());
-        Ok(Transforms::start(Settings { cache, compiler, ..Settings::default() })?)
     }
 
     /// Copies the rows of these stored views, of all where none is named, to another layout on the same Redis.
@@ -299,18 +321,6 @@ impl Project {
                 Opened { store: Arc::new(store), server: Some(("redis", parts)) }
             }
         })
-    }
-
-    fn read_plugins(&self, definitions: &Definitions) -> Plugins {
-        let read = |plugin: String| {
-            let path = self.plugin_path(&plugin);
-            let bytes = std::fs::read(&path).map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => format!("there is no {}; build it, or correct the name", path.display()),
-                _ => format!("{} cannot be read: {error}", path.display()),
-            });
-            (plugin, bytes)
-        };
-        definitions.plugins().into_iter().map(read).collect()
     }
 
     /// The offline store, and what its scans will count.

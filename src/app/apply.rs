@@ -5,7 +5,7 @@ use crate::catalog::Digest;
 use crate::clock::Clock;
 use crate::config;
 use crate::plan::{self, Change};
-use crate::registry::{self, NewVersion, Version};
+use crate::registry::{self, NewVersion, PluginTexts, Version};
 
 impl Planned {
     /// What to do in place of changes that break someone, each as a sentence.
@@ -32,6 +32,7 @@ impl Project {
             name: name.clone(),
             digest: Digest::of(bytes),
             bytes: bytes.clone(),
+            beside: planned.beside.get(name).map(PluginTexts::from).unwrap_or_default(),
         });
         let version = NewVersion {
             project: self.config.project.clone(),

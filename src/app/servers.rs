@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Error, Project};
+use super::{Error, Project, allowances};
 use crate::flow::schedule;
 use crate::gateway::{Gateway, Stop};
 use crate::{limits, server};
@@ -21,6 +21,8 @@ pub struct Servers {
     /// Syncs views by their schedules, until the gateway stops.
     schedules: AbortOnDropHandle<()>,
     stop_syncs: Stop,
+    /// Reads again what plugins may use, until the gateway stops.
+    _allowances: AbortOnDropHandle<()>,
 }
 
 impl Servers {
@@ -34,8 +36,10 @@ impl Servers {
         let schedules = schedule::run(Arc::clone(&gateway), project.config.sync.schedules);
         let schedules = AbortOnDropHandle::new(tokio::spawn(schedules));
         let stop_syncs = gateway.syncing.stop.clone();
+        let allowances = allowances::watch(project.config.folder.clone(), Arc::clone(&gateway.transforms));
+        let _allowances = AbortOnDropHandle::new(tokio::spawn(allowances));
         let running = server::start(gateway, server::Listeners { http, flight, admin });
-        Ok(Self { http: addresses.0, flight: addresses.1, admin: addresses.2, running, schedules, stop_syncs })
+        Ok(Self { http: addresses.0, flight: addresses.1, admin: addresses.2, running, schedules, stop_syncs, _allowances })
     }
 
     /// Waits for SIGTERM or Ctrl-C, then drains.

@@ -152,6 +152,7 @@ failure_from!(
     crate::offline::Error,
     crate::training::Error,
     crate::plan::Error,
+    crate::plugins::Error,
     crate::registry::Error,
     crate::transform::Error,
 );
@@ -206,7 +207,7 @@ pub async fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Compact(arguments) => compact::run(&context, &arguments).await,
         Command::Vacuum(arguments) => vacuum::run(&context, &arguments).await,
         Command::Parity(arguments) => parity::run(&context, &arguments).await,
-        Command::Plugin(command) => plugin::run(&context, &command),
+        Command::Plugin(command) => plugin::run(&context, &command).await,
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }

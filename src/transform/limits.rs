@@ -8,6 +8,7 @@ use crate::clock::Deadline;
 use crate::limits::{FRAME_BYTES_MAX, PLUGIN_LARGE_MEMORY_BYTES_MAX, PLUGIN_TABLE_ELEMENTS_MAX};
 
 use super::Settings;
+use super::conformance::FuelBudget;
 use super::error::Fault;
 
 /// One epoch; the thread in `engine.rs` counts them.
@@ -21,13 +22,6 @@ pub struct PluginLimits {
     pub fuel_per_row: Option<u64>,
     pub call_time_max: Option<Duration>,
     pub output_bytes_max: Option<usize>,
-}
-
-/// Instructions that a plugin needed in its tests, with room above them: a constant part and a part for each row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FuelBudget {
-    pub per_call: u64,
-    pub per_row: u64,
 }
 
 /// What one plugin may use now.

@@ -49,13 +49,14 @@ use crate::limits::{
     PLUGIN_FUEL_PER_CALL, PLUGIN_FUEL_PER_ROW, PLUGIN_INSTANCES_MAX, PLUGIN_MEMORY_BYTES_MAX,
 };
 
+use self::conformance::FuelBudget;
 use self::instance::{Slot, Slots};
 use self::plugin::Plugin;
 use self::pool::Pool;
 
 pub use self::compile::{Child, Compiler, Confinement, compile_confined};
 pub use self::error::{Error, Fault, FaultKind};
-pub use self::limits::{FuelBudget, Limits, PluginLimits};
+pub use self::limits::{Limits, PluginLimits};
 pub use self::refusals::CODE_NULL_INPUT;
 pub use self::stats::Stats;
 
@@ -229,6 +230,11 @@ impl Transforms {
     pub fn limits(&self, plugin: &str, component: Digest) -> Limits {
         let loaded = self.plugins.lock().unwrap_or_else(PoisonError::into_inner).get(&component).cloned();
         self.limits_of(plugin, component, loaded.is_some_and(|loaded| loaded.is_large))
+    }
+
+    /// Whether instances of a loaded component are used for more than one call.
+    pub fn keeps_warm(&self, component: Digest) -> bool {
+        self.plugins.lock().unwrap_or_else(PoisonError::into_inner).get(&component).is_some_and(|plugin| plugin.warm)
     }
 
     /// What compiled code depends on beside its component: the version of wasmtime, its settings, the machine.

@@ -2,6 +2,11 @@
 
 mod compile;
 mod inspect;
+mod key;
+mod list;
+mod lock;
+mod publish;
+mod sign;
 
 use std::path::{Path, PathBuf};
 
@@ -21,14 +26,40 @@ pub(super) enum Command {
         /// A `.wasm` file, or the name of a plugin of the project
         plugin: PathBuf,
     },
+    /// Send a plugin to a folder or to a registry of images, with its golden cases, report and signature
+    Publish(publish::Arguments),
+    /// Make and show keys that sign plugins
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Sign a plugin
+    Sign(sign::Arguments),
+    /// Pin the bytes of all plugins that the definitions use, in plugins.lock
+    #[command(after_help = "Example: lockstep plugin lock")]
+    Lock,
+    /// Pin what the places of some plugins have now, in place of what was pinned
+    #[command(after_help = "Example: lockstep plugin update taxi_company")]
+    Update {
+        /// Names of plugins
+        #[arg(required = true)]
+        plugins: Vec<String>,
+    },
+    /// Show the plugins of the project: version, digest, signature, golden cases, limits
+    #[command(after_help = "Examples:\n  lockstep plugin list\n  lockstep plugin list -o json")]
+    List,
     /// Compile a plugin in a process of its own
     #[command(hide = true)]
     Compile(compile::Arguments),
 }
 
-pub(super) fn run(context: &Context, command: &Command) -> Result<Outcome, Failure> {
+pub(super) async fn run(context: &Context, command: &Command) -> Result<Outcome, Failure> {
     match command {
         Command::Inspect { plugin } => inspect::run(context, plugin),
+        Command::Publish(arguments) => publish::run(context, arguments).await,
+        Command::Key(command) => key::run(context, command),
+        Command::Sign(arguments) => sign::run(arguments),
+        Command::Lock => lock::run(context, &[]).await,
+        Command::Update { plugins } => lock::run(context, plugins).await,
+        Command::List => list::run(context).await,
         Command::Compile(arguments) => compile::run(arguments),
     }
 }
