@@ -154,6 +154,7 @@ failure_from!(
     crate::plan::Error,
     crate::registry::Error,
     crate::transform::Error,
+    crate::transform::conformance::Error,
 );
 
 impl From<app::Error> for Failure {
