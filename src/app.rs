@@ -10,6 +10,7 @@ mod plugins;
 mod reading;
 mod servers;
 mod services;
+mod verified;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -47,10 +48,11 @@ use crate::plugins::Beside;
 use crate::registry::{self, Recorded, Registry};
 use crate::transform::{self, Transforms};
 
-pub use goldens::Standing;
+pub use goldens::{goldens_beside, read_goldens, write_golden};
 pub use plugins::{Listed, Pinned, Publication, PublishedPlugin, beside, publish};
 pub use reading::{Explained, file_statistics};
 pub use servers::Servers;
+pub use verified::Standing;
 
 /// A project on this machine: its folder and what `lockstep.yaml` says.
 #[derive(Debug)]
@@ -80,6 +82,10 @@ pub enum Error {
     #[error(transparent)]
     Transform(#[from] transform::Error),
     #[error(transparent)]
+    Conformance(#[from] transform::conformance::Error),
+    #[error("golden cases {path}: {detail}")]
+    Golden { path: PathBuf, detail: String },
+    #[error(transparent)]
     Online(#[from] online::Error),
     #[error(transparent)]
     Offline(#[from] offline::Error),
@@ -94,9 +100,11 @@ pub enum Error {
     #[error("plugin {plugin} computes otherwise on this machine than where it was tested: {detail}")]
     OtherHere { plugin: String, detail: String },
     #[error("the golden cases of plugin {plugin} cannot be run: {detail}")]
-    Golden { plugin: String, detail: String },
+    GoldenCases { plugin: String, detail: String },
     #[error("the report of the tests of plugin {plugin} cannot be used: {detail}")]
     Report { plugin: String, detail: String },
+    #[error("plugin {plugin} is not published: {detail}; lockstep plugin test shows the same checks")]
+    Failed { plugin: String, detail: String },
     #[error("{place} has {is} where {plugin} should be; have its publisher put that right")]
     OtherPlugin { plugin: String, place: String, is: String },
     #[error("the definitions use no plugin {plugin}; they use {known}")]
@@ -127,6 +135,8 @@ impl Error {
             Self::Config(source) => source.kind(),
             Self::Mistakes(source) => source.kind(),
             Self::Transform(source) => source.kind(),
+            Self::Conformance(source) => source.kind(),
+            Self::Golden { .. } => ErrorKind::Invalid,
             Self::Online(source) => source.kind(),
             Self::Offline(source) => source.kind(),
             Self::Flow(source) => source.kind(),
@@ -134,7 +144,9 @@ impl Error {
             Self::Plan(source) => source.kind(),
             Self::Plugins(source) => source.kind(),
             Self::OtherHere { .. } => ErrorKind::PluginFault,
-            Self::Golden { .. } | Self::Report { .. } | Self::OtherPlugin { .. } => ErrorKind::Invalid,
+            Self::GoldenCases { .. } | Self::Report { .. } | Self::Failed { .. } | Self::OtherPlugin { .. } => {
+                ErrorKind::Invalid
+            }
             Self::NothingApplied | Self::Incompatible(_) | Self::Promised(_) | Self::Listen { .. } => {
                 ErrorKind::Conflict
             }

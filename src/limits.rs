@@ -221,6 +221,9 @@ pub const ROW_ERROR_MESSAGE_BYTES_MAX: usize = 256;
 pub const DESCRIPTOR_STRING_BYTES_MAX: usize = 4 << 10;
 /// Bytes of a component.
 pub const COMPONENT_BYTES_MAX: usize = 64 << 20;
+/// Bytes of the names of functions that a built plugin keeps: enough for a trap's message in Rust and C, where a
+/// language runtime has megabytes of them.
+pub const PLUGIN_NAMES_BYTES_MAX: usize = 64 << 10;
 /// Linear memory of one plugin instance.
 pub const PLUGIN_MEMORY_BYTES_MAX: usize = 64 << 20;
 /// The same for a plugin that brings an interpreter (Python, JavaScript), which takes some tens of MiB before it begins.
@@ -254,6 +257,13 @@ pub const GOLDEN_ROWS_MAX: usize = 100_000;
 /// Golden cases of one plugin, and bytes of one of them: all are run again whenever a gateway loads the plugin.
 pub const GOLDEN_CASES_MAX: usize = 1_000;
 pub const GOLDEN_CASE_BYTES_MAX: usize = 8 << 20;
+
+/// Different rows that a plugin is tried with: each of them is a call of its own on a fresh instance, 1 ms in Python.
+pub const CONFORMANCE_ROWS_MAX: usize = 1_024;
+/// Wall-clock time of one application in a check of a plugin; each call in it has its own, shorter bound.
+pub const CONFORMANCE_CALL_TIME_MAX: Duration = Duration::from_secs(60);
+/// The least of both parts of a fuel budget that is made from what was measured.
+pub const FUEL_BUDGET_MIN: u64 = 1_000_000;
 
 // The wires (docs/operations.md).
 

@@ -27,7 +27,9 @@ pub(super) async fn watch(folder: PathBuf, transforms: Arc<Transforms>) {
                 transforms.set_limits(read.plugin_limits);
                 info!("plugin_limits are read again");
             }
-            Err(error) => error!(error = %chain(&error), "plugin_limits stay as they are: lockstep.yaml cannot be read"),
+            Err(error) => {
+                error!(error = %chain(&error), "plugin_limits stay as they are: lockstep.yaml cannot be read")
+            }
         }
     }
 }

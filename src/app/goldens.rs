@@ -1,97 +1,78 @@
-//! Golden cases that came with a plugin are run on this machine before its first call, and it is kept that they held.
-//!
-//! The same bytes should give the same answers everywhere; whether they do is a matter of this machine's processor and of
-//! the compiler. So a result is of this machine since it was started, of this engine and of these cases: whatever
-//! changes, they run again.
+//! Golden cases on disk: a folder of JSON files, and the Parquet files that they name.
 
-use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-use tracing::warn;
+use crate::limits::{GOLDEN_CASE_BYTES_MAX, GOLDEN_CASES_MAX};
+use crate::offline;
+use crate::transform::conformance::{Case, Recorded};
 
-use super::Error;
-use crate::catalog::Digest;
-use crate::clock::{Clock, Micros};
-use crate::limits::GOLDEN_CASES_MAX;
-use crate::transform::Transforms;
-use crate::transform::conformance::{Case, goldens};
+use super::{Error, read_rows};
 
-/// Differs on each machine, and after each start of it.
-const MACHINE: &str = "/proc/sys/kernel/random/boot_id";
-/// Mismatches that a message tells.
-const TOLD_MAX: usize = 3;
-
-/// How a plugin stands to its golden cases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
-    pub cases: usize,
-    /// When they held on this machine; none of a plugin without cases.
-    pub verified_at: Option<Micros>,
+/// Where the golden cases of a component are: `taxi_company.goldens/` beside `taxi_company.wasm`, or `goldens/`, the
+/// folder of a plugin that is alone. Nothing if there are none.
+pub fn goldens_beside(component: &Path) -> Option<PathBuf> {
+    let folder = component.parent()?;
+    let own = component.with_extension("goldens");
+    let shared = folder.join("goldens");
+    if own.is_dir() {
+        return Some(own);
+    }
+    let is_alone = !case_files(&shared).ok()?.is_empty();
+    is_alone.then_some(shared)
 }
 
-impl Standing {
-    pub const NONE: Self = Self { cases: 0, verified_at: None };
-}
-
-/// Has the cases of a loaded plugin run, unless they held here before.
-pub(super) fn verify(
-    transforms: &Transforms,
-    cache: &Path,
-    plugin: &str,
-    component: Digest,
-    cases: &str,
-) -> Result<Standing, Error> {
-    let file = kept(cache, &transforms.engine_hash(), component, cases);
-    if let Some(standing) = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
-        return Ok(standing);
-    }
-    let cases = run(transforms, plugin, component, cases)?;
-    let standing = Standing { cases, verified_at: Some(Clock::default().now()) };
-    if let Err(error) = keep(&file, &standing) {
-        warn!(file = %file.display(), "that golden cases held cannot be kept; they run again at the next start: {error}");
-    }
-    Ok(standing)
-}
-
-/// Runs the cases of a loaded plugin; how many there are. One that does not hold is an error that tells it.
-pub(super) fn run(transforms: &Transforms, plugin: &str, component: Digest, cases: &str) -> Result<usize, Error> {
-    let failed = |detail: String| Error::Golden { plugin: plugin.to_owned(), detail };
-    let texts: BTreeMap<String, Box<RawValue>> =
-        serde_json::from_str(cases).map_err(|error| failed(format!("they are not cases by name: {error}")))?;
-    if texts.len() > GOLDEN_CASES_MAX {
-        return Err(failed(format!("there are {}, at most {GOLDEN_CASES_MAX} are run", texts.len())));
-    }
-    // A case travels alone, so it has its rows in itself.
-    let mut no_file = |name: &str| Err(format!("{name} does not travel with the plugin; write the rows into the case"));
-    let parsed = texts.iter().map(|(name, text)| Case::parse(name, text.get(), &mut no_file));
-    let parsed = parsed.collect::<Result<Vec<Case>, _>>().map_err(|error| failed(error.to_string()))?;
-    let report = goldens(transforms, plugin, component, &parsed).map_err(|error| failed(error.to_string()))?;
-    if report.mismatches.is_empty() {
-        return Ok(report.cases);
-    }
-    let told: Vec<String> = report.mismatches.iter().take(TOLD_MAX).map(ToString::to_string).collect();
-    let more = match report.mismatches.len() - told.len() {
-        0 => String::new(),
-        more => format!("; and {more} more"),
+/// All cases of a folder, by name.
+pub fn read_goldens(folder: &Path) -> Result<Vec<Case>, Error> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |source: io::Error| Error::Golden { path, detail: source.to_string() }
     };
-    Err(Error::OtherHere { plugin: plugin.to_owned(), detail: told.join("; ") + &more })
-}
-
-fn kept(cache: &Path, engine: &str, component: Digest, cases: &str) -> PathBuf {
-    // Where the system does not say which machine this is, it is at least this engine.
-    let machine = fs::read_to_string(MACHINE).unwrap_or_default();
-    let what = Digest::of(format!("{machine}\n{engine}\n{}", Digest::of(cases.as_bytes())).as_bytes());
-    cache.join("goldens").join(format!("{component}-{}.json", what.short()))
-}
-
-fn keep(file: &Path, standing: &Standing) -> std::io::Result<()> {
-    if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder)?;
+    let files = case_files(folder).map_err(unreadable(folder))?;
+    if files.len() > GOLDEN_CASES_MAX {
+        let detail = format!("it has {} cases, a plugin has at most {GOLDEN_CASES_MAX}", files.len());
+        return Err(Error::Golden { path: folder.to_owned(), detail });
     }
-    let beside = file.with_extension("new");
-    fs::write(&beside, serde_json::to_vec(standing)?)?;
-    fs::rename(beside, file)
+    let case = |path: &PathBuf| {
+        let bytes = fs::metadata(path).map_err(unreadable(path))?.len();
+        if bytes > GOLDEN_CASE_BYTES_MAX as u64 {
+            let detail = format!(
+                "it has {bytes} bytes, a case has at most {GOLDEN_CASE_BYTES_MAX}; name a Parquet file for its inputs"
+            );
+            return Err(Error::Golden { path: path.clone(), detail });
+        }
+        let text = fs::read_to_string(path).map_err(unreadable(path))?;
+        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut read = |file: &str| match Path::new(file).components().count() {
+            1 => read_rows(&folder.join(file)).map_err(|error| crate::error::chain(&error)),
+            _ => Err(format!("{file} is not a file in the folder of the case")),
+        };
+        Ok(Case::parse(&name, &text, &mut read)?)
+    };
+    files.iter().map(case).collect()
+}
+
+/// Writes a recorded case where it was read, and its outputs beside it if its inputs are in a file too.
+pub fn write_golden(folder: &Path, recorded: &Recorded) -> Result<PathBuf, Error> {
+    let path = folder.join(format!("{}.json", recorded.case.name));
+    if let Some(file) = recorded.case.output_file() {
+        let rows = &recorded.outputs;
+        offline::write_parquet(&folder.join(file), rows.schema_ref(), std::slice::from_ref(rows), &[])?;
+    }
+    fs::write(&path, recorded.case.text())
+        .map_err(|source| Error::Golden { path: path.clone(), detail: source.to_string() })?;
+    Ok(path)
+}
+
+fn case_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
 }

@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
-use super::{Error, Plugins, Project, goldens};
+use super::{Error, Plugins, Project, goldens_beside, read_goldens, verified};
 use crate::catalog::{Definitions, Digest, Signature};
 use crate::config;
 use crate::error::chain;
-use crate::plugins::{
-    self, Beside, Bundle, Fetched, GOLDENS_FOLDER, Lock, Locked, Place, PrivateKey, Published, Release,
-};
+use crate::plugins::{self, Beside, Bundle, Fetched, Lock, Locked, Place, PrivateKey, Published, Release};
 use crate::registry::{PluginFile, PluginTexts, Recorded};
-use crate::transform::conformance::{Report, report_beside};
+use crate::transform::conformance::{Case, Report, Verdict, examine};
 use crate::transform::{Child, Compiler, Settings, Transforms};
 
 /// The plugins that definitions name: their bytes, or why there are none, and what is known of those that arrived.
@@ -52,7 +51,7 @@ pub struct Listed {
     pub pinned: bool,
     /// What the project calls the key that signed it.
     pub signed_by: Option<String>,
-    pub goldens: goldens::Standing,
+    pub goldens: verified::Standing,
     /// Whether instances are used for more than one call.
     pub instances: &'static str,
     pub memory_mib: u64,
@@ -133,12 +132,7 @@ impl Project {
 
     /// Gives the stage what it must know of plugins, and has their golden cases run on this machine. One that is not
     /// admitted is one that is not there, and says why.
-    pub(super) fn admit(
-        &self,
-        transforms: &Transforms,
-        components: &mut Plugins,
-        beside: &BTreeMap<String, Beside>,
-    ) {
+    pub(super) fn admit(&self, transforms: &Transforms, components: &mut Plugins, beside: &BTreeMap<String, Beside>) {
         for (name, component) in components {
             let Ok(bytes) = component else { continue };
             let Some(beside) = beside.get(name) else { continue };
@@ -156,7 +150,7 @@ impl Project {
         name: &str,
         digest: Digest,
         beside: &Beside,
-    ) -> Result<goldens::Standing, Error> {
+    ) -> Result<verified::Standing, Error> {
         if let Some(report) = &beside.report {
             let report: Report = serde_json::from_str(report)
                 .map_err(|error| Error::Report { plugin: name.to_owned(), detail: error.to_string() })?;
@@ -166,8 +160,8 @@ impl Project {
             }
             transforms.set_fuel_budget(digest, report.fuel);
         }
-        let Some(cases) = &beside.goldens else { return Ok(goldens::Standing::NONE) };
-        goldens::verify(transforms, &self.config.cache, name, digest, cases)
+        let Some(cases) = &beside.goldens else { return Ok(verified::Standing::NONE) };
+        verified::verify(transforms, &self.config.cache, name, digest, cases)
     }
 
     /// Pins what comes from elsewhere and is not pinned yet.
@@ -228,7 +222,13 @@ impl Project {
             self.admitted(&transforms, &name, digest, &bundle.beside)?;
             let version = signature.version;
             let before = before.plugins.get(&name).map(|locked| locked.digest);
-            pinned.push(Pinned { name: name.clone(), version: version.to_string(), digest, place: place.clone(), before });
+            pinned.push(Pinned {
+                name: name.clone(),
+                version: version.to_string(),
+                digest,
+                place: place.clone(),
+                before,
+            });
             lock.plugins.insert(name, Locked { version, digest, place });
         }
         lock.write(&settings.lock)?;
@@ -291,7 +291,9 @@ fn compiling(cache: Option<PathBuf>) -> Settings {
 pub async fn publish(project: &Path, publication: &Publication<'_>) -> Result<PublishedPlugin, Error> {
     let (settings, transforms) = match Project::open(project) {
         Ok(project) => (project.config.plugins.clone(), project.transforms()?),
-        Err(Error::Config(config::Error::NoProject { .. })) => (nothing_said(project), Transforms::start(compiling(None))?),
+        Err(Error::Config(config::Error::NoProject { .. })) => {
+            (nothing_said(project), Transforms::start(compiling(None))?)
+        }
         Err(error) => return Err(error),
     };
     let place = Place::parse(publication.to, Path::new(""))
@@ -308,12 +310,13 @@ pub async fn publish(project: &Path, publication: &Publication<'_>) -> Result<Pu
     let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let (digest, signature) = transforms.load(&stem, &component)?;
     let (name, version) = (signature.name.clone(), signature.version.clone());
-    let goldens = plugins::goldens_beside(&goldens_folder(publication, &stem))?;
-    let golden_cases = match &goldens {
-        Some(cases) => goldens::run(&transforms, &name, digest, cases)?,
-        None => 0,
+    let goldens = match publication.goldens.map(Path::to_owned).or_else(|| goldens_beside(file)) {
+        Some(folder) => read_goldens(&folder)?,
+        None => Vec::new(),
     };
-    let report = report_of(file, &name, digest)?;
+    let report = report_of(&component, &name, &goldens)?;
+    let golden_cases = goldens.len();
+    let goldens = (golden_cases > 0).then(|| travelling(&name, &goldens)).transpose()?;
     let signed = match publication.key {
         Some(key) => Some(PrivateKey::read(key)?.sign(digest).to_string()),
         None => read(&beside(file)).ok().and_then(|bytes| String::from_utf8(bytes).ok()),
@@ -326,35 +329,39 @@ pub async fn publish(project: &Path, publication: &Publication<'_>) -> Result<Pu
         }
     }
     let is_signed = signed.is_some();
-    let bundle = Bundle { component, beside: Beside { signature: signed, goldens, report } };
+    let bundle = Bundle { component, beside: Beside { signature: signed, goldens, report: Some(report) } };
     let release = Release { name: &name, version: &version, digest, bundle: &bundle };
     let Published { at, was_there } = plugins::publish(&settings, &place, &release).await?;
     let version = version.to_string();
     Ok(PublishedPlugin { name, version, digest, at, was_there, signed: is_signed, golden_cases })
 }
 
-/// The report of the tests of these bytes, if it lies beside them. One that says that they failed keeps them here.
-fn report_of(file: &Path, plugin: &str, digest: Digest) -> Result<Option<String>, Error> {
-    let Ok(text) = std::fs::read_to_string(report_beside(file)) else { return Ok(None) };
-    let wrong = |detail: String| Error::Report { plugin: plugin.to_owned(), detail };
-    let report: Report = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-    if report.digest != digest.to_string() {
-        return Err(wrong("it is of other bytes; run lockstep plugin test again".to_owned()));
-    }
-    match report.passed() {
-        true => Ok(Some(text)),
-        false => Err(wrong("it says that checks failed; run lockstep plugin test and mend the plugin".to_owned())),
+/// The report of all checks of a plugin; one that fails some is not published.
+fn report_of(component: &[u8], plugin: &str, goldens: &[Case]) -> Result<String, Error> {
+    let report = examine(plugin, component, goldens, &compiling(None), &mut |_| {})?;
+    let failed = report.checks.iter().filter(|check| check.verdict == Verdict::Failed);
+    let failed: Vec<String> = failed.map(|check| format!("{}: {}", check.name, check.detail)).collect();
+    match failed.is_empty() {
+        // A report is made of numbers and texts, which can always be written.
+        true => Ok(serde_json::to_string_pretty(&report).unwrap_or_default()),
+        false => Err(Error::Failed { plugin: plugin.to_owned(), detail: failed.join("; ") }),
     }
 }
 
-fn goldens_folder(publication: &Publication<'_>, stem: &str) -> PathBuf {
-    let folder = publication.file.parent().unwrap_or(Path::new(""));
-    let own = folder.join(format!("{stem}.{GOLDENS_FOLDER}"));
-    match publication.goldens {
-        Some(named) => named.to_owned(),
-        None if own.is_dir() => own,
-        None => folder.join(GOLDENS_FOLDER),
+/// Golden cases as they travel: a JSON object of them by name.
+fn travelling(plugin: &str, goldens: &[Case]) -> Result<String, Error> {
+    let mut cases = BTreeMap::new();
+    for case in goldens {
+        let wrong = |detail: String| Error::GoldenCases { plugin: plugin.to_owned(), detail };
+        if let Some(file) = case.input_file().or(case.output_file()) {
+            let detail =
+                format!("case {} has rows in {file}; write them into the case, so that it can travel", case.name);
+            return Err(wrong(detail));
+        }
+        let text = RawValue::from_string(case.text()).map_err(|error| wrong(error.to_string()))?;
+        cases.insert(case.name.as_str(), text);
     }
+    Ok(serde_json::to_string(&cases).unwrap_or_default())
 }
 
 /// Where the signature of a component lies.

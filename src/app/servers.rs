@@ -39,7 +39,15 @@ impl Servers {
         let allowances = allowances::watch(project.config.folder.clone(), Arc::clone(&gateway.transforms));
         let _allowances = AbortOnDropHandle::new(tokio::spawn(allowances));
         let running = server::start(gateway, server::Listeners { http, flight, admin });
-        Ok(Self { http: addresses.0, flight: addresses.1, admin: addresses.2, running, schedules, stop_syncs, _allowances })
+        Ok(Self {
+            http: addresses.0,
+            flight: addresses.1,
+            admin: addresses.2,
+            running,
+            schedules,
+            stop_syncs,
+            _allowances,
+        })
     }
 
     /// Waits for SIGTERM or Ctrl-C, then drains.

@@ -46,6 +46,25 @@ pub fn user() -> String {
         .unwrap_or_else(|| "unknown".to_owned())
 }
 
+/// Folders of this user, for tools that we run. What is in them can be made again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolFolders {
+    /// Where tools that we install, and what they made, are kept: `$XDG_CACHE_HOME/lockstep`.
+    pub cache: PathBuf,
+    /// Where cargo keeps the sources of crates: `$CARGO_HOME`.
+    pub cargo_home: PathBuf,
+}
+
+pub fn tool_folders() -> ToolFolders {
+    let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = named("HOME").unwrap_or_else(std::env::temp_dir);
+    let cache = named("XDG_CACHE_HOME").unwrap_or_else(|| home.join(".cache"));
+    ToolFolders {
+        cache: cache.join("lockstep"),
+        cargo_home: named("CARGO_HOME").unwrap_or_else(|| home.join(".cargo")),
+    }
+}
+
 /// `text` with every `${NAME}` replaced and every `$$` a dollar sign.
 pub(super) fn expand(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
     let mut expanded = String::with_capacity(text.len());

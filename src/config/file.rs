@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::plugins::{ChosenFile, LoginFile, PlacesFile, PluginLimitsFile, PluginsFile};
+pub(super) use self::plugins::{ChosenFile, LoginFile, PluginLimitsFile, PluginsFile};
 
 /// How one project runs. Relative paths are relative to the folder of this file; `${NAME}` in a value stands for the
 /// environment variable NAME, and `$$` for a dollar sign.

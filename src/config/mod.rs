@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub use environment::{LogSettings, log_settings, program, this_is_the_program, user};
+pub use environment::{LogSettings, ToolFolders, log_settings, program, this_is_the_program, tool_folders, user};
 pub use redis::prefix_mistake;
 
 use crate::catalog::DefinitionFile;

@@ -85,7 +85,9 @@ fn logins(mut section: Section<'_>, files: &BTreeMap<String, LoginFile>) -> BTre
     let login = |(host, file): (&String, &LoginFile)| {
         let mut section = section.inner(host);
         if host.is_empty() || host.contains(['/', '@', ' ']) {
-            section.refuse_own_key("a host is a name and, where it is not the usual one, a port: registry.example.com:5000");
+            section.refuse_own_key(
+                "a host is a name and, where it is not the usual one, a port: registry.example.com:5000",
+            );
         }
         let password = section.secret("password", file.password.as_deref(), file.password_file.as_deref());
         let user = match (&file.username, password) {

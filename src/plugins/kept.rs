@@ -39,9 +39,8 @@ pub(super) fn find(cache: &Path, digest: Digest) -> Option<Bundle> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     };
-    let beside = (|| {
-        io::Result::Ok(Beside { signature: text(SIGNATURE)?, goldens: text(GOLDENS)?, report: text(REPORT)? })
-    })();
+    let beside =
+        (|| io::Result::Ok(Beside { signature: text(SIGNATURE)?, goldens: text(GOLDENS)?, report: text(REPORT)? }))();
     Some(Bundle { component, beside: beside.ok()? })
 }
 

@@ -25,7 +25,7 @@ use crate::limits::{
 };
 
 /// The folder with golden cases, one file each, beside a component that its author works on.
-pub const GOLDENS_FOLDER: &str = "goldens";
+pub(super) const GOLDENS_FOLDER: &str = "goldens";
 
 /// Files by their path below a place.
 #[async_trait]
@@ -98,7 +98,7 @@ pub(super) fn parts(bundle: &Bundle) -> Vec<(&'static str, &[u8])> {
 }
 
 /// The golden cases in a folder, as one text: a JSON object of the cases by their files' names. None where there are none.
-pub fn goldens_beside(folder: &Path) -> Result<Option<String>, Error> {
+pub(super) fn goldens_beside(folder: &Path) -> Result<Option<String>, Error> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::File { path, doing: "read", source }

@@ -99,7 +99,8 @@ impl Lock {
         for (name, Locked { version, digest, place }) in &self.plugins {
             // A JSON string is a YAML string.
             let place = serde_json::Value::from(place.as_str());
-            let _ = writeln!(text, "  {name}:\n    version: {version}\n    digest: {SHA256}{digest}\n    place: {place}");
+            let _ =
+                writeln!(text, "  {name}:\n    version: {version}\n    digest: {SHA256}{digest}\n    place: {place}");
         }
         text
     }

@@ -38,7 +38,6 @@ use crate::secret::Secret;
 
 pub use fetch::{Fetched, fetch, fetch_anew, open, publish};
 pub use kept::path as kept_path;
-pub use layout::{GOLDENS_FOLDER, goldens_beside};
 pub use lock::{Lock, Locked};
 pub use signature::{PrivateKey, PublicKey, Signature, verify};
 
@@ -211,7 +210,9 @@ pub enum Error {
     NoVersion { plugin: String, version: String, place: String },
     #[error("{place} cannot be reached: {detail}")]
     Unreachable { place: String, detail: String },
-    #[error("{place} does not let us in; write who we are to lockstep.yaml, plugin_logins: {{\"{host}\": {{username: …, password: …}}}}")]
+    #[error(
+        "{place} does not let us in; write who we are to lockstep.yaml, plugin_logins: {{\"{host}\": {{username: …, password: …}}}}"
+    )]
     Denied { place: String, host: String },
     #[error("{place} holds {what} of more than {max} bytes")]
     TooLarge { what: String, place: String, max: usize },
@@ -241,7 +242,9 @@ pub enum Error {
         "plugin {plugin} is signed with the key {key}, which is none of plugin_keys in lockstep.yaml; add the key if you trust its owner"
     )]
     UnknownKey { plugin: String, key: String },
-    #[error("the signature of plugin {plugin} is wrong: {detail}; do not use the plugin before its team has explained that")]
+    #[error(
+        "the signature of plugin {plugin} is wrong: {detail}; do not use the plugin before its team has explained that"
+    )]
     WrongSignature { plugin: String, detail: String },
     #[error("{path} is no private key for plugins: {detail}; make one with lockstep plugin key new")]
     BadKey { path: PathBuf, detail: String },

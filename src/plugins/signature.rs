@@ -50,12 +50,7 @@ pub struct Signature {
 }
 
 /// Checks the text of a `.sig` file: the name of the key, among those that are trusted, which signed this digest.
-pub fn verify(
-    plugin: &str,
-    digest: Digest,
-    text: &str,
-    keys: &BTreeMap<String, PublicKey>,
-) -> Result<String, Error> {
+pub fn verify(plugin: &str, digest: Digest, text: &str, keys: &BTreeMap<String, PublicKey>) -> Result<String, Error> {
     let wrong = |detail: String| Error::WrongSignature { plugin: plugin.to_owned(), detail };
     let signature: Signature = text.parse().map_err(wrong)?;
     if signature.digest != digest {

@@ -29,13 +29,17 @@ pub(super) struct UrlPlace {
 pub(super) fn checked(text: &str) -> Result<String, String> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let is_plain = |rest: &str| {
-        !rest.is_empty() && !rest.starts_with('/') && !rest.contains(|letter: char| " @?#\\".contains(letter) || letter.is_control())
+        !rest.is_empty()
+            && !rest.starts_with('/')
+            && !rest.contains(|letter: char| " @?#\\".contains(letter) || letter.is_control())
     };
     match rest {
         Some(rest) if is_plain(rest) => Ok(text.trim_end_matches('/').to_owned()),
-        _ => Err("an address is https:// and a host, such as https://plugins.example.com/team; the login has a section \
+        _ => {
+            Err("an address is https:// and a host, such as https://plugins.example.com/team; the login has a section \
                   of its own, plugin_logins"
-            .to_owned()),
+                .to_owned())
+        }
     }
 }
 

@@ -14,7 +14,12 @@ fn folder() -> (TempDir, PathBuf) {
 }
 
 fn plugin(name: &str, bytes: &[u8]) -> PluginFile {
-    PluginFile { name: name.to_owned(), digest: Digest::of(bytes), bytes: bytes.to_vec(), beside: PluginTexts::default() }
+    PluginFile {
+        name: name.to_owned(),
+        digest: Digest::of(bytes),
+        bytes: bytes.to_vec(),
+        beside: PluginTexts::default(),
+    }
 }
 
 fn version(content: &str) -> NewVersion {

@@ -37,7 +37,9 @@ pub(super) fn run(context: &Context, command: &Command) -> Result<Outcome, Failu
     output::print(context.format, &Shown { key: key.public().to_string() }, |shown| shown.key.clone())?;
     if let Command::New { file } = command {
         let file = file.display();
-        output::note(format!("{file} is the private key: keep it, and show it to nobody. The line above is for lockstep.yaml:"));
+        output::note(format!(
+            "{file} is the private key: keep it, and show it to nobody. The line above is for lockstep.yaml:"
+        ));
         output::note(format!("plugin_keys: {{my_team: \"{}\"}}", key.public()));
     }
     Ok(Outcome::Done)

@@ -1,10 +1,12 @@
 //! `lockstep plugin`: transform plugins, from the first line to the gateway.
 
+mod build;
 mod compile;
 mod inspect;
 mod key;
 mod list;
 mod lock;
+mod new;
 mod publish;
 mod sign;
 
@@ -26,6 +28,10 @@ pub(super) enum Command {
         /// A `.wasm` file, or the name of a plugin of the project
         plugin: PathBuf,
     },
+    /// Write the folder of a new plugin: source, test, golden case and README
+    New(new::Arguments),
+    /// Build the plugin in a folder with its language's own tools, and check it as a gateway would
+    Build(build::Arguments),
     /// Send a plugin to a folder or to a registry of images, with its golden cases, report and signature
     Publish(publish::Arguments),
     /// Make and show keys that sign plugins
@@ -54,6 +60,8 @@ pub(super) enum Command {
 pub(super) async fn run(context: &Context, command: &Command) -> Result<Outcome, Failure> {
     match command {
         Command::Inspect { plugin } => inspect::run(context, plugin),
+        Command::New(arguments) => new::run(context, arguments),
+        Command::Build(arguments) => build::run(context, arguments),
         Command::Publish(arguments) => publish::run(context, arguments).await,
         Command::Key(command) => key::run(context, command),
         Command::Sign(arguments) => sign::run(arguments),

@@ -122,10 +122,12 @@ impl Case {
 
     /// The name of the Parquet file with the inputs, if that is where they are.
     pub fn input_file(&self) -> Option<&str> {
-        match &self.inputs {
-            Columns::File { name, .. } => Some(name),
-            Columns::Json(_) => None,
-        }
+        self.inputs.file()
+    }
+
+    /// The name of the Parquet file with the expected outputs, if that is where they are.
+    pub fn output_file(&self) -> Option<&str> {
+        self.outputs.as_ref()?.file()
     }
 
     /// The same case, expecting what `answered` has: as values, or in the Parquet file `file`.
@@ -225,6 +227,13 @@ impl Case {
 }
 
 impl Columns {
+    fn file(&self) -> Option<&str> {
+        match self {
+            Self::File { name, .. } => Some(name),
+            Self::Json(_) => None,
+        }
+    }
+
     fn text(&self) -> String {
         match self {
             Self::File { name, .. } => quoted(name),

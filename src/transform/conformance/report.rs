@@ -59,8 +59,8 @@ pub struct Measured {
     pub warm: bool,
     pub memory_bytes_bound: usize,
     pub memory_bytes_max: usize,
-    /// What an instance that is used again and again gains with each call.
-    pub leak_bytes_per_call: f64,
+    /// What an instance that is used again and again gains with each call; none where that was not measured.
+    pub leak_bytes_per_call: Option<f64>,
     /// Fuel of a call without rows, and of each row, at most.
     pub fuel_per_call_max: u64,
     pub fuel_per_row_max: u64,
