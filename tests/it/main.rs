@@ -52,5 +52,6 @@ mod minimal;
 mod cli;
 mod cli_project;
 mod cli_data;
+mod plugin_test;
 
 mod tidy;

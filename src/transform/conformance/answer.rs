@@ -40,12 +40,7 @@ pub struct Difference {
 }
 
 /// Applies `transform` as a flow does.
-pub fn answer(
-    stage: &Transforms,
-    transform: &Transform,
-    inputs: &[ArrayRef],
-    rows: usize,
-) -> Result<Answer, Error> {
+pub fn answer(stage: &Transforms, transform: &Transform, inputs: &[ArrayRef], rows: usize) -> Result<Answer, Error> {
     stage.apply(transform, inputs, rows, Deadline::after(CONFORMANCE_CALL_TIME_MAX)).map(Answer::from)
 }
 
@@ -89,7 +84,8 @@ impl Answer {
     /// The answer that rows in these places must have, if a row's answer depends on the row alone. Every refused row of
     /// `self` is known.
     pub fn at(&self, places: &[usize]) -> Self {
-        let refused = places.iter().enumerate().filter_map(|(row, place)| Some((row, self.refused.get(place)?.clone())));
+        let refused =
+            places.iter().enumerate().filter_map(|(row, place)| Some((row, self.refused.get(place)?.clone())));
         let refused: BTreeMap<usize, (u32, String)> = refused.collect();
         Self {
             columns: taken(&self.columns, places),

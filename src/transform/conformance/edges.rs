@@ -80,7 +80,8 @@ fn scalars(scalar: Scalar) -> ArrayRef {
             -1.5,
         ]))),
         Scalar::String => {
-            let ordinary = ordinary.map(|k| format!("{} {k}", ["a", "Flash Cab", "credit card", "12-34"][k as usize % 4]));
+            let ordinary =
+                ordinary.map(|k| format!("{} {k}", ["a", "Flash Cab", "credit card", "12-34"][k as usize % 4]));
             Arc::new(StringArray::from_iter_values(ordinary.chain(texts())))
         }
         Scalar::Bytes => {
@@ -134,7 +135,8 @@ fn texts() -> Vec<String> {
 
 fn lists(dtype: DType, items: &ArrayRef, item: Scalar) -> ArrayRef {
     let item_count = items.len() as u32 - u32::from(matches!(item, Scalar::String | Scalar::Bytes));
-    let mut rows: Vec<Vec<u32>> = (0..ORDINARY).map(|k| (0..k % 5).map(|place| (k + place) % ORDINARY).collect()).collect();
+    let mut rows: Vec<Vec<u32>> =
+        (0..ORDINARY).map(|k| (0..k % 5).map(|place| (k + place) % ORDINARY).collect()).collect();
     rows.push(Vec::new());
     rows.extend((ORDINARY..item_count).map(|edge| vec![edge]));
     rows.push((0..item_count).collect());

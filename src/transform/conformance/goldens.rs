@@ -113,7 +113,8 @@ impl Expected {
         // A message that the case leaves out is whatever it is.
         let mut expected = self.answer.clone();
         for refused in case.errors.iter().filter(|refused| refused.message.is_none()) {
-            if let (Some(expected), Some(is)) = (expected.refused.get_mut(&refused.row), got.refused.get(&refused.row)) {
+            if let (Some(expected), Some(is)) = (expected.refused.get_mut(&refused.row), got.refused.get(&refused.row))
+            {
                 expected.1.clone_from(&is.1);
             }
         }

@@ -55,7 +55,7 @@ fn timed_calls(subject: &Subject<'_>, stage: &Transforms, corpus: &Corpus, rows:
         calls: times.len(),
         p50_ns: quantile(0.5),
         p99_ns: quantile(0.99),
-        ns_per_value: quantile(0.5) as f64 / values as f64,
+        ns_per_value: hundredths(quantile(0.5) as f64 / values.max(1) as f64),
         fuel,
     })
 }
@@ -77,7 +77,12 @@ pub fn leak_bytes_per_call(guest: &mut Guest<'_>, frame: &[u8], rows: usize) -> 
     }
     let (first, half, last) = (memory[0], memory[memory.len() / 2], memory[memory.len() - 1]);
     let grows = last > half && half > first;
-    Ok(if grows { (last - first) as f64 / (memory.len() - 1) as f64 } else { 0.0 })
+    Ok(if grows { hundredths((last - first) as f64 / (memory.len() - 1) as f64) } else { 0.0 })
+}
+
+/// Nobody measures finer, and short numbers are the same after they were written down.
+fn hundredths(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
 }
 
 /// What costs more than in an earlier report by more than a quarter.
@@ -92,11 +97,21 @@ pub fn regressions(before: &Measured, now: &Measured) -> Vec<String> {
         let same = before.sizes.iter().find(|before| (before.rows, before.warm) == (timed.rows, timed.warm));
         let Some(before) = same else { continue };
         let instance = if timed.warm { "a kept" } else { "a fresh" };
-        compare(format!("{} rows on {instance} instance take", timed.rows), before.p50_ns as f64, timed.p50_ns as f64, "ns");
+        compare(
+            format!("{} rows on {instance} instance take", timed.rows),
+            before.p50_ns as f64,
+            timed.p50_ns as f64,
+            "ns",
+        );
         if !timed.warm {
             compare(format!("{} rows burn", timed.rows), before.fuel as f64, timed.fuel as f64, "units of fuel");
         }
     }
-    compare("an instance has".to_owned(), before.memory_bytes_max as f64, now.memory_bytes_max as f64, "bytes of memory");
+    compare(
+        "an instance has".to_owned(),
+        before.memory_bytes_max as f64,
+        now.memory_bytes_max as f64,
+        "bytes of memory",
+    );
     told
 }

@@ -118,7 +118,9 @@ pub fn examine(
             let alone = Alone { subject: &subject, corpus: &corpus, inputs: &inputs, answer };
             leak_bytes_per_call = Some(run_checks(&alone, &mut seen, &mut checks, tell)?);
         }
-        None => checks.extend(LATER_CHECKS.map(|name| Check::new(name, Verdict::Skipped, "rows fail when they are alone"))),
+        None => {
+            checks.extend(LATER_CHECKS.map(|name| Check::new(name, Verdict::Skipped, "rows fail when they are alone")))
+        }
     }
     tell("frames");
     checks.push(hostile::refuses_bad_frames(&subject, &inputs, HOSTILE_ROWS.min(corpus.rows.len()))?);
@@ -189,12 +191,7 @@ pub fn costs(plugin: &str, component: &[u8], cases: &[Case], settings: &Settings
 }
 
 /// The transform that is tried, and the rows: those that its signature asks for, and those of its golden cases.
-fn tried<'a>(
-    stages: &'a Stages,
-    plugin: &str,
-    digest: Digest,
-    cases: &[Case],
-) -> Result<(Subject<'a>, Corpus), Error> {
+fn tried<'a>(stages: &'a Stages, plugin: &str, digest: Digest, cases: &[Case]) -> Result<(Subject<'a>, Corpus), Error> {
     let parameters = parameters(stages, plugin, digest, cases)?;
     let subject = stages.subject(plugin, digest, &parameters)?;
     let signature = &subject.transform.signature;
@@ -257,7 +254,9 @@ fn golden_check(golden: &GoldenReport) -> Check {
     const NAME: &str = "goldens";
     let (cases, rows) = (golden.cases, golden.rows);
     match golden.mismatches.as_slice() {
-        [] if cases == 0 => Check::new(NAME, Verdict::Warned, "there is no golden case; write one, it travels with the plugin"),
+        [] if cases == 0 => {
+            Check::new(NAME, Verdict::Warned, "there is no golden case; write one, it travels with the plugin")
+        }
         [] => Check::new(NAME, Verdict::Passed, format!("{cases} cases, {rows} rows: answered as expected")),
         mismatches => {
             let told = mismatches.iter().take(MISMATCHES_TOLD_MAX).map(ToString::to_string);

@@ -79,7 +79,9 @@ impl Alone<'_> {
             let places = self.repeated(&short, rows);
             match self.compared(&places, rows.max(1)) {
                 Ok(fuel) => seen.call(fuel, rows),
-                Err(detail) => return Check::new("row counts", Verdict::Failed, format!("a call with {rows} rows: {detail}")),
+                Err(detail) => {
+                    return Check::new("row counts", Verdict::Failed, format!("a call with {rows} rows: {detail}"));
+                }
             }
         }
         let counts = ROW_COUNTS.map(|rows| rows.to_string()).join(", ");
@@ -164,7 +166,8 @@ impl Alone<'_> {
         }
         let rows = self.answer.rows;
         let later = |days: i64| {
-            let times = arrow::array::AsArray::as_primitive::<arrow::datatypes::TimestampMicrosecondType>(&self.inputs[0]);
+            let times =
+                arrow::array::AsArray::as_primitive::<arrow::datatypes::TimestampMicrosecondType>(&self.inputs[0]);
             let times = times.iter().map(|time| time.map(|time| time.saturating_add(days * MICROS_PER_DAY)));
             let mut inputs = self.inputs.to_vec();
             inputs[0] = std::sync::Arc::new(crate::batch::timestamps(times.collect()));

@@ -62,7 +62,9 @@ impl Alone<'_> {
             threads.into_iter().find_map(|thread| thread.join().unwrap_or_else(|_| Some("a thread stopped".to_owned())))
         });
         match found {
-            None => Check::new(NAME, Verdict::Passed, format!("{THREADS} threads at once, {CALLS_OF_THREAD} calls each")),
+            None => {
+                Check::new(NAME, Verdict::Passed, format!("{THREADS} threads at once, {CALLS_OF_THREAD} calls each"))
+            }
             Some(detail) => Check::new(NAME, Verdict::Failed, format!("{THREADS} threads at once: {detail}")),
         }
     }
@@ -76,7 +78,8 @@ impl Alone<'_> {
             match (fuel(), fuel()) {
                 (Ok(first), Ok(second)) if first == second => {}
                 (Ok(first), Ok(second)) => {
-                    let detail = format!("{rows} rows burned {first} units on one fresh instance and {second} on another");
+                    let detail =
+                        format!("{rows} rows burned {first} units on one fresh instance and {second} on another");
                     return Check::new(NAME, Verdict::Failed, detail);
                 }
                 (Err(error), _) | (_, Err(error)) => {

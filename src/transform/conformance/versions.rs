@@ -138,7 +138,8 @@ pub fn compare_versions(
 pub fn inputs_of(signature: &Signature, rows: &RecordBatch) -> Result<Vec<ArrayRef>, Error> {
     let column = |field: &Field| {
         let given = rows.column_by_name(&field.name);
-        let given = given.ok_or_else(|| Error::Rows { column: field.name.clone(), detail: "it is missing".to_owned() })?;
+        let given =
+            given.ok_or_else(|| Error::Rows { column: field.name.clone(), detail: "it is missing".to_owned() })?;
         let typed = cast::exactly_by_row(given, field.dtype);
         typed.map_err(|error| Error::Rows { column: field.name.clone(), detail: error.to_string() })
     };
@@ -242,7 +243,10 @@ fn signature_changes(old: &Signature, new: &Signature) -> Vec<Change> {
         match old.parameters.iter().find(|old| old.name == parameter.name) {
             None if parameter.required => change(format!("parameter {} is new and required", parameter.name), major),
             None => change(format!("parameter {} is new", parameter.name), Step::Minor),
-            Some(old) if (old.dtype, old.required, &old.default) != (parameter.dtype, parameter.required, &parameter.default) => {
+            Some(old)
+                if (old.dtype, old.required, &old.default)
+                    != (parameter.dtype, parameter.required, &parameter.default) =>
+            {
                 change(format!("parameter {} has another type or default", parameter.name), major);
             }
             Some(_) => {}
@@ -312,7 +316,9 @@ fn refused(comparison: &Comparison, old: Side<'_>, new: Side<'_>) -> Option<Stri
         let rows = comparison.refused_otherwise;
         return Some(format!("{rows} rows are refused otherwise in {is} after {was}: {name}; call it {next}"));
     }
-    comparison.not_compared.iter().find(|why| why.contains("the new version cannot be asked")).map(|why| {
-        format!("{is} does not answer what {was} answers ({why}): {name}; call it {next}")
-    })
+    comparison
+        .not_compared
+        .iter()
+        .find(|why| why.contains("the new version cannot be asked"))
+        .map(|why| format!("{is} does not answer what {was} answers ({why}): {name}; call it {next}"))
 }
