@@ -65,7 +65,10 @@ fn a_golden_case_is_recorded_and_then_holds() {
     assert!(before.stdout.contains("✓ chunks "), "what else there is to say is said: {before:?}");
 
     let recorded = succeed(folder, &["plugin", "test", "taxi_company.wasm", "--record"]);
-    assert!(recorded.contains("names: written to") && recorded.contains("3 rows recorded for the first time"), "{recorded}");
+    assert!(
+        recorded.contains("names: written to") && recorded.contains("3 rows recorded for the first time"),
+        "{recorded}"
+    );
     let case = fs::read_to_string(folder.join("taxi_company.goldens/names.json")).expect("the case");
     assert!(case.starts_with(CASE.trim_end().trim_end_matches("}").trim_end()), "what was written stays: {case}");
     assert!(case.contains("\n    \"company_clean\": [\"flash cab\", \"benny jona\", null],\n"), "{case}");
@@ -116,7 +119,10 @@ fn a_plugin_that_remembers_fails_with_what_it_answered() {
     let ran = run(folder.path(), &["plugin", "test", "fault_impure.wasm"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (1, ""));
     let lines: Vec<&str> = ran.stdout.lines().filter(|line| line.starts_with('✗')).collect();
-    assert!(matches!(lines.as_slice(), [warm] if warm.contains("✗ warm ") && warm.contains("column y, expected")), "{ran:?}");
+    assert!(
+        matches!(lines.as_slice(), [warm] if warm.contains("✗ warm ") && warm.contains("column y, expected")),
+        "{ran:?}"
+    );
     assert!(ran.stdout.contains("- parallel    an instance remembers"), "{ran:?}");
 
     let folder = folder_with("fault_import", &[]);
@@ -257,7 +263,9 @@ fn what_calls_cost_is_measured() {
     let sizes = costs["sizes"].as_array().expect("sizes");
     let rows: Vec<u64> = sizes.iter().filter_map(|size| size["rows"].as_u64()).collect();
     assert_eq!(rows, [1, 1, 200, 200, 8_192, 8_192]);
-    assert!(sizes.iter().all(|size| size["p50_ns"].as_u64() <= size["p99_ns"].as_u64() && size["fuel"].as_u64() > Some(0)));
+    assert!(
+        sizes.iter().all(|size| size["p50_ns"].as_u64() <= size["p99_ns"].as_u64() && size["fuel"].as_u64() > Some(0))
+    );
     let fuel = |place: usize| sizes[place]["fuel"].as_u64().expect("fuel");
     assert!(fuel(5) > 20 * fuel(3), "the fuel of 8,192 rows is far above that of 200");
 }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use arrow::array::{ArrayRef, RecordBatch};
 use clap::Args;
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::given::{Component, Workbench, parameters};
 use crate::app::read_rows;
@@ -120,8 +119,7 @@ fn answered(applied: &Applied) -> Answered {
         let mut json = vec![b'['];
         Column::of(column, Times::Micros).push_all(&mut json, column.len());
         json.push(b']');
-        let json = String::from_utf8(json).unwrap_or_default();
-        RawValue::from_string(json).ok().and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+        serde_json::from_slice(&json).unwrap_or_default()
     };
     let fields = applied.rows.schema_ref().fields().iter().zip(applied.rows.columns());
     let refused = applied.errors.iter();

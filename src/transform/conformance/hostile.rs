@@ -43,7 +43,8 @@ pub fn refuses_bad_frames(subject: &Subject<'_>, inputs: &[ArrayRef], rows: usiz
         (None, _) => Check::new(NAME, Verdict::Passed, format!("{count} damaged frames, none is taken")),
         (Some(first), senseless) => {
             let verdict = if senseless.is_some() { Verdict::Failed } else { Verdict::Warned };
-            let detail = format!("{} of {count} damaged frames are answered, such as one with {}", taken.len(), first.what);
+            let detail =
+                format!("{} of {count} damaged frames are answered, such as one with {}", taken.len(), first.what);
             Check::new(NAME, verdict, detail)
         }
     };
@@ -72,7 +73,8 @@ fn damaged_forms(frame: &[u8], columns: usize) -> Vec<Damaged> {
             forms.push(Damaged { what, bytes, is_senseless });
         }
     };
-    let word = |at: usize| frame.get(at..at + 4).map_or(0, |word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
+    let word =
+        |at: usize| frame.get(at..at + 4).map_or(0, |word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
     changed(true, "another magic number".to_owned(), 0, 0x3246_534c);
     changed(true, "one column more than it holds".to_owned(), 8, word(8) + 1);
     if columns > 0 {

@@ -119,7 +119,8 @@ fn a_plugin_that_takes_any_frame_is_found_by_damaged_ones() {
 
 #[test]
 fn a_plugin_that_cannot_be_loaded_is_an_error_and_not_a_report() {
-    for (plugin, says) in [("fault_import", "imports"), ("fault_describe", "differently"), ("fault_signature", "binds")] {
+    for (plugin, says) in [("fault_import", "imports"), ("fault_describe", "differently"), ("fault_signature", "binds")]
+    {
         let error = examine(plugin, &component(plugin), &[], &Settings::default(), &mut |_| {}).unwrap_err();
         assert!(error.to_string().contains(says), "{plugin}: {error}");
     }
@@ -155,7 +156,9 @@ fn a_case_that_is_answered_otherwise_names_the_row_and_the_column() {
         "payment_type": ["Cash", "Cash"], "planned_miles": [3, 3]
     }"#;
     let told = |outputs: &str, errors: &str| {
-        let text = format!(r#"{{{rows}, "wanted": ["expected_fare"], "outputs": {{"expected_fare": {outputs}}}, "errors": {errors}}}"#);
+        let text = format!(
+            r#"{{{rows}, "wanted": ["expected_fare"], "outputs": {{"expected_fare": {outputs}}}, "errors": {errors}}}"#
+        );
         let report = goldens(&stage, "taxi_quote", digest, &[case("fares", &text)]).unwrap();
         report.mismatches.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
@@ -167,7 +170,9 @@ fn a_case_that_is_answered_otherwise_names_the_row_and_the_column() {
     assert_eq!(told("[6.0, null]", "[]"), ["case fares, expected 0 refused rows, got 1 refused rows"]);
     assert_eq!(
         told("[6.0, null]", r#"[{"row": 1, "code": 1000, "message": "hm"}]"#),
-        ["case fares, row 1, expected refused with code 1000: hm, got refused with code 1000: hour 24 is not between 0 and 23"]
+        [
+            "case fares, row 1, expected refused with code 1000: hm, got refused with code 1000: hour 24 is not between 0 and 23"
+        ]
     );
     let bare = case("bare", &format!("{{{rows}}}"));
     let report = goldens(&stage, "taxi_quote", digest, &[bare]).unwrap();
@@ -179,9 +184,13 @@ fn recording_says_what_changed_and_keeps_the_rest_as_it_was_written() {
     let stage = stage();
     let (digest, _) = stage.load("haversine", &component("haversine")).unwrap();
     let signature = stage.load("haversine", &component("haversine")).unwrap().1;
-    let inputs: Vec<String> = signature.features.iter().map(|field| format!("\"{}\": [1.5,   2]", field.name)).collect();
+    let inputs: Vec<String> =
+        signature.features.iter().map(|field| format!("\"{}\": [1.5,   2]", field.name)).collect();
     let output = &signature.outputs[0].name;
-    let text = format!(r#"{{"doc": "two places", "inputs": {{{}}}, "outputs": {{"{output}": [0.0, 3.5]}}}}"#, inputs.join(", "));
+    let text = format!(
+        r#"{{"doc": "two places", "inputs": {{{}}}, "outputs": {{"{output}": [0.0, 3.5]}}}}"#,
+        inputs.join(", ")
+    );
     let recorded = record(&stage, "haversine", digest, &case("places", &text)).unwrap();
     assert_eq!(recorded.changes, [format!("row 1, column {output}: 0.0, was 3.5")]);
     assert!(recorded.case.text().contains("[1.5,   2]") && recorded.case.text().contains("two places"));

@@ -49,7 +49,9 @@ fn a_patch_that_answers_the_same_may_have_its_number() {
 fn a_patch_or_a_minor_version_that_answers_otherwise_is_refused_and_a_major_one_is_not() {
     let old = component(NAME);
     let changed = with_another_meter(&old);
-    for (version, says) in [("1.0.1", Some("a patch changes no answer")), ("1.1.0", Some("a minor version")), ("2.0.0", None)] {
+    for (version, says) in
+        [("1.0.1", Some("a patch changes no answer")), ("1.1.0", Some("a minor version")), ("2.0.0", None)]
+    {
         let comparison = compared(&old, &of_version(&changed, version), &[quotes()], None);
         match says {
             None => assert_eq!(comparison.refused, None),
@@ -60,7 +62,10 @@ fn a_patch_or_a_minor_version_that_answers_otherwise_is_refused_and_a_major_one_
             }
         }
         let fare = &comparison.outputs[0];
-        assert_eq!((fare.output.as_str(), fare.differing_rows, fare.largest_difference), ("expected_fare", 2, Some(0.25)));
+        assert_eq!(
+            (fare.output.as_str(), fare.differing_rows, fare.largest_difference),
+            ("expected_fare", 2, Some(0.25))
+        );
         let example = Example { case: "quotes".to_owned(), row: 1, old: "10.0".to_owned(), new: "10.25".to_owned() };
         assert_eq!(fare.examples[0], example);
         assert!(comparison.outputs[1..].iter().all(|output| output.differing_rows == 0));
