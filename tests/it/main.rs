@@ -54,4 +54,7 @@ mod cli_project;
 mod cli_data;
 mod plugin_test;
 
+mod plugin_c;
+mod plugin_new;
+
 mod tidy;
