@@ -17,18 +17,17 @@ use super::pool::Pool;
 use super::{Error, Fault, Transforms, cache};
 
 /// An instance that belongs to its holder: bound, and used for nothing else.
-pub struct Guest<'a> {
-    stage: &'a Transforms,
+pub struct Guest {
     pool: Arc<Pool>,
     instance: Instance,
 }
 
-impl<'a> Guest<'a> {
-    pub fn fresh(stage: &'a Transforms, transform: &Transform) -> Result<Self, Error> {
+impl Guest {
+    pub fn fresh(stage: &Transforms, transform: &Transform) -> Result<Self, Error> {
         let not_loaded = || Error::NotLoaded { plugin: transform.plugin.clone(), component: transform.component };
         let pool = stage.pools.load().get(&transform.digest).cloned().ok_or_else(not_loaded)?;
         let instance = pool.fresh(stage)?;
-        Ok(Self { stage, pool, instance })
+        Ok(Self { pool, instance })
     }
 
     /// The frame in which these rows would cross; nothing if they are too many bytes for one.
@@ -40,8 +39,8 @@ impl<'a> Guest<'a> {
 
     /// Has the guest answer any bytes. The answer is not looked at; the fuel is told.
     pub fn call(&mut self, frame: &[u8], rows: usize) -> Result<u64, Fault> {
-        let settings = &self.stage.settings;
-        let budget = Budget::new(settings, rows, Deadline::after(settings.call_time_max));
+        let limits = self.pool.limits();
+        let budget = Budget::new(&limits, rows, Deadline::after(limits.call_time_max));
         self.instance.apply(frame, budget).map(|(_, fuel)| fuel)
     }
 
@@ -52,7 +51,7 @@ impl<'a> Guest<'a> {
 
     /// Fuel that was burned since the last call began; of a guest that was not called yet, by its `bind`.
     pub fn fuel_of_bind(&self) -> u64 {
-        self.stage.settings.fuel_per_call.saturating_sub(self.instance.fuel_left())
+        self.pool.limits().fuel_per_call.saturating_sub(self.instance.fuel_left())
     }
 
     /// Whether the gateway would use an instance of this plugin again.

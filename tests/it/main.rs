@@ -52,5 +52,9 @@ mod minimal;
 mod cli;
 mod cli_project;
 mod cli_data;
+mod plugin_test;
+
+mod plugin_c;
+mod plugin_new;
 
 mod tidy;

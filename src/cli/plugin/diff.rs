@@ -70,11 +70,8 @@ fn shown(comparison: &Comparison) -> String {
     }
     let differing = comparison.outputs.iter().filter(|output| output.differing_rows > 0).count();
     let (old, new, rows) = (&comparison.old, &comparison.new, comparison.rows);
-    let _ = writeln!(
-        text,
-        "{old} → {new}: {differing} of {} outputs differ over {rows} rows",
-        comparison.outputs.len()
-    );
+    let _ =
+        writeln!(text, "{old} → {new}: {differing} of {} outputs differ over {rows} rows", comparison.outputs.len());
     match &comparison.refused {
         Some(why) => text + "refused: " + why,
         None => text + "the number fits",

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use arrow::array::{ArrayRef, RecordBatch};
 use clap::Args;
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::given::{Component, Workbench, parameters};
 use crate::app::read_rows;
 use crate::batch::{record_batch, timestamps};
+use crate::cast;
 use crate::catalog::{Signature, TimeUse};
 use crate::cli::{Context, Failure, Outcome, output, time};
 use crate::clock::{Deadline, Micros};
@@ -19,7 +19,6 @@ use crate::offline::write_parquet;
 use crate::transform::conformance::inputs_of;
 use crate::transform::{Applied, RowError, Transforms};
 use crate::values::{Column, Times};
-use crate::cast;
 
 /// Rows of the printed table.
 const ROWS_SHOWN: usize = 20;
@@ -28,7 +27,7 @@ const CHARACTERS_SHOWN: usize = 32;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  lockstep plugin run taxi_company --input trips.parquet\n  lockstep plugin run fare_ratio.wasm --input trips.parquet --param most=5 --output ratios.parquet"
+    after_help = "Examples:\n  lockstep plugin run taxi_company --input trips.parquet\n  lockstep plugin run fare_ratio.wasm --input trips.parquet --param most=5 --to ratios.parquet"
 )]
 pub struct Arguments {
     /// A `.wasm` file, the folder of a plugin, or the name of a plugin of the project
@@ -43,7 +42,7 @@ pub struct Arguments {
     #[arg(long, value_parser = time::parse)]
     as_of: Option<Micros>,
     /// Write the outputs to this Parquet file, in the order of the rows
-    #[arg(long = "output", id = "to", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
 }
 
@@ -98,7 +97,8 @@ fn with_times(signature: &Signature, rows: RecordBatch, as_of: Option<Micros>) -
         return Err(Failure::invalid(format!("--as-of is given, and {} uses no time", signature.name)));
     }
     let times: ArrayRef = std::sync::Arc::new(timestamps(vec![Some(as_of); rows.num_rows()]));
-    let others = rows.schema_ref().fields().iter().map(|field| field.name().clone()).zip(rows.columns().iter().cloned());
+    let others =
+        rows.schema_ref().fields().iter().map(|field| field.name().clone()).zip(rows.columns().iter().cloned());
     let columns = others.filter(|(name, _)| name != "as_of").chain([("as_of".to_owned(), times)]);
     RecordBatch::try_from_iter(columns).map_err(|error| Failure::invalid(error.to_string()))
 }
@@ -119,8 +119,7 @@ fn answered(applied: &Applied) -> Answered {
         let mut json = vec![b'['];
         Column::of(column, Times::Micros).push_all(&mut json, column.len());
         json.push(b']');
-        let json = String::from_utf8(json).unwrap_or_default();
-        RawValue::from_string(json).ok().and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+        serde_json::from_slice(&json).unwrap_or_default()
     };
     let fields = applied.rows.schema_ref().fields().iter().zip(applied.rows.columns());
     let refused = applied.errors.iter();
@@ -149,7 +148,7 @@ fn table(inputs: &RecordBatch, applied: &Applied) -> String {
     };
     let mut text = output::table(&header, (0..rows.min(ROWS_SHOWN)).map(cells));
     if rows > ROWS_SHOWN {
-        let _ = write!(text, "\n… {} more rows; --output writes all of them to a file", rows - ROWS_SHOWN);
+        let _ = write!(text, "\n… {} more rows; --to writes all of them to a file", rows - ROWS_SHOWN);
     }
     text
 }

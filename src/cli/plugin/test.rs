@@ -111,8 +111,12 @@ fn shown(report: &Report, seconds: f64) -> String {
         format!("{sign} {:<11} {}\n", check.name, check.detail)
     };
     let lines: String = report.checks.iter().map(line).collect();
-    let failed: Vec<&str> =
-        report.checks.iter().filter(|check| check.verdict == Verdict::Failed).map(|check| check.name.as_str()).collect();
+    let failed: Vec<&str> = report
+        .checks
+        .iter()
+        .filter(|check| check.verdict == Verdict::Failed)
+        .map(|check| check.name.as_str())
+        .collect();
     let verdict = match failed.is_empty() {
         true => "passed".to_owned(),
         false => format!("failed: {}", failed.join(", ")),

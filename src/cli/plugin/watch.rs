@@ -56,8 +56,9 @@ fn build_and_test(context: &Context, folder: &Path) -> Result<Outcome, Failure> 
     test::test(context, &component, &cases, None)
 }
 
-/// When each file of the source was last changed. A file that comes, goes or cannot be read is a change too.
-fn modified(folder: &Path) -> BTreeMap<PathBuf, Option<SystemTime>> {
+/// When each file of the source was last changed, and its bytes. A file that comes, goes or cannot be read is a change
+/// too.
+fn modified(folder: &Path) -> BTreeMap<PathBuf, Option<(SystemTime, u64)>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -72,8 +73,8 @@ fn modified(folder: &Path) -> BTreeMap<PathBuf, Option<SystemTime>> {
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() => folders.push(path),
                 _ => {
-                    let time = entry.metadata().and_then(|metadata| metadata.modified()).ok();
-                    files.insert(path, time);
+                    let changed = entry.metadata().and_then(|metadata| Ok((metadata.modified()?, metadata.len())));
+                    files.insert(path, changed.ok());
                 }
             }
         }

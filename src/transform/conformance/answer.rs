@@ -115,7 +115,7 @@ impl Answer {
             let rows = |answer: &Self| format!("{} refused rows", answer.refused_count);
             return Some(Difference::of(rows(self), rows(got)));
         }
-        let (row, is) = got.refused.iter().find(|(row, is)| {
+        let (row, is) = got.refused.iter().find(|&(row, is)| {
             // What was not kept cannot be compared.
             let is_known = self.refused.len() == self.refused_count || self.refused.contains_key(row);
             is_known && self.refused.get(row) != Some(is)

@@ -145,7 +145,7 @@ fn lists(dtype: DType, items: &ArrayRef, item: Scalar) -> ArrayRef {
     let offsets = OffsetBuffer::from_lengths(rows.iter().map(Vec::len));
     let list = selected(items, rows.into_iter().flatten())
         .and_then(|items| ListArray::try_new(FieldRef::clone(&field), offsets, items, None).ok());
-    list.map_or_else(|| new_empty_array(&dtype.arrow()), |list| Arc::new(list))
+    list.map_or_else(|| new_empty_array(&dtype.arrow()), |list| Arc::new(list) as ArrayRef)
 }
 
 fn embeddings(dtype: DType, width: u32) -> ArrayRef {
@@ -160,7 +160,7 @@ fn embeddings(dtype: DType, width: u32) -> ArrayRef {
     let DataType::FixedSizeList(field, width) = dtype.arrow() else { return new_empty_array(&dtype.arrow()) };
     let list = selected(&items, ordinary.chain(zeros).chain(edges))
         .and_then(|items| FixedSizeListArray::try_new_with_length(field, width, items, None, rows).ok());
-    list.map_or_else(|| new_empty_array(&dtype.arrow()), |list| Arc::new(list))
+    list.map_or_else(|| new_empty_array(&dtype.arrow()), |list| Arc::new(list) as ArrayRef)
 }
 
 fn selected(items: &ArrayRef, places: impl Iterator<Item = u32>) -> Option<ArrayRef> {

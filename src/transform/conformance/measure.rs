@@ -13,7 +13,8 @@ use crate::transform::{Error, Fault, Transforms, probe::Guest};
 const CALLS_MAX: usize = 1_000;
 const CALLS_MIN: usize = 3;
 const TIME_MAX: Duration = Duration::from_millis(300);
-/// Calls after which an instance has the memory that it needs, and those over which its growth is measured.
+/// Calls after which an instance has the memory that it needs, and those over which its growth is measured: it grows by
+/// pages of 64 KiB, so that a few calls say nothing of a small leak.
 const SETTLING_CALLS: usize = 64;
 const LEAK_CALLS_MAX: usize = 2_000;
 const LEAK_TIME_MAX: Duration = Duration::from_millis(1_500);
@@ -55,29 +56,32 @@ fn timed_calls(subject: &Subject<'_>, stage: &Transforms, corpus: &Corpus, rows:
         calls: times.len(),
         p50_ns: quantile(0.5),
         p99_ns: quantile(0.99),
-        ns_per_value: quantile(0.5) as f64 / values as f64,
+        ns_per_value: hundredths(quantile(0.5) as f64 / values.max(1) as f64),
         fuel,
     })
 }
 
 /// Bytes that an instance gains with each call once it has settled; 0 where it only grew for a while.
-pub fn leak_bytes_per_call(guest: &mut Guest<'_>, frame: &[u8], rows: usize) -> Result<f64, Fault> {
-    for _ in 0..SETTLING_CALLS {
-        guest.call(frame, rows)?;
-    }
+pub fn leak_bytes_per_call(guest: &mut Guest, frame: &[u8], rows: usize) -> Result<f64, Fault> {
     let begun = Instant::now();
     let mut memory = vec![guest.memory_bytes()];
     while memory.len() <= CALLS_MIN || (memory.len() <= LEAK_CALLS_MAX && begun.elapsed() < LEAK_TIME_MAX) {
         match guest.call(frame, rows) {
             Ok(_) => memory.push(guest.memory_bytes()),
             // It has grown to its limit: that is the slope.
-            Err(Fault::Memory { .. } | Fault::Trap(_)) if memory[memory.len() - 1] > memory[0] => break,
+            Err(Fault::Memory { .. }) if memory.len() > CALLS_MIN => break,
             Err(fault) => return Err(fault),
         }
     }
-    let (first, half, last) = (memory[0], memory[memory.len() / 2], memory[memory.len() - 1]);
+    let settled = &memory[SETTLING_CALLS.min(memory.len() / 4)..];
+    let (first, half, last) = (settled[0], settled[settled.len() / 2], settled[settled.len() - 1]);
     let grows = last > half && half > first;
-    Ok(if grows { (last - first) as f64 / (memory.len() - 1) as f64 } else { 0.0 })
+    Ok(if grows { hundredths((last - first) as f64 / (settled.len() - 1) as f64) } else { 0.0 })
+}
+
+/// Nobody measures finer, and short numbers are the same after they were written down.
+fn hundredths(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
 }
 
 /// What costs more than in an earlier report by more than a quarter.

@@ -112,7 +112,7 @@ pub fn compare_versions(
         refused: None,
     };
     for case in cases {
-        let mut asked = |side: Side<'_>| {
+        let asked = |side: Side<'_>| -> Result<Asked, Error> {
             let (inputs, rows) = case.inputs(side.signature)?;
             Ok((bound(stage, side, old.signature, new.signature, &case.parameters)?, inputs, rows))
         };
@@ -124,7 +124,7 @@ pub fn compare_versions(
         }
     }
     if let Some(rows) = rows {
-        let asked = |side: Side<'_>| -> Result<_, Error> {
+        let asked = |side: Side<'_>| -> Result<Asked, Error> {
             let inputs = inputs_of(side.signature, rows)?;
             Ok((bound(stage, side, old.signature, new.signature, parameters)?, inputs, rows.num_rows()))
         };
