@@ -1,18 +1,17 @@
-//! The plugins of a project: they arrive, are pinned and admitted, and leave to be published.
+//! The plugins of a project: they arrive, are pinned, and admitted to the stage.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 
-use super::{Error, Plugins, Project, goldens_beside, read_goldens, verified};
+use super::{Error, Plugins, Project, verified};
 use crate::catalog::{Definitions, Digest, Signature};
 use crate::config;
 use crate::error::chain;
-use crate::plugins::{self, Beside, Bundle, Fetched, Lock, Locked, Place, PrivateKey, Published, Release};
+use crate::plugins::{self, Beside, Bundle, Fetched, Lock, Locked, Place};
 use crate::registry::{PluginFile, PluginTexts, Recorded};
-use crate::transform::conformance::{Case, Report, Verdict, examine};
+use crate::transform::conformance::Report;
 use crate::transform::{Child, Compiler, Settings, Transforms};
 
 /// The plugins that definitions name: their bytes, or why there are none, and what is known of those that arrived.
@@ -26,7 +25,6 @@ pub(super) struct Arrived {
 pub(super) struct Arrival {
     pub beside: Beside,
     place: String,
-    signed_by: Option<String>,
     is_from_elsewhere: bool,
 }
 
@@ -59,30 +57,6 @@ pub struct Listed {
     pub fuel_per_row: u64,
     pub call_time_ms: u64,
     pub output_mib: u64,
-}
-
-/// What is to be published, and where.
-#[derive(Clone, Debug)]
-pub struct Publication<'a> {
-    pub file: &'a Path,
-    /// A folder, an address or `oci://…`.
-    pub to: &'a str,
-    /// The folder with the golden cases; those beside the file where none is named.
-    pub goldens: Option<&'a Path>,
-    /// The key that signs; the signature beside the file where none is named.
-    pub key: Option<&'a Path>,
-}
-
-/// A plugin that was published.
-#[derive(Clone, Debug, Serialize)]
-pub struct PublishedPlugin {
-    pub name: String,
-    pub version: String,
-    pub digest: Digest,
-    pub at: String,
-    pub was_there: bool,
-    pub signed: bool,
-    pub golden_cases: usize,
 }
 
 impl Project {
@@ -118,9 +92,9 @@ impl Project {
         let (mut components, mut others) = (Plugins::new(), BTreeMap::new());
         for name in definitions.plugins() {
             let component = plugins::fetch(settings, &lock, &name).await.map(|fetched| {
-                let Fetched { bundle, place, signed_by, is_from_elsewhere, .. } = fetched;
+                let Fetched { bundle, place, is_from_elsewhere, .. } = fetched;
                 let Bundle { component, beside } = bundle;
-                others.insert(name.clone(), Arrival { beside, place, signed_by, is_from_elsewhere });
+                others.insert(name.clone(), Arrival { beside, place, is_from_elsewhere });
                 component
             });
             components.insert(name, component.map_err(|error| chain(&error)));
@@ -281,108 +255,9 @@ impl Project {
 }
 
 /// A stage whose plugins are compiled in processes of their own, where this is the program that can be called for it.
-fn compiling(cache: Option<PathBuf>) -> Settings {
+pub(super) fn compiling(cache: Option<PathBuf>) -> Settings {
     let compiler = config::program().map_or(Compiler::InProcess, |program| Compiler::InChild(Child::of(program)));
     Settings { cache, compiler, ..Settings::default() }
-}
-
-/// Sends a plugin to a place, once the stage has taken it and its golden cases hold here. A project need not be there; it
-/// says how to log in.
-pub async fn publish(project: &Path, publication: &Publication<'_>) -> Result<PublishedPlugin, Error> {
-    let (settings, transforms) = match Project::open(project) {
-        Ok(project) => (project.config.plugins.clone(), project.transforms()?),
-        Err(Error::Config(config::Error::NoProject { .. })) => {
-            (nothing_said(project), Transforms::start(compiling(None))?)
-        }
-        Err(error) => return Err(error),
-    };
-    let place = Place::parse(publication.to, Path::new(""))
-        .map_err(|detail| plugins::Error::NoPlace { text: publication.to.to_owned(), detail })?;
-    if let Some(host) = place.unencrypted(&settings.logins) {
-        let detail = format!("{host} would be asked without encryption; write https://");
-        return Err(plugins::Error::NoPlace { text: publication.to.to_owned(), detail }.into());
-    }
-    let file = publication.file;
-    let read = |path: &Path| {
-        std::fs::read(path).map_err(|source| plugins::Error::File { path: path.to_owned(), doing: "read", source })
-    };
-    let component = read(file)?;
-    let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let (digest, signature) = transforms.load(&stem, &component)?;
-    let (name, version) = (signature.name.clone(), signature.version.clone());
-    let goldens = match publication.goldens.map(Path::to_owned).or_else(|| goldens_beside(file)) {
-        Some(folder) => read_goldens(&folder)?,
-        None => Vec::new(),
-    };
-    let report = report_of(&component, &name, &goldens)?;
-    let golden_cases = goldens.len();
-    let goldens = (golden_cases > 0).then(|| travelling(&name, &goldens)).transpose()?;
-    let signed = match publication.key {
-        Some(key) => Some(PrivateKey::read(key)?.sign(digest).to_string()),
-        None => read(&beside(file)).ok().and_then(|bytes| String::from_utf8(bytes).ok()),
-    };
-    if let Some(text) = &signed {
-        // Whose it is, is for those to say who take it; that it is one of these bytes is known here.
-        match plugins::verify(&name, digest, text, &settings.keys) {
-            Ok(_) | Err(plugins::Error::UnknownKey { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let is_signed = signed.is_some();
-    let bundle = Bundle { component, beside: Beside { signature: signed, goldens, report: Some(report) } };
-    let release = Release { name: &name, version: &version, digest, bundle: &bundle };
-    let Published { at, was_there } = plugins::publish(&settings, &place, &release).await?;
-    let version = version.to_string();
-    Ok(PublishedPlugin { name, version, digest, at, was_there, signed: is_signed, golden_cases })
-}
-
-/// The report of all checks of a plugin; one that fails some is not published.
-fn report_of(component: &[u8], plugin: &str, goldens: &[Case]) -> Result<String, Error> {
-    let report = examine(plugin, component, goldens, &compiling(None), &mut |_| {})?;
-    let failed = report.checks.iter().filter(|check| check.verdict == Verdict::Failed);
-    let failed: Vec<String> = failed.map(|check| format!("{}: {}", check.name, check.detail)).collect();
-    match failed.is_empty() {
-        // A report is made of numbers and texts, which can always be written.
-        true => Ok(serde_json::to_string_pretty(&report).unwrap_or_default()),
-        false => Err(Error::Failed { plugin: plugin.to_owned(), detail: failed.join("; ") }),
-    }
-}
-
-/// Golden cases as they travel: a JSON object of them by name.
-fn travelling(plugin: &str, goldens: &[Case]) -> Result<String, Error> {
-    let mut cases = BTreeMap::new();
-    for case in goldens {
-        let wrong = |detail: String| Error::GoldenCases { plugin: plugin.to_owned(), detail };
-        if let Some(file) = case.input_file().or(case.output_file()) {
-            let detail =
-                format!("case {} has rows in {file}; write them into the case, so that it can travel", case.name);
-            return Err(wrong(detail));
-        }
-        let text = RawValue::from_string(case.text()).map_err(|error| wrong(error.to_string()))?;
-        cases.insert(case.name.as_str(), text);
-    }
-    Ok(serde_json::to_string(&cases).unwrap_or_default())
-}
-
-/// Where the signature of a component lies.
-pub fn beside(component: &Path) -> PathBuf {
-    let mut path = component.as_os_str().to_owned();
-    path.push(".sig");
-    path.into()
-}
-
-/// What a folder without a project says of plugins.
-fn nothing_said(folder: &Path) -> plugins::Settings {
-    plugins::Settings {
-        project: folder.to_owned(),
-        usual: Place::Folder(folder.to_owned()),
-        from: BTreeMap::new(),
-        logins: BTreeMap::new(),
-        keys: BTreeMap::new(),
-        require_signature: false,
-        lock: folder.join(config::LOCK_FILE_NAME),
-        cache: folder.to_owned(),
-    }
 }
 
 impl From<&Beside> for PluginTexts {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tracing::warn;
@@ -65,7 +66,9 @@ pub(super) fn run(transforms: &Transforms, plugin: &str, component: Digest, case
         return Err(failed(format!("there are {}, at most {GOLDEN_CASES_MAX} are run", texts.len())));
     }
     // A case travels alone, so it has its rows in itself.
-    let mut no_file = |name: &str| Err(format!("{name} does not travel with the plugin; write the rows into the case"));
+    let mut no_file = |name: &str| -> Result<RecordBatch, String> {
+        Err(format!("{name} does not travel with the plugin; write the rows into the case"))
+    };
     let parsed = texts.iter().map(|(name, text)| Case::parse(name, text.get(), &mut no_file));
     let parsed = parsed.collect::<Result<Vec<Case>, _>>().map_err(|error| failed(error.to_string()))?;
     let report = goldens(transforms, plugin, component, &parsed).map_err(|error| failed(error.to_string()))?;

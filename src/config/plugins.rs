@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use semver::Version;
+
 use super::LOCK_FILE_NAME;
 use super::file::{ChosenFile, ConfigFile, LoginFile, PluginLimitsFile, PluginsFile};
 use super::section::Section;
@@ -54,9 +56,12 @@ fn places(whole: &mut Section<'_>, file: &PluginsFile) -> (Place, BTreeMap<Strin
             section.refuse_own_key(format!("the name of a plugin {wrong}"));
         }
         let place = place(&mut section, file.folder.as_deref(), file.url.as_deref(), file.oci.as_deref());
-        let version = file.version.as_ref().and_then(|version| {
-            let wrong = |wrong| format!("{version:?} is not a version such as 1.2.0: {wrong}");
-            version.parse().map_err(|error| section.refuse("version", wrong(error))).ok()
+        let version = file.version.as_ref().and_then(|version| match Version::parse(version) {
+            Ok(version) => Some(version),
+            Err(wrong) => {
+                section.refuse("version", format!("{version:?} is not a version such as 1.2.0: {wrong}"));
+                None
+            }
         });
         (name.clone(), Chosen { place, version })
     };

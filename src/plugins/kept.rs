@@ -33,15 +33,17 @@ pub(super) fn find(cache: &Path, digest: Digest) -> Option<Bundle> {
         warn!(file = %file.display(), "a plugin in the cache is damaged; it is fetched again");
         return None;
     }
-    let folder = folder(cache, digest);
+    let beside = beside(&folder(cache, digest)).ok()?;
+    Some(Bundle { component, beside })
+}
+
+fn beside(folder: &Path) -> io::Result<Beside> {
     let text = |name: &str| match fs::read_to_string(folder.join(name)) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     };
-    let beside =
-        (|| io::Result::Ok(Beside { signature: text(SIGNATURE)?, goldens: text(GOLDENS)?, report: text(REPORT)? }))();
-    Some(Bundle { component, beside: beside.ok()? })
+    Ok(Beside { signature: text(SIGNATURE)?, goldens: text(GOLDENS)?, report: text(REPORT)? })
 }
 
 /// Keeps a plugin, in the place of what was kept of the same digest.

@@ -75,17 +75,18 @@ pub(super) async fn versions(files: &dyn Files, name: &str) -> Result<Versions, 
 /// The component whose path is `stem` with its ending, and what lies beside it.
 async fn bundle(files: &dyn Files, stem: &str) -> Result<Option<Bundle>, Error> {
     let Some(component) = files.read(&format!("{stem}.wasm"), COMPONENT_BYTES_MAX).await? else { return Ok(None) };
-    let beside = async |ending: &str, max: usize| -> Result<Option<String>, Error> {
-        let path = format!("{stem}.{ending}");
-        let bytes = files.read(&path, max).await?;
-        bytes.map(|bytes| text(bytes, &path, files.place())).transpose()
-    };
     let beside = Beside {
-        signature: beside("wasm.sig", PLUGIN_SIGNATURE_BYTES_MAX).await?,
-        goldens: beside("goldens.json", PLUGIN_GOLDENS_BYTES_MAX).await?,
-        report: beside("report.json", PLUGIN_REPORT_BYTES_MAX).await?,
+        signature: beside(files, stem, "wasm.sig", PLUGIN_SIGNATURE_BYTES_MAX).await?,
+        goldens: beside(files, stem, "goldens.json", PLUGIN_GOLDENS_BYTES_MAX).await?,
+        report: beside(files, stem, "report.json", PLUGIN_REPORT_BYTES_MAX).await?,
     };
     Ok(Some(Bundle { component, beside }))
+}
+
+async fn beside(files: &dyn Files, stem: &str, ending: &str, max: usize) -> Result<Option<String>, Error> {
+    let path = format!("{stem}.{ending}");
+    let bytes = files.read(&path, max).await?;
+    bytes.map(|bytes| text(bytes, &path, files.place())).transpose()
 }
 
 /// What is published under a path: the files of a bundle by their endings.

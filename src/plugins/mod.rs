@@ -26,6 +26,7 @@ mod url;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -283,8 +284,28 @@ fn newest(versions: impl Iterator<Item = Version>) -> Option<Version> {
 
 /// Whether a host is this machine, which may be asked without encryption.
 fn is_here(host: &str) -> bool {
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+    matches!(name_and_port(host).0, "localhost" | "127.0.0.1" | "[::1]")
+}
+
+/// Whether a host, with or without a port, is one that can be asked.
+fn is_host(host: &str) -> bool {
+    let (name, port) = name_and_port(host);
+    let is_name = |name: &str| {
+        let letter = |letter: char| letter.is_ascii_alphanumeric() || ".-_".contains(letter);
+        // What ends in a number is an address of four numbers.
+        let ends_in_number = name.rsplit('.').next().is_some_and(|last| last.starts_with(|is: char| is.is_ascii_digit()));
+        !name.is_empty() && name.chars().all(letter) && (!ends_in_number || name.parse::<Ipv4Addr>().is_ok())
+    };
+    let is_number = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).map(|name| name.parse::<Ipv6Addr>());
+    is_number.map_or_else(|| is_name(name), |number| number.is_ok()) && port.is_none_or(|port| port.parse::<u16>().is_ok())
+}
+
+fn name_and_port(host: &str) -> (&str, Option<&str>) {
+    match host.rsplit_once(':') {
+        // The last colon of a number in brackets is within them.
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (host, None),
+    }
 }
 
 /// Text, or why it is none.

@@ -17,7 +17,7 @@ use oci_client::{Client, Reference};
 use semver::Version;
 use serde_json::json;
 
-use super::{Beside, Bundle, Error, Login, Place, PluginPlace, Published, Release, is_here, newest, text};
+use super::{Beside, Bundle, Error, Login, Place, PluginPlace, Published, Release, is_here, is_host, newest, text};
 use crate::catalog::Digest;
 use crate::error::chain;
 use crate::limits::{
@@ -48,11 +48,10 @@ pub(super) struct OciPlace {
 pub(super) fn checked(text: &str) -> Result<String, String> {
     let path = text.strip_prefix("oci://").unwrap_or(text).trim_end_matches('/');
     let (registry, inside) = path.split_once('/').unwrap_or((path, ""));
-    let plain = |part: &str, others: &str| {
-        part.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || others.contains(letter))
-    };
-    let is_host = registry.contains(['.', ':']) || registry == "localhost";
-    match is_host && plain(registry, ".-:[]") && plain(inside, "._-/") && !inside.contains("//") {
+    // A word without a dot or a port is no host but the first part of a path at a registry that is not named.
+    let is_named = registry.contains(['.', ':']) || registry == "localhost";
+    let is_plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "._-/".contains(letter);
+    match is_named && is_host(registry) && inside.chars().all(is_plain) && !inside.contains("//") {
         true => Ok(path.to_owned()),
         false => Err("a registry is its host and a path in small letters, such as ghcr.io/team/plugins".to_owned()),
     }
@@ -133,6 +132,18 @@ impl OciPlace {
         }
     }
 
+    /// The same as text.
+    async fn text(
+        &self,
+        image: &Reference,
+        manifest: &OciImageManifest,
+        media_type: &str,
+        max: usize,
+    ) -> Result<Option<String>, Error> {
+        let bytes = self.layer(image, manifest, media_type, max).await?;
+        bytes.map(|bytes| text(bytes, media_type, &self.place)).transpose()
+    }
+
     /// What is there; nothing if the registry says that there is no such thing.
     fn found<T>(&self, answer: Result<T, OciDistributionError>) -> Result<Option<T>, Error> {
         let is_absent = |error: &OciDistributionError| match error {
@@ -187,14 +198,10 @@ impl PluginPlace for OciPlace {
         let Some(component) = self.layer(&image, &manifest, COMPONENT, COMPONENT_BYTES_MAX).await? else {
             return Err(self.unusable(&image.to_string(), format!("it has no layer of {COMPONENT}")));
         };
-        let beside = async |media_type: &str, max: usize| -> Result<Option<String>, Error> {
-            let bytes = self.layer(&image, &manifest, media_type, max).await?;
-            bytes.map(|bytes| text(bytes, media_type, &self.place)).transpose()
-        };
         let beside = Beside {
-            signature: beside(SIGNATURE, PLUGIN_SIGNATURE_BYTES_MAX).await?,
-            goldens: beside(GOLDENS, PLUGIN_GOLDENS_BYTES_MAX).await?,
-            report: beside(REPORT, PLUGIN_REPORT_BYTES_MAX).await?,
+            signature: self.text(&image, &manifest, SIGNATURE, PLUGIN_SIGNATURE_BYTES_MAX).await?,
+            goldens: self.text(&image, &manifest, GOLDENS, PLUGIN_GOLDENS_BYTES_MAX).await?,
+            report: self.text(&image, &manifest, REPORT, PLUGIN_REPORT_BYTES_MAX).await?,
         };
         Ok(Bundle { component, beside })
     }

@@ -14,7 +14,7 @@ use object_store::client::{HttpClient, HttpConnector, HttpRequestBody, ReqwestCo
 use semver::Version;
 
 use super::layout::{self, Files};
-use super::{Bundle, Error, Login, Place, PluginPlace, Published, Release, is_here};
+use super::{Bundle, Error, Login, Place, PluginPlace, Published, Release, is_here, is_host};
 use crate::error::chain;
 use crate::limits::{PLUGIN_PLACE_CONNECT_TIMEOUT, PLUGIN_PLACE_TIMEOUT};
 
@@ -27,19 +27,14 @@ pub(super) struct UrlPlace {
 
 /// An address that plugins can be below: without a login in it, which has a place of its own.
 pub(super) fn checked(text: &str) -> Result<String, String> {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let is_plain = |rest: &str| {
-        !rest.is_empty()
-            && !rest.starts_with('/')
-            && !rest.contains(|letter: char| " @?#\\".contains(letter) || letter.is_control())
-    };
-    match rest {
-        Some(rest) if is_plain(rest) => Ok(text.trim_end_matches('/').to_owned()),
-        _ => {
-            Err("an address is https:// and a host, such as https://plugins.example.com/team; the login has a section \
-                  of its own, plugin_logins"
-                .to_owned())
-        }
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/.-_~%+".contains(letter);
+    match is_host(host) && path.chars().all(is_plain) {
+        true => Ok(text.trim_end_matches('/').to_owned()),
+        false => Err("an address is https:// and a host, such as https://plugins.example.com/team; the login has a \
+                      section of its own, plugin_logins"
+            .to_owned()),
     }
 }
 

@@ -400,3 +400,19 @@ async fn what_runs_brought_says_how_fresh_and_how_complete_a_view_is() {
     registry.set_progress("companies@1", 7).await.unwrap();
     assert_eq!(registry.all_progress().await.unwrap().into_iter().collect::<Vec<_>>(), [("companies@1".to_owned(), 7)]);
 }
+
+#[tokio::test]
+async fn what_came_beside_a_plugin_is_kept_and_added_to() {
+    let registry = Registry::in_memory().await.unwrap();
+    let mut new = version("one");
+    new.plugins[0].beside = PluginTexts { goldens: Some("{}".to_owned()), ..PluginTexts::default() };
+    registry.record(new.clone()).await.unwrap();
+    assert_eq!(registry.latest().await.unwrap().unwrap().plugins, new.plugins);
+
+    // The same bytes are signed later: nothing else has changed, so there is no new version.
+    let signed = PluginTexts { signature: Some("signed".to_owned()), ..PluginTexts::default() };
+    new.plugins[0].beside = signed;
+    assert!(registry.record(new.clone()).await.unwrap().unchanged);
+    new.plugins[0].beside.goldens = Some("{}".to_owned());
+    assert_eq!(registry.latest().await.unwrap().unwrap().plugins, new.plugins);
+}

@@ -30,6 +30,8 @@ pub struct Limits {
     pub memory_bytes_max: usize,
     pub fuel_per_call: u64,
     pub fuel_per_row: u64,
+    /// To start, to describe itself, to be bound: nobody measures that in a plugin's tests.
+    pub fuel_of_setup: u64,
     pub call_time_max: Duration,
     pub output_bytes_max: usize,
 }
@@ -46,6 +48,7 @@ impl Limits {
         Self {
             memory_bytes_max: own.memory_bytes_max.unwrap_or(memory_bytes_max),
             fuel_per_call: own.fuel_per_call.unwrap_or(per_call),
+            fuel_of_setup: settings.fuel_per_call.max(own.fuel_per_call.unwrap_or(0)),
             fuel_per_row: own.fuel_per_row.unwrap_or(per_row),
             call_time_max: own.call_time_max.unwrap_or(settings.call_time_max),
             output_bytes_max: own.output_bytes_max.unwrap_or(FRAME_BYTES_MAX).min(FRAME_BYTES_MAX),
@@ -107,7 +110,7 @@ impl Budget {
 
     /// For a call that is not about rows: to start, to describe itself, to be bound.
     pub fn without_rows(limits: &Limits) -> Self {
-        Self::new(limits, 0, Deadline::after(limits.call_time_max))
+        Self { fuel: limits.fuel_of_setup, ..Self::new(limits, 0, Deadline::after(limits.call_time_max)) }
     }
 
     /// Begins a call: fills the fuel, winds the epoch, and bounds the bytes that the guest may hand over.

@@ -51,7 +51,7 @@ impl Guest {
 
     /// Fuel that was burned since the last call began; of a guest that was not called yet, by its `bind`.
     pub fn fuel_of_bind(&self) -> u64 {
-        self.pool.limits().fuel_per_call.saturating_sub(self.instance.fuel_left())
+        self.pool.limits().fuel_of_setup.saturating_sub(self.instance.fuel_left())
     }
 
     /// Whether the gateway would use an instance of this plugin again.

@@ -11,6 +11,8 @@ mod s3;
 #[path = "../servers/postgres.rs"]
 #[expect(dead_code, reason = "shared with the tests of the library, which need more of it")]
 mod postgres_server;
+#[path = "../servers/registry.rs"]
+mod registry;
 mod shop;
 mod world;
 
@@ -55,6 +57,8 @@ mod cli_data;
 mod plugin_test;
 
 mod plugin_c;
+mod plugin_compiling;
 mod plugin_new;
+mod plugin_places;
 
 mod tidy;
