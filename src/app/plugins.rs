@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Error, Plugins, Project, verified};
 use crate::catalog::{Definitions, Digest, Signature};
@@ -11,7 +11,7 @@ use crate::config;
 use crate::error::chain;
 use crate::plugins::{self, Beside, Bundle, Fetched, Lock, Locked, Place};
 use crate::registry::{PluginFile, PluginTexts, Recorded};
-use crate::transform::conformance::Report;
+use crate::transform::conformance::FuelBudget;
 use crate::transform::{Child, Compiler, Settings, Transforms};
 
 /// The plugins that definitions name: their bytes, or why there are none, and what is known of those that arrived.
@@ -26,6 +26,14 @@ pub(super) struct Arrival {
     pub beside: Beside,
     place: String,
     is_from_elsewhere: bool,
+}
+
+/// What of the report of a plugin's tests counts here. The rest is for people, and may change.
+#[derive(Deserialize)]
+struct Measured {
+    /// Of the component, SHA-256 in hex.
+    digest: String,
+    fuel: FuelBudget,
 }
 
 /// A plugin that the lock file pins now.
@@ -126,7 +134,7 @@ impl Project {
         beside: &Beside,
     ) -> Result<verified::Standing, Error> {
         if let Some(report) = &beside.report {
-            let report: Report = serde_json::from_str(report)
+            let report: Measured = serde_json::from_str(report)
                 .map_err(|error| Error::Report { plugin: name.to_owned(), detail: error.to_string() })?;
             if report.digest != digest.to_string() {
                 let detail = format!("it is of the component {}", report.digest);
@@ -138,21 +146,21 @@ impl Project {
         verified::verify(transforms, &self.config.cache, name, digest, cases)
     }
 
-    /// Pins what comes from elsewhere and is not pinned yet.
+    /// Pins what comes from elsewhere and is not pinned yet; of everything, whether it is what was chosen.
     pub(super) fn pin_new(&self, arrived: &Arrived, transforms: &Transforms) -> Result<(), Error> {
         let settings = &self.config.plugins;
         let mut lock = Lock::read(&settings.lock)?;
         let mut changed = false;
-        for (name, arrival) in arrived.others.iter().filter(|(_, arrival)| arrival.is_from_elsewhere) {
+        for (name, arrival) in &arrived.others {
             let Some(Ok(bytes)) = arrived.components.get(name) else { continue };
-            if lock.plugins.contains_key(name) {
-                continue;
-            }
-            let (digest, signature) = transforms.load(name, bytes)?;
+            // What the stage itself says against a plugin is told where its transform is bound.
+            let Ok((digest, signature)) = transforms.load(name, bytes) else { continue };
             self.check_identity(name, &signature)?;
-            let locked = Locked { version: signature.version, digest, place: arrival.place.clone() };
-            lock.plugins.insert(name.clone(), locked);
-            changed = true;
+            if arrival.is_from_elsewhere && !lock.plugins.contains_key(name) {
+                let locked = Locked { version: signature.version, digest, place: arrival.place.clone() };
+                lock.plugins.insert(name.clone(), locked);
+                changed = true;
+            }
         }
         if changed { Ok(lock.write(&settings.lock)?) } else { Ok(()) }
     }

@@ -285,6 +285,11 @@ fn a_plugin_of_the_folder_is_pinned_once_somebody_says_so() {
     assert!(told.contains("lockstep plugin update taxi_company"), "{told}");
     put(path, &other_component());
     succeed(path, &["plan"]);
+
+    fs::remove_file(path.join("plugins.lock")).expect("the lock file");
+    configure(path, "plugins: {folder: plugins, from: {taxi_company: {version: 2.0.0}}}\n");
+    let told = refused(path, &["plan"], 2);
+    assert!(told.contains("plugins has taxi_company 1.0.0 where taxi_company 2.0.0 should be"), "{told}");
 }
 
 #[test]
