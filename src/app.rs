@@ -4,9 +4,12 @@
 //! what the registry recorded (`gateway`), so what was applied is what runs.
 
 mod apply;
+mod earlier;
 mod reading;
 mod servers;
 mod services;
+mod shadows;
+mod swap;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,7 +29,7 @@ use crate::config::{self, Config, HotView};
 use crate::document::Mistakes;
 use crate::error::ErrorKind;
 use crate::flow;
-use crate::gateway::{Applied, Gateway, Syncing};
+use crate::gateway::{Applied, Gateway, Swaps, Syncing};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::offline::{
@@ -41,13 +44,14 @@ pub use crate::online::redis::{Copied, Copying, Layout};
 use crate::online::{self, OnlineStore};
 use crate::plan::{self, Change};
 use crate::registry::{self, Recorded, Registry};
+use crate::shadow::Shadows;
 use crate::transform::{self, Settings, Transforms};
 
 pub use reading::{Explained, file_statistics};
 pub use servers::Servers;
 
 /// A project on this machine: its folder and what `lockstep.yaml` says.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Project {
     pub config: Config,
 }
@@ -85,12 +89,28 @@ pub enum Error {
     NothingApplied,
     #[error("the registry has no version {version}; lockstep history shows those that it has")]
     NoVersion { version: u64 },
+    #[error("plugin {plugin} is not applied; these are: {known}")]
+    NoPlugin { plugin: String, known: String },
+    #[error(
+        "no version had a build of plugin {plugin} whose digest begins with {digest}; lockstep history shows versions"
+    )]
+    NoBuild { plugin: String, digest: String },
+    #[error("nothing runs beside the plugin of {view}; lockstep shadow start begins it")]
+    NoShadow { view: String },
+    #[error("{view} is not a derived view, so no plugin computes it")]
+    NotDerived { view: String },
+    #[error("the two builds of {view} cannot be compared: {why}")]
+    NotComparable { view: String, why: String },
+    #[error("several builds of plugin {plugin} have digests that begin with {digest}; write more of it")]
+    ManyBuilds { plugin: String, digest: String },
     #[error("these changes break what is in use:\n{0}\napply them with --allow-incompatible if that is meant")]
     Incompatible(String),
     #[error("these changes break a promise:\n{0}")]
     Promised(String),
     #[error("hot_cache names {view}, which is not a view of the online store; these are: {known}")]
     NotOnline { view: String, known: String },
+    #[error("a running gateway cannot take up {what}; restart it")]
+    NeedsRestart { what: String },
     #[error("cannot listen on {address}; is another gateway running?")]
     Listen { address: SocketAddr, source: io::Error },
     #[error("folder {folder} cannot be made")]
@@ -112,10 +132,18 @@ impl Error {
             Self::Flow(source) => source.kind(),
             Self::Registry(source) => source.kind(),
             Self::Plan(source) => source.kind(),
-            Self::NothingApplied | Self::Incompatible(_) | Self::Promised(_) | Self::Listen { .. } => {
-                ErrorKind::Conflict
-            }
-            Self::NotOnline { .. } | Self::NoVersion { .. } => ErrorKind::NotFound,
+            Self::NothingApplied
+            | Self::Incompatible(_)
+            | Self::Promised(_)
+            | Self::NeedsRestart { .. }
+            | Self::Listen { .. } => ErrorKind::Conflict,
+            Self::NotOnline { .. }
+            | Self::NoVersion { .. }
+            | Self::NoPlugin { .. }
+            | Self::NoBuild { .. }
+            | Self::NoShadow { .. }
+            | Self::NotDerived { .. } => ErrorKind::NotFound,
+            Self::ManyBuilds { .. } | Self::NotComparable { .. } => ErrorKind::Invalid,
             Self::TooMuch { .. } => ErrorKind::TooLarge,
             Self::Server(_) | Self::Folder { .. } => ErrorKind::Unavailable,
         }
@@ -189,6 +217,9 @@ impl Project {
         let Opened { store, server } = self.online_store().await?;
         let online = guard(store, server, &mut metrics);
         let online = cache(online, &self.config.hot_cache, &applied.catalog, &mut metrics)?;
+        metrics.version_on(applied.version);
+        let shadows = Arc::new(Shadows::default());
+        metrics.of_shadows(Arc::clone(&shadows));
         Ok(Arc::new(Gateway {
             applied: ArcSwap::from_pointee(applied),
             online,
@@ -204,6 +235,8 @@ impl Project {
                 checkpoint_every: self.config.sync.checkpoint_every,
                 ..Syncing::in_folder(self.config.sync.spool.clone())
             },
+            swaps: Swaps::default(),
+            shadows,
         }))
     }
 
@@ -232,7 +265,9 @@ impl Project {
     }
 
     fn transforms(&self) -> Result<Transforms, Error> {
-        Ok(Transforms::start(Settings { cache: Some(self.config.cache.clone()), ..Settings::default() })?)
+        let config::Audit { compare_one_in, on_impure } = self.config.audit;
+        let cache = Some(self.config.cache.clone());
+        Ok(Transforms::start(Settings { cache, compare_one_in, on_impure, ..Settings::default() })?)
     }
 
     /// Copies the rows of these stored views, of all where none is named, to another layout on the same Redis.
@@ -428,39 +463,4 @@ pub fn read_rows(path: &Path) -> Result<RecordBatch, Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Deadline;
-    use crate::online::conformance::{lines, plain_view, soon, write};
-    use crate::online::faulty::{Fault, FaultyStore};
-
-    #[tokio::test]
-    async fn a_view_that_is_not_online_cannot_be_kept() {
-        let view = HotView { rows: 1, max_age: std::time::Duration::from_secs(1), absent: true };
-        let chosen = config::HotCache { views: BTreeMap::from([("trips".to_owned(), view)]) };
-        let store: Arc<dyn OnlineStore> = FaultyStore::new();
-        let refused = cache(store, &chosen, &Catalog::empty("taxi"), &mut Metrics::default()).unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::NotFound);
-        assert!(refused.to_string().contains("hot_cache names trips, which is not a view"), "{refused}");
-    }
-
-    #[tokio::test]
-    async fn a_store_behind_a_server_is_guarded_and_counted_and_one_in_this_process_is_not() {
-        let mut metrics = Metrics::default();
-        let store = FaultyStore::new();
-        let embedded = guard(Arc::clone(&store) as Arc<dyn OnlineStore>, None, &mut metrics);
-        assert!(!metrics.encode().contains("lockstep_backend"));
-        let remote = guard(Arc::clone(&store) as Arc<dyn OnlineStore>, Some(("redis", Parts::One)), &mut metrics);
-        write(&*remote, &plain_view("companies"), &lines(&[(Some(1), 1, None, None)])).await;
-        store.set(Fault::Fails);
-        let fail = async |store: &dyn OnlineStore, deadline: Deadline| {
-            store.write(&plain_view("companies"), &lines(&[]), deadline).await.unwrap_err()
-        };
-        for _ in 0..20 {
-            assert!(matches!(fail(&*embedded, soon()).await, online::Error::Store { .. }));
-            fail(&*remote, soon()).await;
-        }
-        assert!(matches!(fail(&*remote, soon()).await, online::Error::Down { store: "redis", .. }));
-        assert!(metrics.encode().contains("lockstep_backend_up{backend=\"redis\"} 0"));
-    }
-}
+mod tests;

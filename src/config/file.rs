@@ -1,9 +1,13 @@
 //! The shape of `lockstep.yaml`. Its comments are what an editor shows.
 
+mod audit;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub(super) use self::audit::{AuditFile, OnImpureFile};
 
 /// How one project runs. Relative paths are relative to the folder of this file; `${NAME}` in a value stands for the
 /// environment variable NAME, and `$$` for a dollar sign.
@@ -36,6 +40,9 @@ pub(super) struct ConfigFile {
     /// The folder for compiled plugins. It can be deleted at any time.
     #[serde(default = "cache")]
     pub cache: String,
+    /// How plugins are watched for purity while they run.
+    #[serde(default)]
+    pub audit: AuditFile,
     /// The addresses to listen on.
     #[serde(default)]
     pub listen: ListenFile,

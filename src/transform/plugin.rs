@@ -1,5 +1,8 @@
 //! A loaded plugin: checked, compiled, described.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker};
@@ -8,10 +11,11 @@ use crate::catalog::{Digest, Signature};
 use crate::clock::Deadline;
 use crate::limits::{COMPONENT_BYTES_MAX, PLUGIN_FRESH_MEMORY_BYTES_MAX};
 
+use super::audit::Audit;
 use super::instance::Instance;
 use super::limits::{Budget, Usage};
 use super::wit::{Descriptor, TransformPluginPre};
-use super::{Error, Reuse, Transforms, cache, signature, stats};
+use super::{Error, OnImpure, Reuse, Transforms, cache, signature, stats};
 
 /// A core module begins with its version 1, a component with its own version and layer.
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
@@ -23,8 +27,24 @@ pub struct Plugin {
     pub component: Digest,
     pub signature: Signature,
     pub pre: TransformPluginPre<Usage>,
+    /// Whether instances may be used again.
+    warm: bool,
+    pub audit: Arc<Audit>,
+    /// It was caught being impure: whatever it is, it gets fresh instances now.
+    quarantined: AtomicBool,
+}
+
+impl Plugin {
     /// Whether instances are used again.
-    pub warm: bool,
+    pub fn is_warm(&self) -> bool {
+        self.warm && !self.quarantined.load(Ordering::Relaxed)
+    }
+
+    /// A warm instance answered otherwise than a fresh one.
+    pub fn caught(&self, on_impure: OnImpure) {
+        self.audit.caught(self.component, on_impure);
+        self.quarantined.store(self.audit.is_quarantined(&self.component), Ordering::Relaxed);
+    }
 }
 
 /// Checks, compiles and describes a component.
@@ -67,7 +87,9 @@ pub fn load(stage: &Transforms, name: &str, digest: Digest, bytes: &[u8]) -> Res
     }
     let signature =
         signature::check(&described).map_err(|detail| Error::BadSignature { plugin: name.to_owned(), detail })?;
-    Ok(Plugin { name: name.to_owned(), component: digest, signature, pre, warm })
+    let audit = stage.audits.of(name);
+    let quarantined = AtomicBool::new(audit.is_quarantined(&digest));
+    Ok(Plugin { name: name.to_owned(), component: digest, signature, pre, warm, audit, quarantined })
 }
 
 fn start(stage: &Transforms, name: &str, pre: &TransformPluginPre<Usage>) -> Result<Instance, Error> {

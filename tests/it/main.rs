@@ -11,6 +11,7 @@ mod s3;
 #[path = "../servers/postgres.rs"]
 #[expect(dead_code, reason = "shared with the tests of the library, which need more of it")]
 mod postgres_server;
+mod places;
 mod shop;
 mod world;
 
@@ -44,6 +45,10 @@ mod feast;
 mod hot_cache;
 mod limits;
 mod unreachable;
+
+mod swap;
+mod shadow;
+mod split;
 
 mod quickstart;
 mod taxi_tables;
