@@ -43,11 +43,11 @@ pub(super) async fn watch(project: Project, gateway: Arc<Gateway>) {
         if let Err(failed) = follow(&project, &gateway, &mut shadows).await {
             warn!(error = %chain(&failed), "which shadows should run cannot be told");
         }
+        gateway.transforms.drop_unused();
         if let Some(asked) = asked {
             // Who asked may have gone.
             let _ = asked.send(looked);
         }
-        gateway.transforms.drop_unused();
     }
 }
 

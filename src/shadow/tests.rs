@@ -8,6 +8,7 @@ use arrow::array::{ArrayRef, Float64Array};
 
 use super::*;
 use crate::catalog::{DType, Field, Input, Placement, Scalar};
+use crate::limits::SHADOW_EXAMPLES_MAX;
 use crate::transform::Settings;
 
 fn built(plugin: &str) -> Vec<u8> {
@@ -71,15 +72,13 @@ fn values_that_differ_are_counted_and_the_last_ones_are_kept() {
     assert_eq!((found.compared, found.rows, found.dropped, found.failed), (1, 40, 0, 0));
     // The first row goes nowhere.
     assert_eq!((found.features[0].values, found.features[0].differ), (40, 39));
-    assert_eq!(found.examples.len(), SHADOW_EXAMPLES_KEPT);
+    assert_eq!(found.examples.len(), SHADOW_EXAMPLES_MAX);
     let last = found.examples.last().unwrap();
     let [old_km, new_km] = [&last.old, &last.new].map(|text| text.parse::<f64>().unwrap());
     assert_eq!(found.features[0].largest_difference, Some((old_km - new_km).abs()));
     assert_eq!(last.inputs["to_latitude"], "19.5");
     assert!(found.old_cost.fuel > 0 && found.new_cost.nanoseconds > 0);
 }
-
-const SHADOW_EXAMPLES_KEPT: usize = crate::limits::SHADOW_EXAMPLES_MAX;
 
 #[test]
 fn a_share_of_the_calls_is_due_and_only_those_of_the_build_that_answers() {
