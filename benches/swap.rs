@@ -220,7 +220,8 @@ fn is_of_one_build(answer: &[u8]) -> Result<bool> {
 
 async fn seed(address: SocketAddr) -> Result<()> {
     let keys: Vec<usize> = (0..ROWS).collect();
-    let df = json!({JOIN_KEY: keys, "a": vec![0.0; ROWS], "b": vec![1.0; ROWS], "at": vec!["2020-01-01T00:00:00Z"; ROWS]});
+    let df =
+        json!({JOIN_KEY: keys, "a": vec![0.0; ROWS], "b": vec![1.0; ROWS], "at": vec!["2020-01-01T00:00:00Z"; ROWS]});
     let body = json!({"push_source_name": "trips", "df": df}).to_string();
     let (status, answer) = Http::open(address, "/push", "application/json", None).await?.post(body.as_bytes()).await?;
     match status {

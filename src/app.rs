@@ -101,6 +101,10 @@ pub enum Error {
     NotDerived { view: String },
     #[error("the two builds of {view} cannot be compared: {why}")]
     NotComparable { view: String, why: String },
+    #[error(
+        "the new version is on, but {path} cannot be replaced; write the new build there, or the next apply undoes it"
+    )]
+    NotReplaced { path: PathBuf, source: io::Error },
     #[error("several builds of plugin {plugin} have digests that begin with {digest}; write more of it")]
     ManyBuilds { plugin: String, digest: String },
     #[error("these changes break what is in use:\n{0}\napply them with --allow-incompatible if that is meant")]
@@ -145,7 +149,7 @@ impl Error {
             | Self::NotDerived { .. } => ErrorKind::NotFound,
             Self::ManyBuilds { .. } | Self::NotComparable { .. } => ErrorKind::Invalid,
             Self::TooMuch { .. } => ErrorKind::TooLarge,
-            Self::Server(_) | Self::Folder { .. } => ErrorKind::Unavailable,
+            Self::Server(_) | Self::Folder { .. } | Self::NotReplaced { .. } => ErrorKind::Unavailable,
         }
     }
 }

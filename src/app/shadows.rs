@@ -58,7 +58,7 @@ impl Project {
         {
             let beside = path.with_extension("wasm.new");
             let replaced = std::fs::write(&beside, &bytes).and_then(|()| std::fs::rename(&beside, &path));
-            replaced.map_err(|source| Error::Folder { folder: path, source })?;
+            replaced.map_err(|source| Error::NotReplaced { path, source })?;
         }
         Ok((planned, version))
     }

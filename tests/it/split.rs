@@ -44,9 +44,8 @@ async fn divided() -> World {
 }
 
 async fn ask(world: &World, service: &str, ids: &[i64]) -> Reply {
-    let reply =
-        world.post("/get-online-features", &json!({"feature_service": service, "entities": {"id": ids}}).to_string());
-    let reply = reply.await;
+    let body = json!({"feature_service": service, "entities": {"id": ids}}).to_string();
+    let reply = world.post("/get-online-features", &body).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     reply
 }

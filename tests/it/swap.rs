@@ -13,7 +13,7 @@ use futures::TryStreamExt;
 use hyper::Method;
 use lockstep::catalog::Digest;
 use lockstep::limits::GENERATIONS_KEPT;
-use lockstep::registry::{DefinitionFile, NewVersion, PluginFile};
+use lockstep::registry::{NewVersion, PluginFile};
 use serde_json::{Value, json};
 
 use crate::callers::{Serving, applied_folder, flight};
@@ -132,7 +132,7 @@ async fn record_broken(world: &World) -> u64 {
         catalog_hash: Digest::of(b"broken"),
         applied_by: "somebody".to_owned(),
         applied_at: latest.applied_at,
-        definitions: latest.definitions.into_iter().collect::<Vec<DefinitionFile>>(),
+        definitions: latest.definitions,
         plugins: vec![PluginFile { name: "haversine".to_owned(), digest: Digest::of(&bytes), bytes }],
         services: Vec::new(),
         summary: vec!["broken".to_owned()],
@@ -203,9 +203,9 @@ async fn a_rollback_brings_back_what_was_computed_before_bit_by_bit() {
 
     for (words, code, says) in [
         (&["rollback", "99"][..], 3, "the registry has no version 99"),
-        (&["rollback", "--plugin", "haversine=abcdef"], 3, "no version had a build of plugin haversine"),
-        (&["rollback", "--plugin", "haversine"], 2, "is not NAME=DIGEST"),
-        (&["rollback", "--plugin", "nonesuch=12"], 3, "nonesuch"),
+        (&["rollback", "--plugin", "haversine=abcdef"][..], 3, "no version had a build of plugin haversine"),
+        (&["rollback", "--plugin", "haversine"][..], 2, "is not NAME=DIGEST"),
+        (&["rollback", "--plugin", "nonesuch=12"][..], 3, "nonesuch"),
     ] {
         let ran = run(folder, words);
         assert_eq!(ran.code, code, "{ran:?}");

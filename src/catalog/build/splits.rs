@@ -63,8 +63,8 @@ fn split(
     if !takes.iter().any(|field| field.name == *by) {
         return Err(("/split/by", format!("it takes no {by}; it takes {}", shown(&takes))));
     }
-    let reads = other.features.iter().flat_map(|feature| catalog.reach(&feature.view).feature_views);
-    if let Some(view) = reads.into_iter().find(|view| !view.online) {
+    let mut reads = other.features.iter().flat_map(|feature| catalog.reach(&feature.view).feature_views);
+    if let Some(view) = reads.find(|view| !view.online) {
         return Err((OTHER, format!("{name} reads {}, which is not kept online", view.name)));
     }
     Ok(Some(Split { by: by.clone(), other: name.clone(), share: *share }))

@@ -178,7 +178,7 @@ fn provenance(answer: &Answer) -> Bytes {
         made["service_version"] = number.into();
     }
     if let Some(arm) = &answer.prepared.arm {
-        made["arm"] = (**arm).into();
+        made["arm"] = json!(&**arm);
     }
     if !answer.deprecated.is_empty() {
         made["deprecated"] = json!(&*answer.deprecated);
