@@ -5,12 +5,15 @@
 
 mod allowances;
 mod apply;
+mod earlier;
 mod goldens;
 mod plugins;
 mod publish;
 mod reading;
 mod servers;
 mod services;
+mod shadows;
+mod swap;
 mod verified;
 
 use std::collections::BTreeMap;
@@ -31,7 +34,7 @@ use crate::config::{self, Config, HotView};
 use crate::document::Mistakes;
 use crate::error::ErrorKind;
 use crate::flow;
-use crate::gateway::{Applied, Gateway, Syncing};
+use crate::gateway::{Applied, Gateway, Swaps, Syncing};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::offline::{
@@ -47,6 +50,7 @@ use crate::online::{self, OnlineStore};
 use crate::plan::{self, Change};
 use crate::plugins::Beside;
 use crate::registry::{self, Recorded, Registry};
+use crate::shadow::Shadows;
 use crate::transform::{self, Transforms};
 
 pub use goldens::{goldens_beside, read_goldens, write_golden};
@@ -57,7 +61,7 @@ pub use servers::Servers;
 pub use verified::Standing;
 
 /// A project on this machine: its folder and what `lockstep.yaml` says.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Project {
     pub config: Config,
 }
@@ -115,12 +119,32 @@ pub enum Error {
     NothingApplied,
     #[error("the registry has no version {version}; lockstep history shows those that it has")]
     NoVersion { version: u64 },
+    #[error("plugin {plugin} is not applied; these are: {known}")]
+    NoPlugin { plugin: String, known: String },
+    #[error(
+        "no version had a build of plugin {plugin} whose digest begins with {digest}; lockstep history shows versions"
+    )]
+    NoBuild { plugin: String, digest: String },
+    #[error("nothing runs beside the plugin of {view}; lockstep shadow start begins it")]
+    NoShadow { view: String },
+    #[error("{view} is not a derived view, so no plugin computes it")]
+    NotDerived { view: String },
+    #[error("the two builds of {view} cannot be compared: {why}")]
+    NotComparable { view: String, why: String },
+    #[error(
+        "the new version is on, but {path} cannot be replaced; write the new build there, or the next apply undoes it"
+    )]
+    NotReplaced { path: PathBuf, source: io::Error },
+    #[error("several builds of plugin {plugin} have digests that begin with {digest}; write more of it")]
+    ManyBuilds { plugin: String, digest: String },
     #[error("these changes break what is in use:\n{0}\napply them with --allow-incompatible if that is meant")]
     Incompatible(String),
     #[error("these changes break a promise:\n{0}")]
     Promised(String),
     #[error("hot_cache names {view}, which is not a view of the online store; these are: {known}")]
     NotOnline { view: String, known: String },
+    #[error("a running gateway cannot take up {what}; restart it")]
+    NeedsRestart { what: String },
     #[error("cannot listen on {address}; is another gateway running?")]
     Listen { address: SocketAddr, source: io::Error },
     #[error("folder {folder} cannot be made")]
@@ -149,12 +173,21 @@ impl Error {
             Self::GoldenCases { .. } | Self::Report { .. } | Self::Failed { .. } | Self::OtherPlugin { .. } => {
                 ErrorKind::Invalid
             }
-            Self::NothingApplied | Self::Incompatible(_) | Self::Promised(_) | Self::Listen { .. } => {
-                ErrorKind::Conflict
-            }
-            Self::NotOnline { .. } | Self::NoVersion { .. } | Self::NotUsed { .. } => ErrorKind::NotFound,
+            Self::NothingApplied
+            | Self::Incompatible(_)
+            | Self::Promised(_)
+            | Self::NeedsRestart { .. }
+            | Self::Listen { .. } => ErrorKind::Conflict,
+            Self::NotOnline { .. }
+            | Self::NoVersion { .. }
+            | Self::NoPlugin { .. }
+            | Self::NoBuild { .. }
+            | Self::NoShadow { .. }
+            | Self::NotDerived { .. }
+            | Self::NotUsed { .. } => ErrorKind::NotFound,
+            Self::ManyBuilds { .. } | Self::NotComparable { .. } => ErrorKind::Invalid,
             Self::TooMuch { .. } => ErrorKind::TooLarge,
-            Self::Server(_) | Self::Folder { .. } => ErrorKind::Unavailable,
+            Self::Server(_) | Self::Folder { .. } | Self::NotReplaced { .. } => ErrorKind::Unavailable,
         }
     }
 }
@@ -226,6 +259,9 @@ impl Project {
         let Opened { store, server } = self.online_store().await?;
         let online = guard(store, server, &mut metrics);
         let online = cache(online, &self.config.hot_cache, &applied.catalog, &mut metrics)?;
+        metrics.version_on(applied.version);
+        let shadows = Arc::new(Shadows::default());
+        metrics.of_shadows(Arc::clone(&shadows));
         Ok(Arc::new(Gateway {
             applied: ArcSwap::from_pointee(applied),
             online,
@@ -241,6 +277,8 @@ impl Project {
                 checkpoint_every: self.config.sync.checkpoint_every,
                 ..Syncing::in_folder(self.config.sync.spool.clone())
             },
+            swaps: Swaps::default(),
+            shadows,
         }))
     }
 

@@ -14,7 +14,7 @@
 //! # Reading order
 //! 1. [`flow`]: the four ways of a row, one function each. Everything else is what they call.
 //! 2. [`plan`]: a question becomes steps. Serving and training share the plan; who answers its reads differs.
-//! 3. [`transform`]: the shared stage, and the only place where a plugin runs.
+//! 3. [`transform`]: the shared stage, and the only place where a plugin runs. [`shadow`]: another build beside it.
 //! 4. [`online`], [`offline`], [`events`]: the ports, each with its contract, its adapters and its conformance suite.
 //!    [`pit`]: the point-in-time join. [`plugins`]: how transforms arrive. [`manifest`]: what a training set was made of;
 //!    [`training`]: sets as files. [`statistics`] of columns, and [`quality`]: rows against what is expected of them.
@@ -36,6 +36,7 @@ pub mod gateway;
 pub mod plan;
 pub mod transform;
 pub mod plugins;
+pub mod shadow;
 pub mod pit;
 pub mod quality;
 pub mod statistics;

@@ -1,9 +1,11 @@
 //! Every bound of the gateway, with its unit and the reason for it. Nothing else in the code invents a limit.
 
+mod changing;
 mod shipping;
 
 use std::time::Duration;
 
+pub use self::changing::*;
 pub use self::shipping::*;
 
 // What one request may ask.

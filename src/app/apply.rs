@@ -28,6 +28,11 @@ impl Project {
             breaking.extend(planned.ways_out());
             return Err(Error::Incompatible(breaking.join("\n")));
         }
+        self.put_back(planned).await
+    }
+
+    /// The same without asking whom it breaks: what is put back was in use before.
+    pub async fn put_back(&self, planned: &Planned) -> Result<Version, Error> {
         let plugins = planned.plugins.iter().map(|(name, bytes)| registry::PluginFile {
             name: name.clone(),
             digest: Digest::of(bytes),

@@ -72,17 +72,27 @@ impl Project {
     pub fn plugin_path(&self, plugin: &str) -> PathBuf {
         let settings = &self.config.plugins;
         let locked = Lock::read(&settings.lock).ok().and_then(|lock| lock.plugins.get(plugin).cloned());
-        match (settings.chosen(plugin), locked) {
-            ((Place::Folder(folder), _), _) => folder.join(format!("{plugin}.wasm")),
-            (_, Some(locked)) => plugins::kept_path(&settings.cache, locked.digest),
+        match (self.plugin_in_folder(plugin), locked) {
+            (Some(path), _) => path,
+            (None, Some(locked)) => plugins::kept_path(&settings.cache, locked.digest),
             // Nothing of this name was fetched yet.
-            _ => settings.cache.join(format!("{plugin}.wasm")),
+            (None, None) => settings.cache.join(format!("{plugin}.wasm")),
+        }
+    }
+
+    /// The file that a plugin is built to, where its place is a folder.
+    pub(super) fn plugin_in_folder(&self, plugin: &str) -> Option<PathBuf> {
+        match self.config.plugins.chosen(plugin) {
+            (Place::Folder(folder), _) => Some(folder.join(format!("{plugin}.wasm"))),
+            _ => None,
         }
     }
 
     /// A stage for the project's plugins.
     pub(super) fn transforms(&self) -> Result<Transforms, Error> {
-        let transforms = Transforms::start(compiling(Some(self.config.cache.clone())))?;
+        let config::Audit { compare_one_in, on_impure } = self.config.audit;
+        let settings = compiling(Some(self.config.cache.clone()));
+        let transforms = Transforms::start(Settings { compare_one_in, on_impure, ..settings })?;
         transforms.set_limits(self.config.plugin_limits.clone());
         Ok(transforms)
     }
@@ -251,14 +261,18 @@ impl Project {
 
     /// Whether what the registry recorded of plugins is signed as the project wants it today.
     pub(super) fn check_signatures(&self, recorded: &Recorded) -> Result<(), Error> {
+        recorded.plugins.iter().try_for_each(|plugin| self.check_signature(plugin))
+    }
+
+    /// The same of one plugin.
+    pub(super) fn check_signature(&self, plugin: &PluginFile) -> Result<(), Error> {
         let settings = &self.config.plugins;
-        for PluginFile { name, digest, beside, .. } in recorded.plugins.iter().filter(|_| settings.require_signature) {
-            match &beside.signature {
-                Some(text) => plugins::verify(name, *digest, text, &settings.keys)?,
-                None => return Err(plugins::Error::Unsigned { plugin: name.clone() }.into()),
-            };
+        let PluginFile { name, digest, beside, .. } = plugin;
+        match &beside.signature {
+            _ if !settings.require_signature => Ok(()),
+            Some(text) => plugins::verify(name, *digest, text, &settings.keys).map(drop).map_err(Error::from),
+            None => Err(plugins::Error::Unsigned { plugin: name.clone() }.into()),
         }
-        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! What stands between the online store and its readers.
+//! The hot cache and the guard, as a gateway is put together with them.
 
 use super::*;
 use crate::clock::Deadline;

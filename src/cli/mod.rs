@@ -16,9 +16,12 @@ mod plan;
 mod plugin;
 mod push;
 mod quickstart;
+mod reload;
+mod rollback;
 mod schema;
 mod serve;
 mod services;
+mod shadow;
 mod stats;
 mod sync;
 mod syncs;
@@ -69,6 +72,13 @@ enum Command {
     Plan(plan::Arguments),
     /// Record the definitions in the registry
     Apply(apply::Arguments),
+    /// Put an earlier version, or an earlier build of a plugin, on again
+    Rollback(rollback::Arguments),
+    /// Compare another build of a plugin with the one that answers, on live calls
+    #[command(subcommand)]
+    Shadow(shadow::Command),
+    /// Have a running gateway take the latest version up now
+    Reload(reload::Arguments),
     /// Show what was applied, when and by whom
     History(history::Arguments),
     /// Show where a feature comes from and who uses it
@@ -193,6 +203,9 @@ pub async fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Init(arguments) => init::run(&context, &arguments),
         Command::Plan(arguments) => plan::run(&context, &arguments).await,
         Command::Apply(arguments) => apply::run(&context, &arguments).await,
+        Command::Rollback(arguments) => rollback::run(&context, &arguments).await,
+        Command::Shadow(command) => shadow::run(&context, &command).await,
+        Command::Reload(arguments) => reload::run(&context, &arguments).await,
         Command::History(arguments) => history::run(&context, &arguments).await,
         Command::Lineage(arguments) => lineage::run(&context, &arguments).await,
         Command::Services(arguments) => services::run(&context, &arguments).await,

@@ -1,5 +1,6 @@
 //! The shape of `lockstep.yaml`. Its comments are what an editor shows.
 
+mod audit;
 mod plugins;
 
 use std::collections::BTreeMap;
@@ -7,6 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::audit::{AuditFile, OnImpureFile};
 pub(super) use self::plugins::{ChosenFile, LoginFile, PluginLimitsFile, PluginsFile};
 
 /// How one project runs. Relative paths are relative to the folder of this file; `${NAME}` in a value stands for the
@@ -52,6 +54,9 @@ pub(super) struct ConfigFile {
     /// The folder for plugins that were fetched or compiled. It can be deleted at any time.
     #[serde(default = "cache")]
     pub cache: String,
+    /// How plugins are watched for purity while they run.
+    #[serde(default)]
+    pub audit: AuditFile,
     /// The addresses to listen on.
     #[serde(default)]
     pub listen: ListenFile,

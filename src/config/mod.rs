@@ -32,7 +32,7 @@ use crate::offline::postgres::Settings as PostgresSettings;
 use crate::online::redis::Settings as RedisSettings;
 use crate::pit::Space;
 use crate::plugins::Settings as PluginSettings;
-use crate::transform::PluginLimits;
+use crate::transform::{OnImpure, PluginLimits};
 
 /// The file that makes a folder a project.
 pub const FILE_NAME: &str = "lockstep.yaml";
@@ -63,10 +63,19 @@ pub struct Config {
     pub plugin_limits: HashMap<String, PluginLimits>,
     /// The folder for plugins that were fetched or compiled.
     pub cache: PathBuf,
+    pub audit: Audit,
     pub listen: Listen,
     /// For a request whose caller names no deadline.
     pub serve_deadline: Duration,
     pub sync: Sync,
+}
+
+/// How plugins are watched for purity while they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// One in so many calls of warm instances is compared; 0 compares none.
+    pub compare_one_in: u32,
+    pub on_impure: OnImpure,
 }
 
 /// How offline rows are brought online.

@@ -18,11 +18,17 @@ impl Registry {
 
     /// The version that was recorded last; nothing before the first.
     pub async fn latest(&self) -> Result<Option<Recorded>, Error> {
-        let number = sqlx::query_scalar::<_, Option<i64>>("SELECT max(number) FROM versions").fetch_one(&self.pool);
-        match number.await.map_err(|error| self.describe("reading the latest version", error))? {
-            Some(number) => self.version(number.unsigned_abs()).await,
+        match self.latest_number().await? {
+            Some(number) => self.version(number).await,
             None => Ok(None),
         }
+    }
+
+    /// The number of the version that was recorded last; cheap enough to be asked every second.
+    pub async fn latest_number(&self) -> Result<Option<u64>, Error> {
+        let number = sqlx::query_scalar::<_, Option<i64>>("SELECT max(number) FROM versions").fetch_one(&self.pool);
+        let number = number.await.map_err(|error| self.describe("reading the latest version", error))?;
+        Ok(number.map(i64::unsigned_abs))
     }
 
     /// The version with this number, if there is one. Versions never change, so its parts need no transaction.
@@ -62,6 +68,33 @@ impl Registry {
             Some(bytes) if Digest::of(&bytes) != digest => Err(self.damaged_plugin(&digest.to_string())),
             other => Ok(other),
         }
+    }
+
+    /// The builds of a plugin that versions used under this name and whose digests, in hex, begin so; with their bytes.
+    pub async fn plugins_that_begin(&self, name: &str, begin: &str) -> Result<Vec<(Digest, Vec<u8>)>, Error> {
+        let found = sqlx::query_as(
+            "SELECT bytes FROM plugins WHERE digest IN (SELECT digest FROM version_plugins WHERE name = ?1)
+             AND substr(lower(hex(digest)), 1, length(?2)) = lower(?2) LIMIT 2",
+        );
+        let found: Vec<(Vec<u8>,)> = found
+            .bind(name)
+            .bind(begin)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| self.describe("looking for a build of a plugin", error))?;
+        Ok(found.into_iter().map(|(bytes,)| (Digest::of(&bytes), bytes)).collect())
+    }
+
+    /// What came beside the plugin with this digest; nothing of one that nobody recorded.
+    pub async fn plugin_texts(&self, digest: Digest) -> Result<PluginTexts, Error> {
+        let texts = sqlx::query_as("SELECT signature, goldens, report FROM plugins WHERE digest = ?");
+        let texts: Option<(Option<String>, Option<String>, Option<String>)> = texts
+            .bind(digest.0.to_vec())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|error| self.describe("reading what came beside a plugin", error))?;
+        let (signature, goldens, report) = texts.unwrap_or_default();
+        Ok(PluginTexts { signature, goldens, report })
     }
 
     async fn record_checked(&self, new: &NewVersion) -> Result<Version, sqlx::Error> {
@@ -148,7 +181,7 @@ async fn insert_version(connection: &mut SqliteConnection, number: i64, new: &Ne
 
 /// Bytes are kept once by digest. Should those that are there be damaged, the new ones replace them; what came beside
 /// them stays where nothing new came.
-async fn keep_plugin(connection: &mut SqliteConnection, plugin: &PluginFile) -> Result<(), sqlx::Error> {
+pub(super) async fn keep_plugin(connection: &mut SqliteConnection, plugin: &PluginFile) -> Result<(), sqlx::Error> {
     let keep = sqlx::query(
         "INSERT INTO plugins (digest, bytes, signature, goldens, report) VALUES (?, ?, ?, ?, ?)
          ON CONFLICT (digest) DO UPDATE SET

@@ -13,6 +13,7 @@
 //! instance could still do is remember; a sample of calls is run again on a fresh instance and compared byte by byte.
 
 mod anatomy;
+mod audit;
 mod bind;
 mod cache;
 mod call;
@@ -52,12 +53,14 @@ use crate::limits::{
 };
 
 use self::conformance::FuelBudget;
+use self::audit::Audits;
 use self::instance::{Slot, Slots};
 use self::plugin::Plugin;
 use self::pool::Pool;
 
 pub use self::anatomy::Anatomy;
 pub use self::compile::{Child, Compiler, Confinement, compile_confined};
+pub use self::audit::{Audited, OnImpure};
 pub use self::error::{Error, Fault, FaultKind};
 pub use self::limits::{Limits, PluginLimits};
 pub use self::refusals::CODE_NULL_INPUT;
@@ -82,6 +85,8 @@ pub struct Settings {
     pub call_time_max: Duration,
     /// One in so many calls of warm instances is run again on a fresh one and compared; 0 compares none.
     pub compare_one_in: u32,
+    /// What becomes of a plugin whose answers differ then.
+    pub on_impure: OnImpure,
 }
 
 /// Whether an instance is used for more than one call.
@@ -109,6 +114,7 @@ impl Default for Settings {
             fuel_per_row: PLUGIN_FUEL_PER_ROW,
             call_time_max: PLUGIN_CALL_TIME_MAX,
             compare_one_in: PLUGIN_COMPARE_ONE_IN,
+            on_impure: OnImpure::default(),
         }
     }
 }
@@ -118,6 +124,7 @@ pub struct Transforms {
     engine: Engine,
     settings: Settings,
     stats: Stats,
+    audits: Audits,
     slots: Arc<Slots>,
     plugins: Mutex<HashMap<Digest, Arc<Plugin>>>,
     allowed: Mutex<Allowed>,
@@ -157,6 +164,7 @@ impl Transforms {
         Ok(Self {
             engine: engine::start(&settings)?,
             stats: Stats::default(),
+            audits: Audits::default(),
             slots: Arc::new(Slots::new(settings.instances_max)),
             plugins: Mutex::default(),
             allowed: Mutex::default(),
@@ -190,16 +198,39 @@ impl Transforms {
         let loaded = self.plugins.lock().unwrap_or_else(PoisonError::into_inner).get(&component).cloned();
         let loaded = loaded.ok_or_else(|| Error::NotLoaded { plugin: plugin.to_owned(), component })?;
         let bound = bind::bind(self, &loaded, parameters, outputs).inspect_err(|error| self.count_fault(error))?;
-        let transform = Arc::clone(&bound.transform);
-        if !self.pools.load().contains_key(&transform.digest) {
-            let bound = Arc::new(bound);
+        // Held, so that `drop_unused` does not take away what is handed out here.
+        let _plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        let (digest, bound) = (bound.transform.digest, Arc::new(bound));
+        if let Some(known) = self.pools.load().get(&digest) {
+            return Ok(Arc::clone(&known.transform));
+        }
+        self.pools.rcu(|pools| {
+            let mut pools = HashMap::clone(pools);
+            pools.insert(digest, Arc::clone(&bound));
+            pools
+        });
+        Ok(Arc::clone(&bound.transform))
+    }
+
+    /// Drops every transform that nobody holds any more (no catalog, no plan, no call under way) with its instances, and
+    /// every plugin that no transform is of. A plugin that is loaded and not bound yet is of no transform: this is for
+    /// who loads them, when he is done. Where a plugin is being loaded, nothing is dropped before the next time.
+    pub fn drop_unused(&self) {
+        let Ok(mut plugins) = self.plugins.try_lock() else { return };
+        let is_unused = |pool: &Pool| Arc::strong_count(&pool.transform) == 1;
+        if self.pools.load().values().any(|pool| is_unused(pool)) {
             self.pools.rcu(|pools| {
-                let mut pools = HashMap::clone(pools);
-                pools.entry(transform.digest).or_insert_with(|| Arc::clone(&bound));
-                pools
+                let used = pools.iter().filter(|(_, pool)| !is_unused(pool));
+                used.map(|(digest, pool)| (*digest, Arc::clone(pool))).collect::<HashMap<_, _, _>>()
             });
         }
-        Ok(transform)
+        plugins.retain(|_, plugin| Arc::strong_count(plugin) > 1);
+    }
+
+    /// The transforms that can be called, and the plugins that they are of.
+    pub fn loaded(&self) -> (usize, usize) {
+        let plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.pools.load().len(), plugins.len())
     }
 
     /// Applies a transform to any number of rows. `columns` are the transform's input columns, in its order and of its
@@ -238,7 +269,7 @@ impl Transforms {
 
     /// Whether instances of a loaded component are used for more than one call.
     pub fn keeps_warm(&self, component: Digest) -> bool {
-        self.plugins.lock().unwrap_or_else(PoisonError::into_inner).get(&component).is_some_and(|plugin| plugin.warm)
+        self.plugins.lock().unwrap_or_else(PoisonError::into_inner).get(&component).is_some_and(|plugin| plugin.is_warm())
     }
 
     /// What compiled code depends on beside its component: the version of wasmtime, its settings, the machine.
@@ -267,6 +298,11 @@ impl Transforms {
     /// What was counted so far.
     pub fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// What the audit of purity has found out, by plugin.
+    pub fn audited(&self) -> Vec<Audited> {
+        self.audits.found()
     }
 
     /// Plugin instances that are alive, in use or waiting.

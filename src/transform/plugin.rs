@@ -1,5 +1,8 @@
 //! A loaded plugin: checked, compiled, described.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use arc_swap::ArcSwap;
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
@@ -8,10 +11,11 @@ use wasmtime::component::{Component, Linker};
 use crate::catalog::{Digest, Signature};
 use crate::limits::{COMPONENT_BYTES_MAX, PLUGIN_FRESH_MEMORY_BYTES_MAX};
 
+use super::audit::Audit;
 use super::instance::Instance;
 use super::limits::{Budget, Limits, Usage};
 use super::wit::{Descriptor, TransformPluginPre};
-use super::{Error, Reuse, Transforms, cache, compile, signature, stats};
+use super::{Error, OnImpure, Reuse, Transforms, cache, compile, signature, stats};
 
 /// A core module begins with its version 1, a component with its own version and layer.
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
@@ -23,12 +27,28 @@ pub struct Plugin {
     pub component: Digest,
     pub signature: Signature,
     pub pre: TransformPluginPre<Usage>,
-    /// Whether instances are used again.
-    pub warm: bool,
+    /// Whether instances may be used again.
+    warm: bool,
+    pub audit: Arc<Audit>,
+    /// It was caught being impure: whatever it is, it gets fresh instances now.
+    quarantined: AtomicBool,
     /// Whether it starts with so much memory that it brings an interpreter.
     pub is_large: bool,
     /// What a call may use; replaced while calls run, which end under those that they began with.
     pub limits: ArcSwap<Limits>,
+}
+
+impl Plugin {
+    /// Whether instances are used again.
+    pub fn is_warm(&self) -> bool {
+        self.warm && !self.quarantined.load(Ordering::Relaxed)
+    }
+
+    /// A warm instance answered otherwise than a fresh one.
+    pub fn caught(&self, on_impure: OnImpure) {
+        self.audit.caught(self.component, on_impure);
+        self.quarantined.store(self.audit.is_quarantined(&self.component), Ordering::Relaxed);
+    }
 }
 
 /// Checks, compiles and describes a component.
@@ -73,8 +93,10 @@ pub fn load(stage: &Transforms, name: &str, digest: Digest, bytes: &[u8]) -> Res
     }
     let signature =
         signature::check(&described).map_err(|detail| Error::BadSignature { plugin: name.to_owned(), detail })?;
-    let limits = ArcSwap::from_pointee(limits);
-    Ok(Plugin { name: name.to_owned(), component: digest, signature, pre, warm, is_large, limits })
+    let audit = stage.audits.of(name);
+    let quarantined = AtomicBool::new(audit.is_quarantined(&digest));
+    let (component, limits) = (digest, ArcSwap::from_pointee(limits));
+    Ok(Plugin { name: name.to_owned(), component, signature, pre, warm, audit, quarantined, is_large, limits })
 }
 
 fn start(stage: &Transforms, name: &str, pre: &TransformPluginPre<Usage>, limits: &Limits) -> Result<Instance, Error> {

@@ -56,7 +56,12 @@ impl Pool {
 
     /// Whether instances are used again.
     pub fn is_warm(&self) -> bool {
-        self.plugin.warm
+        self.plugin.is_warm()
+    }
+
+    /// The plugin that it is of.
+    pub fn plugin(&self) -> &Plugin {
+        &self.plugin
     }
 
     /// An instance that waits, else a fresh one.

@@ -56,7 +56,7 @@ fn plan_and_apply_tell_what_is_added_changed_and_removed() {
           added: feature service city_only
           changed: feature service customer_model: customer_visits:minutes added
           changed: feature service customer_model: version 1 → 2
-        applied as version 2; a running gateway takes it up when it starts again
+        applied as version 2; a running gateway takes it up within a second
     "#]]
     .assert_eq(&succeed(folder, &["apply"]));
 

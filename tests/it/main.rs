@@ -11,6 +11,7 @@ mod s3;
 #[path = "../servers/postgres.rs"]
 #[expect(dead_code, reason = "shared with the tests of the library, which need more of it")]
 mod postgres_server;
+mod places;
 #[path = "../servers/registry.rs"]
 mod registry;
 mod shop;
@@ -46,6 +47,10 @@ mod feast;
 mod hot_cache;
 mod limits;
 mod unreachable;
+
+mod swap;
+mod shadow;
+mod split;
 
 mod quickstart;
 mod taxi_tables;

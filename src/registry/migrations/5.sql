@@ -1,5 +1,9 @@
--- What travels beside a plugin: its signature, its golden cases and the report of its tests, as texts that the registry
--- does not read. Null where it came without them, and in versions of before.
-ALTER TABLE plugins ADD COLUMN signature TEXT;
-ALTER TABLE plugins ADD COLUMN goldens TEXT;
-ALTER TABLE plugins ADD COLUMN report TEXT;
+-- Other builds of plugins that run beside the applied ones, for comparison.
+CREATE TABLE shadows (
+    view       TEXT    PRIMARY KEY,
+    plugin     TEXT    NOT NULL, -- as the view's definition names it
+    digest     BLOB    NOT NULL REFERENCES plugins (digest),
+    share      REAL    NOT NULL, -- of the live calls
+    started_by TEXT    NOT NULL,
+    started_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -52,6 +52,8 @@ const DIGEST: HeaderName = HeaderName::from_static("lockstep-digest");
 const FINGERPRINT: HeaderName = HeaderName::from_static("lockstep-schema-fingerprint");
 /// What is deprecated of that which was asked for: `name; since=…; remove_after=…; use=…`, comma-separated.
 const DEPRECATED: HeaderName = HeaderName::from_static("lockstep-deprecated");
+/// Which of two services answered, where the callers of the one that was asked for are divided.
+const ARM: HeaderName = HeaderName::from_static("lockstep-arm");
 /// The views of which some row could not be reached, comma-separated; on partial answers only.
 const UNAVAILABLE: HeaderName = HeaderName::from_static("lockstep-unavailable");
 

@@ -1,5 +1,6 @@
 //! The stage with real guests: the committed components, healthy ones and misbehaving ones.
 
+mod audit;
 mod faults;
 mod goldens;
 mod limits;
