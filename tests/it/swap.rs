@@ -13,7 +13,7 @@ use futures::TryStreamExt;
 use hyper::Method;
 use lockstep::catalog::Digest;
 use lockstep::limits::GENERATIONS_KEPT;
-use lockstep::registry::{NewVersion, PluginFile};
+use lockstep::registry::{NewVersion, PluginFile, PluginTexts};
 use serde_json::{Value, json};
 
 use crate::callers::{Serving, applied_folder, flight};
