@@ -23,11 +23,14 @@
 //! parameters and on nothing else. There is no clock and no randomness to be had: a component that imports either is
 //! refused by the gateway. A transform that needs the time says `.as_of()` and reads the column `as_of`.
 //!
-//! Reading order: [`Transform`], `signature.rs`, `rows.rs`, `outputs.rs`, then `frame.rs` (the bytes) and `glue.rs`.
+//! Reading order: [`Transform`], `signature.rs`, `rows.rs`, `outputs.rs`, then `frame.rs` (the bytes), `glue.rs` and
+//! `memory.rs`.
 
 pub mod frame;
 #[doc(hidden)]
 pub mod glue;
+#[cfg(target_family = "wasm")]
+mod memory;
 mod outputs;
 mod rows;
 mod signature;

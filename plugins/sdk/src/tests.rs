@@ -173,3 +173,22 @@ fn frames_cut_short_are_refused() {
         assert!(read(&frame[..end]).is_err(), "{end} bytes");
     }
 }
+
+#[test]
+fn a_mapped_column_has_the_nulls_of_its_input() {
+    let columns = [Column { name: "x".to_owned(), kind: Type::Float64 }];
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../wit/vectors");
+    let declared = [Output { column: columns[0].clone(), wanted: true }];
+    for file in ["float64.frame", "float64-nulls.frame"] {
+        let frame = std::fs::read(folder.join(file)).unwrap();
+        let rows = Rows::new(&frame, &columns).unwrap();
+        let mut outputs = Outputs::new(&declared, rows.len());
+        outputs.map("x", rows.float64s("x").unwrap(), |value: f64| value).unwrap();
+        assert_eq!(outputs.finish().unwrap().0, frame, "{file}");
+    }
+    let frame = std::fs::read(folder.join("float64.frame")).unwrap();
+    let rows = Rows::new(&frame, &columns).unwrap();
+    let mut outputs = Outputs::new(&declared, rows.len());
+    let of_another_type = outputs.map("x", rows.float64s("x").unwrap(), |value: f64| value as i32);
+    assert!(matches!(of_another_type, Err(Failure::Failed(_))));
+}

@@ -2,6 +2,7 @@
 
 mod faults;
 mod goldens;
+mod hostile;
 mod loading;
 mod parity;
 pub mod values;
