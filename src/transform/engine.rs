@@ -11,7 +11,7 @@ use super::limits::EPOCH;
 use super::{Error, Settings};
 
 /// Core modules, memories and tables that the parts of one component may have between them.
-const MODULES_PER_COMPONENT: u32 = 8;
+const MODULES_PER_COMPONENT: u32 = 64;
 const TABLES_PER_COMPONENT: u32 = 4;
 /// Room for the tables that describe an instance; Python's needs a few hundred KiB.
 const INSTANCE_BYTES_MAX: usize = 4 << 20;
