@@ -12,8 +12,11 @@
 mod c;
 mod component;
 mod folder;
+mod js;
+mod python;
 mod rust;
 mod sections;
+mod stage;
 pub mod templates;
 mod tool;
 
@@ -36,16 +39,20 @@ pub use folder::Folder;
 #[serde(rename_all = "lowercase")]
 pub enum Language {
     Rust,
+    Python,
+    Js,
     C,
 }
 
 impl Language {
-    pub const ALL: [Self; 2] = [Self::Rust, Self::C];
+    pub const ALL: [Self; 4] = [Self::Rust, Self::Python, Self::Js, Self::C];
 
     /// As it is written in `plugin.yaml` and after `--lang`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Rust => "rust",
+            Self::Python => "python",
+            Self::Js => "js",
             Self::C => "c",
         }
     }
@@ -112,10 +119,13 @@ impl Error {
     }
 }
 
-/// Builds the plugin in `folder` and gives its component: the same bytes for the same source and tools.
+/// Builds the plugin in `folder` and gives its component. The same source and tools give the same bytes in Rust and C; in
+/// Python and JavaScript they give the same values.
 pub fn build(folder: &Folder, tools: &ToolFolders) -> Result<Vec<u8>, Error> {
     let made = match folder.language {
         Language::Rust => rust::make(folder, tools)?,
+        Language::Python => python::make(folder, tools)?,
+        Language::Js => js::make(folder, tools)?,
         Language::C => c::make(folder)?,
     };
     let component = match made {

@@ -1,7 +1,7 @@
 /**
  * Write a Lockstep transform in JavaScript: a pure function from columns to columns.
  *
- *     import { transform } from "./lockstep_plugin/index.js";
+ *     import { transform } from "../sdk/lockstep_plugin/index.js";
  *
  *     export default transform({
  *       name: "fare_ratio",

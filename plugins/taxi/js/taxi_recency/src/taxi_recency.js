@@ -1,5 +1,5 @@
 /** How long a taxi company has been idle, as of the time that is asked about. */
-import { transform } from "./lockstep_plugin/index.js";
+import { transform } from "../sdk/lockstep_plugin/index.js";
 
 const DAY_MICROS = 86_400_000_000;
 const WEEK_DAYS = 7;

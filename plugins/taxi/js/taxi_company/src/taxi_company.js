@@ -3,7 +3,7 @@
  *
  * The city's records write one company in many ways: `2733 - 74600 Benny Jona`, `Benny Jona, Inc.`, `BENNY  JONA`.
  */
-import { BadParameter, transform } from "./lockstep_plugin/index.js";
+import { BadParameter, transform } from "../sdk/lockstep_plugin/index.js";
 import { ALPHANUMERIC } from "./alphanumeric.js";
 
 const LEGAL_FORMS = new Set(["inc", "corp", "co"]);

@@ -3,7 +3,7 @@
  *
  * Where nothing is known of the area's last 30 days, the city's meter applies: 3.25 to start and 2.25 for each mile.
  */
-import { transform } from "./lockstep_plugin/index.js";
+import { transform } from "../sdk/lockstep_plugin/index.js";
 
 const METER_START = 3.25;
 const METER_PER_MILE = 2.25;
