@@ -92,7 +92,12 @@ pub enum Error {
     #[error("{} exists already; nothing was written", .0.display())]
     Exists(PathBuf),
     #[error("{} cannot be {action}", path.display())]
-    File { path: PathBuf, action: &'static str, #[source] source: io::Error },
+    File {
+        path: PathBuf,
+        action: &'static str,
+        #[source]
+        source: io::Error,
+    },
 }
 
 impl Error {

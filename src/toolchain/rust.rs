@@ -18,8 +18,7 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// Where Debian's own compiler is, whatever else is in the PATH.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const INSTALL_RUST: &str = "curl -sSf https://sh.rustup.rs | sh";
-const INSTALL_TARGET: &str =
-    "rustup target add wasm32-unknown-unknown  (on Debian, without rustup's servers: apt-get install rustc-web rust-web-src)";
+const INSTALL_TARGET: &str = "rustup target add wasm32-unknown-unknown  (on Debian, without rustup's servers: apt-get install rustc-web rust-web-src)";
 
 /// A compiler that can make WebAssembly.
 struct Toolchain {
@@ -81,13 +80,18 @@ fn metadata(folder: &Folder) -> Result<Metadata, Error> {
 fn core_module(folder: &Folder, messages: &[u8]) -> Result<PathBuf, Error> {
     let manifest = folder.path.join("Cargo.toml");
     let manifest = manifest.canonicalize().map_err(Error::read(&manifest))?;
-    let artifacts = messages.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Artifact>(line).ok());
+    let artifacts =
+        messages.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Artifact>(line).ok());
     let ours = artifacts
         .filter(|artifact| artifact.target.kind.iter().any(|kind| kind == "cdylib"))
         .find(|artifact| artifact.manifest_path.canonicalize().is_ok_and(|path| path == manifest));
-    let module = ours.and_then(|ours| ours.filenames.into_iter().find(|path| path.extension() == Some("wasm".as_ref())));
+    let module =
+        ours.and_then(|ours| ours.filenames.into_iter().find(|path| path.extension() == Some("wasm".as_ref())));
     module.ok_or_else(|| {
-        unusable(folder, "its Cargo.toml has no library for WebAssembly: write [lib] crate-type = [\"cdylib\", \"rlib\"]")
+        unusable(
+            folder,
+            "its Cargo.toml has no library for WebAssembly: write [lib] crate-type = [\"cdylib\", \"rlib\"]",
+        )
     })
 }
 

@@ -28,7 +28,10 @@ pub fn strip(binary: &[u8]) -> Vec<u8> {
 /// Whether there is a custom section, at the top, whose name is `wanted`.
 pub fn has_custom(binary: &[u8], wanted: impl Fn(&str) -> bool) -> bool {
     let found = sections(binary).map(|sections| {
-        sections.iter().filter(|section| section.id == CUSTOM).any(|section| custom_name(section.content).is_some_and(&wanted))
+        sections
+            .iter()
+            .filter(|section| section.id == CUSTOM)
+            .any(|section| custom_name(section.content).is_some_and(&wanted))
     });
     found.unwrap_or(false)
 }

@@ -10,7 +10,9 @@ use crate::cli::{Context, Failure, Outcome, output};
 use crate::toolchain::{Language, templates};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  lockstep plugin new fare_ratio\n  lockstep plugin new plugins/fare_ratio --lang c")]
+#[command(
+    after_help = "Examples:\n  lockstep plugin new fare_ratio\n  lockstep plugin new plugins/fare_ratio --lang c"
+)]
 pub(super) struct Arguments {
     /// The folder to make; its last part is the plugin's name, in snake_case
     folder: PathBuf,

@@ -111,7 +111,7 @@ fn same(is: &Value, wanted: &Value) -> bool {
 
 #[test]
 fn every_vector_is_read_and_written_to_the_byte() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../wit/vectors");
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../wit/vectors");
     let text = std::fs::read_to_string(folder.join("vectors.json")).unwrap();
     let vectors: Vec<Value> = serde_json::from_str(&text).unwrap();
     assert!(vectors.len() >= 34);
@@ -165,7 +165,7 @@ fn outputs_out_of_order_or_left_out_are_refused() {
 #[test]
 fn frames_cut_short_are_refused() {
     let columns = [Column { name: "x".to_owned(), kind: Type::String }];
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../wit/vectors");
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../wit/vectors");
     let frame = std::fs::read(folder.join("string-nulls.frame")).unwrap();
     let read = |frame: &[u8]| Rows::new(frame, &columns).and_then(|rows| rows.strings("x").map(|_| ()));
     assert_eq!(read(&frame), Ok(()));
