@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{Error, Folder, component, templates};
+use super::{Error, Folder, component};
 
 /// Where the sources of a plugin are, and where its copy of the SDK is.
 pub const SOURCES: &str = "src";
 pub const SDK: &str = "sdk";
+const PACKAGE: &str = "sdk/lockstep_plugin";
 /// The interface that the component implements.
 pub const WIT: &str = "transform.wit";
 pub const COMPONENT: &str = "component.wasm";
@@ -20,11 +21,8 @@ pub const COMPONENT: &str = "component.wasm";
 /// A folder with `src/`, `sdk/`, the interface and `entry`, a file of this name and text.
 pub fn stage(folder: &Folder, entry: (&str, &str)) -> Result<TempDir, Error> {
     let stage = tempfile::tempdir().map_err(Error::write(Path::new("a temporary folder")))?;
-    copy(&folder.path.join(SOURCES), &stage.path().join(SOURCES))?;
-    // A plugin of our own repository has no copy of the SDK; it is built with the one that is in this executable.
-    match folder.path.join(SDK).is_dir() {
-        true => copy(&folder.path.join(SDK), &stage.path().join(SDK))?,
-        false => templates::write_sdk(stage.path(), folder.language)?,
+    for part in [SOURCES, PACKAGE] {
+        copy(&folder.path.join(part), &stage.path().join(part))?;
     }
     for (name, text) in [entry, (WIT, component::WIT)] {
         let path = stage.path().join(name);

@@ -111,12 +111,6 @@ pub fn write(folder: &Path, language: Language) -> Result<Vec<String>, Error> {
     Ok(written)
 }
 
-/// Writes the SDK of a language alone, where a plugin's folder has it.
-pub fn write_sdk(folder: &Path, language: Language) -> Result<(), Error> {
-    let mut sdk = files(language).iter().filter(|(path, _)| path.starts_with("sdk/"));
-    sdk.try_for_each(|(path, text)| write_file(&folder.join(path), text))
-}
-
 fn write_file(file: &Path, text: &str) -> Result<(), Error> {
     let parent = file.parent().unwrap_or(file);
     std::fs::create_dir_all(parent).map_err(Error::write(parent))?;
