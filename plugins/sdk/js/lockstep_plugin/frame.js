@@ -11,6 +11,7 @@ const HEADER_BYTES = 16, DESCRIPTOR_BYTES = 32;
 const WITH_OFFSETS = new Set([TEXT, BYTES, LIST, BIT_LIST]);
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const encoder = new TextEncoder();
+const LONELY = /[\ud800-\udfff]/u;
 
 /** The frame is not what was agreed on. */
 export class BadFrame extends Error {}
@@ -214,7 +215,7 @@ function piece(kind, value, row, wrong) {
   switch (kind.layout) {
     case TEXT:
       // A lonely half of a surrogate pair would become another character.
-      if (typeof value !== "string" || !value.isWellFormed()) wrong(row, value);
+      if (typeof value !== "string" || LONELY.test(value)) wrong(row, value);
       return encoder.encode(value);
     case BYTES:
       return value instanceof Uint8Array ? value : wrong(row, value);
