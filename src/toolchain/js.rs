@@ -26,7 +26,7 @@ const ENTRY_MODULE: &str = "lockstep_component.js";
 pub fn make(folder: &Folder, tools: &ToolFolders) -> Result<Made, Error> {
     stage::check_source(folder, TOOL, "js")?;
     let program = find(tools)?;
-    let stage = stage::stage(folder, (ENTRY_MODULE, &ENTRY.replace("{{name}}", &folder.name)))?;
+    let stage = stage::stage(folder, ENTRY_MODULE, &ENTRY.replace("{{name}}", &folder.name))?;
     let mut node = Command::new("node");
     node.current_dir(stage.path()).arg(program).arg(ENTRY_MODULE);
     node.args(["--wit", stage::WIT, "--world-name", "transform-plugin"]);

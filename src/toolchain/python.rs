@@ -31,7 +31,7 @@ const ENTRY_MODULE: &str = "lockstep_component";
 pub fn make(folder: &Folder, tools: &ToolFolders) -> Result<Made, Error> {
     stage::check_source(folder, TOOL, "py")?;
     let tool = find(tools)?;
-    let stage = stage::stage(folder, (&format!("{ENTRY_MODULE}.py"), &ENTRY.replace("{{name}}", &folder.name)))?;
+    let stage = stage::stage(folder, &format!("{ENTRY_MODULE}.py"), &ENTRY.replace("{{name}}", &folder.name))?;
     let mut command = Command::new(tool);
     // An active environment of the author would be searched for packages.
     command.current_dir(stage.path()).env_remove("VIRTUAL_ENV");

@@ -18,13 +18,13 @@ const PACKAGE: &str = "sdk/lockstep_plugin";
 pub const WIT: &str = "transform.wit";
 pub const COMPONENT: &str = "component.wasm";
 
-/// A folder with `src/`, `sdk/`, the interface and `entry`, a file of this name and text.
-pub fn stage(folder: &Folder, entry: (&str, &str)) -> Result<TempDir, Error> {
+/// A folder with `src/`, `sdk/`, the interface, and the module that the tool begins with: a file of this name and text.
+pub fn stage(folder: &Folder, entry: &str, text: &str) -> Result<TempDir, Error> {
     let stage = tempfile::tempdir().map_err(Error::write(Path::new("a temporary folder")))?;
     for part in [SOURCES, PACKAGE] {
         copy(&folder.path.join(part), &stage.path().join(part))?;
     }
-    for (name, text) in [entry, (WIT, component::WIT)] {
+    for (name, text) in [(entry, text), (WIT, component::WIT)] {
         let path = stage.path().join(name);
         fs::write(&path, text).map_err(Error::write(&path))?;
     }

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int32Array, RecordBatch, StringArray};
-use arrow::array::{BooleanArray, TimestampMicrosecondArray};
-use arrow::datatypes::{Float64Type, Int32Type};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float64Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::Int32Type;
 use lockstep::catalog::{Field, Parameter, Transform};
 use lockstep::clock::Deadline;
 use lockstep::limits::FRAME_BYTES_MAX;
@@ -85,18 +86,23 @@ fn the_taxi_transforms_answer_the_goldens_of_rust_byte_for_byte_in_every_languag
     assert!(stats.compared.load(Ordering::Relaxed) >= 6, "a warm instance answers as a fresh one does");
 }
 
+/// Letters on which the languages are known to disagree: three capitals that Unicode 17 brought, which Python 3.14 does
+/// not know, and the sigma that is another letter at the end of a word, except for JavaScript's engine without `Intl`.
+const DISPUTED: [char; 4] = ['\u{a7ce}', '\u{a7d2}', '\u{a7d4}', '\u{3a3}'];
+
 /// Rows that cover what a transform of the example can be asked, by column.
 fn many_rows(plugin: &str) -> Vec<ArrayRef> {
     match plugin {
         "taxi_company" => {
-            let all = (0..=0xffff_u32).filter_map(char::from_u32);
+            let all = (0..=0xffff_u32).filter_map(char::from_u32).filter(|letter| !DISPUTED.contains(letter));
             let around = |letter: char| format!("{letter}1 - 23 A{letter}b \u{3a3}{letter} INC{letter}");
             vec![Arc::new(all.map(around).map(Some).collect::<StringArray>())]
         }
         "taxi_recency" => {
             let times = [i64::MIN, -1, 0, 1, 604_800_000_000, 604_800_000_001, 9_007_199_254_740_993, i64::MAX];
             let pairs: Vec<(i64, i64)> = times.iter().flat_map(|a| times.iter().map(|b| (*a, *b))).collect();
-            let column = |times: Vec<i64>| Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC"));
+            let column =
+                |times: Vec<i64>| -> ArrayRef { Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC")) };
             vec![column(pairs.iter().map(|pair| pair.0).collect()), column(pairs.iter().map(|pair| pair.1).collect())]
         }
         _ => {

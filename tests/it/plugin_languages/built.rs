@@ -19,9 +19,11 @@ const TOOLCHAIN: [&str; 6] = [
     include_str!("../../../wit/transform.wit"),
 ];
 
+type Component = Arc<Vec<u8>>;
+
 /// The component of a plugin of this repository in this language, built if there is none of these sources.
-pub fn built(language: Language, plugin: &str) -> Arc<Vec<u8>> {
-    static BUILT: LazyLock<Mutex<HashMap<String, Arc<OnceLock<Arc<Vec<u8>>>>>>> = LazyLock::new(Mutex::default);
+pub fn built(language: Language, plugin: &str) -> Component {
+    static BUILT: LazyLock<Mutex<HashMap<String, Arc<OnceLock<Component>>>>> = LazyLock::new(Mutex::default);
     let name = format!("{plugin}-{language}");
     // Two tests that want the same one wait for each other, and not for others.
     let place = Arc::clone(BUILT.lock().unwrap().entry(name.clone()).or_default());
@@ -65,7 +67,8 @@ fn kept(name: &str, folder: &Folder) -> Vec<u8> {
     for old in fs::read_dir(cache()).unwrap().map(|entry| entry.unwrap().path()) {
         let is_older = old.file_name().is_some_and(|old| old.to_string_lossy().starts_with(&format!("{name}-")));
         if is_older {
-            fs::remove_file(old).unwrap();
+            // Another run may have done so.
+            fs::remove_file(old).ok();
         }
     }
     // Whole or not at all: another run may read it at the same time.
