@@ -86,6 +86,8 @@ class Declared:
         self.function, self.name, self.version, self.doc, self.check = function, name, version, doc, check
         self.features, self.request, self.parameters, self.outputs = [], [], [], []
         self.uses_as_of = self.by_column = False
+        # All arguments of the function, in its order.
+        self.arguments = []
         # The name of the argument that is called with `Rows`, if there is one.
         self.rows_argument = None
 
@@ -137,6 +139,7 @@ def _declare(function, name, version, outputs, docs, check):
     transform = Declared(function, name, version, inspect.getdoc(function) or "", check)
     forms = set()
     for argument, parameter in inspect.signature(function, eval_str=True).parameters.items():
+        transform.arguments.append(argument)
         if parameter.annotation is Rows:
             transform.rows_argument = argument
             forms.add(True)

@@ -126,30 +126,30 @@ def read(frame, kinds):
         bytes_ = view[start : start + length]
         return bytes_.cast(code) if code else bytes_
 
-    read_columns, place = [], _HEADER.size
-    for kind in kinds:
-        tag, has_validity, _, nulls, *places = _DESCRIPTOR.unpack_from(frame, place)
-        place += _DESCRIPTOR.size
+    descriptors = _DESCRIPTOR.iter_unpack(view[_HEADER.size : _HEADER.size + len(kinds) * _DESCRIPTOR.size])
+    read_columns, bits = [], (rows + 7) // 8
+    for kind, (tag, flags, _, nulls, validity_at, validity_bytes, start, length, offsets_at, offsets_bytes) in zip(
+        kinds, descriptors
+    ):
         if tag != kind.tag:
             raise BadFrame(f"a column has the type {tag}, {kind.tag} was agreed on")
-        validity_start, validity_length, start, length, offsets_start, offsets_length = places
-        validity = part(validity_start, validity_length, (rows + 7) // 8) if has_validity else None
-        offsets, items = None, rows
-        if kind.layout in _WITH_OFFSETS:
-            offsets = part(offsets_start, offsets_length, (rows + 1) * 4, "i").tolist()
+        validity = part(validity_at, validity_bytes, bits) if flags else None
+        offsets, layout = None, kind.layout
+        if layout is FIXED:
+            values = part(start, length, rows * kind.item_bytes, kind.code)
+        elif layout is BITS:
+            values = part(start, length, bits)
+        elif layout is EMBEDDING:
+            values = part(start, length, rows * kind.width * kind.item_bytes, kind.code)
+        else:
+            offsets = part(offsets_at, offsets_bytes, (rows + 1) * 4, "i").tolist()
             if offsets[0] != 0 or any(end < start for start, end in zip(offsets, offsets[1:])):
                 raise BadFrame("its offsets do not begin at 0, or fall")
             items = offsets[-1]
-        if kind.layout in (BITS, BIT_LIST):
-            wanted = (items + 7) // 8
-        else:
-            wanted = items * kind.item_bytes * (kind.width or 1)
-        values = part(start, length, wanted, kind.code)
-        read_columns.append(Column(kind, rows, nulls if has_validity else 0, values, offsets, validity))
+            wanted = (items + 7) // 8 if layout is BIT_LIST else items * kind.item_bytes
+            values = part(start, length, wanted, kind.code)
+        read_columns.append(Column(kind, rows, nulls if flags else 0, values, offsets, validity))
     return rows, read_columns
-
-
-_WITH_OFFSETS = frozenset((TEXT, BYTES, LIST, BIT_LIST))
 
 
 def write(rows, outputs):
@@ -170,25 +170,42 @@ def write(rows, outputs):
         return start, length
 
     for name, kind, values in outputs:
-        valid = None
-        if not isinstance(values, (array, memoryview)):
-            values = values if isinstance(values, list) else list(values)
-            if None in values:
-                valid = [value is not None for value in values]
-        try:
-            count, data, offsets = _LAID_OUT[kind.layout](kind, values, valid)
-        except WrongOutput as error:
-            raise WrongOutput(f"output {name}: {error}") from error
-        except (TypeError, ValueError, OverflowError, AttributeError, UnicodeError) as error:
-            raise WrongOutput(f"output {name}: {_culprit(kind, values, valid)}") from error
-        if count != rows:
-            raise WrongOutput(f"output {name} has {count} values for {rows} rows")
+        if kind.layout is FIXED and type(values) is list and len(values) == rows:
+            # Numbers without a null, by far the most, need no look at each.
+            try:
+                start, length = put(array(kind.code, values).tobytes())
+            except TypeError:
+                pass
+            except OverflowError as error:
+                raise WrongOutput(f"output {name}: {_culprit(kind, values)}") from error
+            else:
+                descriptors.append(_DESCRIPTOR.pack(kind.tag, 0, 0, 0, 0, 0, start, length, 0, 0))
+                continue
+        data, offsets, valid = _laid_out(name, kind, values, rows)
         offsets_at = put(offsets.tobytes()) if offsets is not None else (0, 0)
         values_at = put(data)
         nulls = valid.count(False) if valid else 0
         validity_at = put(_packed(valid)) if nulls else (0, 0)
         descriptors.append(_DESCRIPTOR.pack(kind.tag, 1 if nulls else 0, 0, nulls, *validity_at, *values_at, *offsets_at))
     return b"".join([_HEADER.pack(MAGIC, rows, len(outputs), 0), *descriptors, *parts])
+
+
+def _laid_out(name, kind, values, rows):
+    """The bytes of an output's values, its offsets, and which rows have a value, where some have none."""
+    valid = None
+    if not isinstance(values, (array, memoryview)):
+        values = values if isinstance(values, list) else list(values)
+        if None in values:
+            valid = [value is not None for value in values]
+    if len(values) != rows:
+        raise WrongOutput(f"output {name} has {len(values)} values for {rows} rows")
+    try:
+        data, offsets = _LAID_OUT[kind.layout](kind, values, valid)
+    except WrongOutput as error:
+        raise WrongOutput(f"output {name}: {error}") from error
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise WrongOutput(f"output {name}: {_culprit(kind, values)}") from error
+    return data, offsets, valid
 
 
 def _packed(flags):
@@ -210,25 +227,25 @@ def _numbers(kind, values):
 
 def _fixed(kind, values, valid):
     filled = values if valid is None else [0 if value is None else value for value in values]
-    return len(values), _numbers(kind, filled), None
+    return _numbers(kind, filled), None
 
 
 def _flags(kind, values, valid):
     if not set(map(type, values)) <= {bool, type(None)}:
         raise TypeError
-    return len(values), _packed(values), None
+    return _packed(values), None
 
 
 def _texts(kind, values, valid):
-    return _pieces(values, [b"" if value is None else value.encode() for value in values])
+    return _pieces([b"" if value is None else value.encode() for value in values])
 
 
 def _binaries(kind, values, valid):
-    return _pieces(values, [b"" if value is None else memoryview(value).tobytes() for value in values])
+    return _pieces([b"" if value is None else memoryview(value).tobytes() for value in values])
 
 
-def _pieces(values, pieces):
-    return len(values), b"".join(pieces), _offsets(pieces)
+def _pieces(pieces):
+    return b"".join(pieces), _offsets(pieces)
 
 
 def _offsets(pieces):
@@ -244,12 +261,12 @@ def _embeddings(kind, values, valid):
     for row, value in enumerate(values):
         if value is not None and len(value) != kind.width:
             raise WrongOutput(f"row {row} has {len(value)} items, not {kind.width}")
-    return len(values), b"".join([_numbers(kind, zeros if value is None else value) for value in values]), None
+    return b"".join([_numbers(kind, zeros if value is None else value) for value in values]), None
 
 
 def _lists(kind, values, valid):
     pieces = [() if value is None else value for value in values]
-    return len(values), b"".join([_numbers(kind, piece) for piece in pieces]), _offsets(pieces)
+    return b"".join([_numbers(kind, piece) for piece in pieces]), _offsets(pieces)
 
 
 def _flag_lists(kind, values, valid):
@@ -257,7 +274,7 @@ def _flag_lists(kind, values, valid):
     items = list(chain.from_iterable(pieces))
     if not set(map(type, items)) <= {bool}:
         raise TypeError
-    return len(values), _packed(items), _offsets(pieces)
+    return _packed(items), _offsets(pieces)
 
 
 _LAID_OUT = {
@@ -271,7 +288,7 @@ _LAID_OUT = {
 }
 
 
-def _culprit(kind, values, valid):
+def _culprit(kind, values):
     """The first value that does not fit, in words."""
     for row, value in enumerate(values):
         if value is None:

@@ -86,6 +86,12 @@ class Applied(unittest.TestCase):
         it = declared(twice, {"a": float})
         self.assertEqual(applied(it, [[1.0, None, 3.0], [1, 2, None]], factor=2.0), ([[3.0, None, None]], []))
 
+    def test_arguments_may_stand_in_any_order(self):
+        def mixed(most: Parameter[float], y: Request[float], x: Feature[float], as_of: AsOf):
+            return x + 2 * y + 4 * most + 8 * as_of
+
+        self.assertEqual(applied(declared(mixed, {"a": float}), [[1], [10.0], [100.0]], most=1000.0), ([[4218.0]], []))
+
     def test_a_function_that_takes_nulls_is_asked_for_them_and_not_for_others(self):
         def either(x: Feature[float | None], y: Feature[float]):
             return y if x is None else x
