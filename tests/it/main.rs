@@ -54,4 +54,7 @@ mod cli;
 mod cli_project;
 mod cli_data;
 
+mod plugin_c;
+mod plugin_new;
+
 mod tidy;
