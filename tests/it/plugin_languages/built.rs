@@ -52,7 +52,8 @@ fn cache() -> PathBuf {
     tool_folders().cache.join("plugin-languages")
 }
 
-fn kept(name: &str, folder: &Folder) -> Vec<u8> {
+/// The component of a plugin's folder, built unless one of the same sources is kept under this name.
+pub fn kept(name: &str, folder: &Folder) -> Vec<u8> {
     let mut hash = Sha256::new();
     TOOLCHAIN.iter().for_each(|text| hash.update(text));
     for part in ["src", "sdk"] {
