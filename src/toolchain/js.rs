@@ -32,7 +32,8 @@ pub fn make(folder: &Folder, tools: &ToolFolders) -> Result<Made, Error> {
     node.args(["--wit", stage::WIT, "--world-name", "transform-plugin"]);
     node.args(["--disable", "random", "stdio", "clocks", "http", "fetch-event"]);
     node.args(["--out", stage::COMPONENT]);
-    tool::run(folder, &mut node, INSTALL_NODE)?;
+    let ran = tool::run(folder, &mut node, INSTALL_NODE);
+    ran.map_err(|error| stage::plugins_words(error, "Exception while evaluating top-level script", &["\n    at "]))?;
     stage::component(&stage).map(Made::Component)
 }
 

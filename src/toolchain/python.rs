@@ -38,7 +38,8 @@ pub fn make(folder: &Folder, tools: &ToolFolders) -> Result<Made, Error> {
     command.args(["--quiet", "--wit-path", stage::WIT, "--world", "transform-plugin", "componentize", "--stub-wasi"]);
     command.args(["--python-path", ".", "--python-path", stage::SOURCES, "--python-path", stage::SDK]);
     command.args(["--output", stage::COMPONENT, ENTRY_MODULE]);
-    tool::run(folder, &mut command, "").map_err(without_backtrace)?;
+    let ran = tool::run(folder, &mut command, "");
+    ran.map_err(|error| stage::plugins_words(error, "AssertionError: ", &["\nStack backtrace:", "\nCaused by:"]))?;
     stage::component(&stage).map(Made::Component)
 }
 
@@ -56,18 +57,4 @@ fn find(tools: &ToolFolders) -> Result<PathBuf, Error> {
     let folder = environment.display();
     let install = format!("python3 -m venv {folder} && {folder}/bin/pip install {TOOL}=={VERSION}");
     Err(tool::missing(Language::Python, &format!("{TOOL} {VERSION}"), &install))
-}
-
-/// What an author can use of the tool's words: the plugin's own exception comes first, the tool's insides after it.
-fn without_backtrace(error: Error) -> Error {
-    match error {
-        Error::Failed { tool, folder, output } => {
-            let insides = ["\nStack backtrace:", "\nCaused by:"];
-            let end = insides.iter().filter_map(|inside| output.find(inside)).min().unwrap_or(output.len());
-            let start = output.find("AssertionError: ").map_or(0, |start| start + "AssertionError: ".len());
-            let said = output.get(start..end).unwrap_or(&output).trim();
-            Error::Failed { tool, folder, output: said.to_owned() }
-        }
-        other => other,
-    }
 }

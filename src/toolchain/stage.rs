@@ -49,6 +49,19 @@ pub fn check_source(folder: &Folder, tool: &str, extension: &str) -> Result<(), 
     }
 }
 
+/// A failure in the plugin's words: what the tool printed after `start` and before the first of `ends`, where its own
+/// insides begin.
+pub fn plugins_words(error: Error, start: &str, ends: &[&str]) -> Error {
+    match error {
+        Error::Failed { tool, folder, output } => {
+            let said = output.split_once(start).map_or(output.as_str(), |(_, said)| said);
+            let end = ends.iter().filter_map(|end| said.find(end)).min().unwrap_or(said.len());
+            Error::Failed { tool, folder, output: said[..end].trim().to_owned() }
+        }
+        other => other,
+    }
+}
+
 /// Copies a folder. What an interpreter keeps beside its sources stays where it is.
 fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     fs::create_dir_all(to).map_err(Error::write(to))?;

@@ -200,6 +200,7 @@ fn a_python_transform_that_asks_for_what_it_cannot_have_is_told_what_to_do_inste
         "a transform prints nowhere: return it as an output, or raise Refuse(code, message) for the row";
     const FILES: &str =
         "a transform has no files: read it at the top of the module, so that it becomes a part of the component";
+    const HASH: &str = "the hash() of a text is another one after each build: take zlib.crc32 or hashlib";
     const ENVIRONMENT: &str = "Impure: a transform has no environment: take an argument of the type Parameter";
     let impure = |name: &str, advice: &str| format!("Impure: {name}: {advice}");
     let said = [
@@ -212,7 +213,8 @@ fn a_python_transform_that_asks_for_what_it_cannot_have_is_told_what_to_do_inste
         ("generator", impure("random.Random without a seed", CHANCE)),
         ("urandom", impure("os.urandom", CHANCE)),
         ("uuid", impure("os.urandom", CHANCE)),
-        ("hash", impure("hash", "the hash() of a text is another one after each build: take zlib.crc32 or hashlib")),
+        ("hash", impure("hash", HASH)),
+        ("hash of a pair", impure("hash", HASH)),
         ("print", format!("Impure: {OUTPUT}")),
         ("error stream", format!("Impure: {OUTPUT}")),
         (
@@ -227,6 +229,7 @@ fn a_python_transform_that_asks_for_what_it_cannot_have_is_told_what_to_do_inste
             "late import",
             "ImportError: a transform imports nothing while it runs: import html at the top of the module".to_owned(),
         ),
+        ("hash of a number", "True".to_owned()),
         ("seeded", "0.32383276483316237".to_owned()),
         ("given time", "1970".to_owned()),
         ("parsed time", "2016-12-31T00:00:00".to_owned()),

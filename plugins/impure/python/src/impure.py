@@ -22,6 +22,7 @@ REQUESTS = {
     "urandom": lambda: os.urandom(8),
     "uuid": uuid.uuid4,
     "hash": lambda: hash("a text"),
+    "hash of a pair": lambda: hash((1, "a text")),
     "print": lambda: print("a line"),
     "error stream": lambda: sys.stderr.write("a line"),
     "warning": lambda: warnings.warn("an old thing"),
@@ -31,6 +32,7 @@ REQUESTS = {
     "folder": lambda: os.listdir("/"),
     "late import": lambda: __import__("html.parser"),
     # These are pure.
+    "hash of a number": lambda: hash((1, 2.5)) == hash((1, 2.5)),
     "seeded": lambda: random.Random(7).random(),
     "given time": lambda: time.strftime("%Y", time.gmtime(0)),
     "parsed time": lambda: datetime.datetime.strptime("2016-12-31", "%Y-%m-%d").isoformat(),

@@ -8,6 +8,9 @@ const SCALARS = { bool: "boolean", int64: "int64", float64: "float64", string: "
 
 /** The exports of the component. A thrown `{ tag, val }` is the interface's own error; any other would only be a trap. */
 export function component(declared) {
+  if (!Array.isArray(declared?.inputs)) {
+    throw new TypeError("the plugin's module does not export what transform({…}) returned: write `export default transform({…})`");
+  }
   let bound = null;
   return {
     describe() {

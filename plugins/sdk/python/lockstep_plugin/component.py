@@ -90,6 +90,9 @@ def _parameter(parameter):
     return types.ParamSpec(parameter.name, _DTYPES[parameter.kind.tag], parameter.required, default, parameter.doc)
 
 
+# The plugin's module was imported before this one: what it forgot is an error of the build.
+_declared()
+
 _SCALARS = {
     BOOL: types.Scalar_Boolean,
     INT64: types.Scalar_Int64,

@@ -139,12 +139,16 @@ def _seeded(base):
 
 def _hash_without_texts(plain):
     def hash(value, /):
-        # A class that hashes by a name of its own is no harm: dicts and sets do not show it.
-        if isinstance(value, (str, bytes)) and sys._getframe(1).f_code.co_name != "__hash__":
+        # A class that hashes by a name of its own is no harm: dicts do not show it.
+        if _has_text(value) and sys._getframe(1).f_code.co_name != "__hash__":
             raise Impure(f"hash: {HASH}")
         return plain(value)
 
     return hash
+
+
+def _has_text(value):
+    return isinstance(value, (str, bytes)) or isinstance(value, (tuple, frozenset)) and any(map(_has_text, value))
 
 
 def _warning(message, category, filename, lineno, file=None, line=None):
