@@ -29,7 +29,7 @@ pub fn built(language: Language, plugin: &str) -> Component {
     let place = Arc::clone(BUILT.lock().unwrap().entry(name.clone()).or_default());
     let component = place.get_or_init(|| {
         let path = match plugin {
-            "impure" => format!("plugins/impure/{language}"),
+            "impure" | "arithmetic" => format!("plugins/{plugin}/{language}"),
             _ => format!("plugins/taxi/{language}/{plugin}"),
         };
         let folder = Folder::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();

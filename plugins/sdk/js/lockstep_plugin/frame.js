@@ -90,11 +90,14 @@ export function read(frame, kinds) {
   if (word(8) !== kinds.length) {
     throw new BadFrame(`it has ${word(8)} columns, ${kinds.length} were agreed on`);
   }
+  let end = HEADER_BYTES + kinds.length * DESCRIPTOR_BYTES;
+  // The next buffer. There is one place for each, so that none can lie over another or beyond the end.
   const part = (place, View, items) => {
     const start = word(place), length = word(place + 4);
-    if (length !== items * View.BYTES_PER_ELEMENT || start + length > size || start % View.BYTES_PER_ELEMENT !== 0) {
+    if (length !== items * View.BYTES_PER_ELEMENT || start !== (length > 0 ? end : 0) || start + length > size) {
       throw new BadFrame("a buffer has another length or place than its rows need");
     }
+    end += Math.ceil(length / 8) * 8;
     return new View(bytes.buffer, bytes.byteOffset + start, items);
   };
 
@@ -104,7 +107,6 @@ export function read(frame, kinds) {
       throw new BadFrame(`a column has the type ${view.getUint8(place)}, ${kind.tag} was agreed on`);
     }
     const hasValidity = (view.getUint8(place + 1) & 1) === 1;
-    const validity = hasValidity ? part(place + 8, Uint8Array, Math.ceil(rows / 8)) : null;
     let offsets = null, items = rows;
     if (WITH_OFFSETS.has(kind.layout)) {
       offsets = part(place + 24, Int32Array, rows + 1);
@@ -116,8 +118,10 @@ export function read(frame, kinds) {
     const isBits = kind.layout === BITS || kind.layout === BIT_LIST;
     const count = isBits ? Math.ceil(items / 8) : items * (kind.width || 1);
     const values = part(place + 16, kind.View ?? Uint8Array, count);
+    const validity = hasValidity ? part(place + 8, Uint8Array, Math.ceil(rows / 8)) : null;
     return new Column(kind, rows, hasValidity ? word(place + 4) : 0, values, offsets, validity);
   });
+  if (end !== size) throw new BadFrame("it is longer than its columns");
   return { rows, columns };
 }
 

@@ -58,6 +58,19 @@ test("a frame that is cut anywhere is refused", () => {
   }
 });
 
+test("a buffer at another place than its own is refused", () => {
+  for (const vector of vectors) {
+    const whole = file(vector.file);
+    for (let column = 0; column < vector.kinds.length; column++) {
+      const moved = whole.slice();
+      moved[16 + 32 * column + 16] ^= 8;
+      assert.throws(() => read(moved, vector.kinds), BadFrame, `${vector.file}, column ${column}`);
+    }
+    const longer = new Uint8Array([...whole, ...new Uint8Array(8)]);
+    assert.throws(() => read(longer, vector.kinds), BadFrame, vector.file);
+  }
+});
+
 test("typed arrays are written as they are", () => {
   const { columns } = read(file("float64.frame"), [kindOf("float64")]);
   const again = write(3, [{ name: "x", kind: kindOf("float64"), values: columns[0].values }]);

@@ -120,20 +120,24 @@ def read(frame, kinds):
     if columns != len(kinds):
         raise BadFrame(f"it has {columns} columns, {len(kinds)} were agreed on")
 
+    place = _HEADER.size + len(kinds) * _DESCRIPTOR.size
+
     def part(start, length, wanted, code=None):
-        if length != wanted or start + length > size:
-            raise BadFrame("a buffer has another length than its rows need")
+        """The next buffer. There is one place for each, so that none can lie over another or beyond the end."""
+        nonlocal place
+        if length != wanted or start != (place if wanted else 0) or start + length > size:
+            raise BadFrame("a buffer has another length or place than its rows need")
+        place += (length + 7) // 8 * 8
         bytes_ = view[start : start + length]
         return bytes_.cast(code) if code else bytes_
 
-    descriptors = _DESCRIPTOR.iter_unpack(view[_HEADER.size : _HEADER.size + len(kinds) * _DESCRIPTOR.size])
+    descriptors = _DESCRIPTOR.iter_unpack(view[_HEADER.size : place])
     read_columns, bits = [], (rows + 7) // 8
     for kind, (tag, flags, _, nulls, validity_at, validity_bytes, start, length, offsets_at, offsets_bytes) in zip(
         kinds, descriptors
     ):
         if tag != kind.tag:
             raise BadFrame(f"a column has the type {tag}, {kind.tag} was agreed on")
-        validity = part(validity_at, validity_bytes, bits) if flags else None
         offsets, layout = None, kind.layout
         if layout is FIXED:
             values = part(start, length, rows * kind.item_bytes, kind.code)
@@ -148,7 +152,10 @@ def read(frame, kinds):
             items = offsets[-1]
             wanted = (items + 7) // 8 if layout is BIT_LIST else items * kind.item_bytes
             values = part(start, length, wanted, kind.code)
+        validity = part(validity_at, validity_bytes, bits) if flags else None
         read_columns.append(Column(kind, rows, nulls if flags else 0, values, offsets, validity))
+    if place != size:
+        raise BadFrame("it is longer than its columns")
     return rows, read_columns
 
 

@@ -63,6 +63,22 @@ class Vectors(unittest.TestCase):
                     for column in frame.read(file[:end], column_kinds)[1]:
                         column.tolist()
 
+    def test_a_buffer_at_another_place_than_its_own_is_refused(self):
+        for vector, file in vectors():
+            column_kinds = [KINDS[column["type"]] for column in vector["columns"]]
+            for column, kind in enumerate(column_kinds):
+                descriptor = 16 + 32 * column
+                # Values, and what of validity and offsets this column has.
+                read = [*range(16, 24), *(range(8, 16) if file[descriptor + 1] else ())]
+                read += range(24, 32) if file[descriptor + 28] else ()
+                for place in read:
+                    moved = bytearray(file)
+                    moved[descriptor + place] ^= 8
+                    with self.subTest(vector["file"], kind=kind, place=place), self.assertRaises(BadFrame):
+                        frame.read(bytes(moved), column_kinds)
+            with self.subTest(vector["file"]), self.assertRaises(BadFrame):
+                frame.read(file + bytes(8), column_kinds)
+
     def test_views_of_numbers_are_written_without_a_list(self):
         _, columns = frame.read((VECTORS / "float64.frame").read_bytes(), [kinds.FLOAT64])
         self.assertEqual(
