@@ -43,7 +43,7 @@ export function clean(name) {
   return words.join(" ");
 }
 
-/** FNV-1a in two halves of 32 bits: a `bigint` for each byte would take ten times as long. */
+/** FNV-1a in two halves of 32 bits, which is quicker than a `bigint` for each byte. */
 export function fnv1a(text) {
   let high = 0xcbf2_9ce4, low = 0x8422_2325;
   for (const byte of new TextEncoder().encode(text)) {
