@@ -24,7 +24,7 @@ use lockstep::toolchain::Language::{self, C, Js, Python};
 use lockstep::transform::frame::{self, Column};
 use lockstep::transform::{Applied, Error, Settings, Transforms};
 
-use self::built::{built, committed, compiled};
+use self::built::{built, compiled, in_rust};
 
 const INTERPRETED: [Language; 2] = [Python, Js];
 
@@ -71,7 +71,7 @@ fn transforms_answer_the_goldens_of_rust_byte_for_byte_in_every_language() {
         let (asked, answered) = (std::fs::read(folder.join("in.frame")), std::fs::read(folder.join("out.frame")));
         let (asked, answered) = (asked.unwrap(), answered.unwrap());
         let rows = u32::from_le_bytes(asked[4..8].try_into().unwrap()) as usize;
-        let rust = bound(&stage, plugin, &committed(plugin), &[]);
+        let rust = bound(&stage, plugin, &in_rust(plugin), &[]);
         for language in [Python, Js, C] {
             let transform = bound(&stage, plugin, &built(language, plugin), &[]);
             assert_eq!(transform.signature, rust.signature, "{plugin} in {language}");
@@ -128,7 +128,7 @@ fn the_taxi_transforms_agree_with_rust_on_letters_of_all_scripts_times_at_the_bo
     let stage = stage(0);
     for plugin in ["taxi_company", "taxi_recency", "taxi_quote"] {
         let inputs = many_rows(plugin);
-        let rust = bound(&stage, plugin, &committed(plugin), &[]);
+        let rust = bound(&stage, plugin, &in_rust(plugin), &[]);
         let wanted = apply(&stage, &rust, &inputs).unwrap();
         for language in [Python, Js, C] {
             let transform = bound(&stage, plugin, &built(language, plugin), &[]);

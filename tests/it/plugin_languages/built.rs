@@ -9,6 +9,8 @@ use lockstep::config::tool_folders;
 use lockstep::toolchain::{self, Folder, Language};
 use sha2::{Digest as _, Sha256};
 
+use crate::world::built_plugins;
+
 /// What a build depends on beside the plugin: versions of the tools, and how they are called.
 const TOOLCHAIN: [&str; 6] = [
     include_str!("../../../src/toolchain/python.rs"),
@@ -38,9 +40,9 @@ pub fn built(language: Language, plugin: &str) -> Component {
     Arc::clone(component)
 }
 
-/// The component of the Rust plugin, as it is committed.
-pub fn committed(plugin: &str) -> Vec<u8> {
-    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/built").join(format!("{plugin}.wasm"))).unwrap()
+/// The component of the Rust plugin.
+pub fn in_rust(plugin: &str) -> Vec<u8> {
+    fs::read(built_plugins().join(format!("{plugin}.wasm"))).unwrap()
 }
 
 /// Where compiled components are kept.
