@@ -19,7 +19,8 @@
 //!    [`pit`]: the point-in-time join. [`manifest`]: what a training set was made of;
 //!    [`training`]: sets as files. [`statistics`] of columns, and [`quality`]: rows against what is expected of them.
 //! 5. [`catalog`] (what is defined), [`document`] (YAML with places), [`config`], [`registry`] (what was applied).
-//! 6. [`server`]: the wires. [`app`] puts the parts together. [`cli`]: one file a command.
+//! 6. [`server`]: the wires. [`app`] puts the parts together. [`cli`]: one file a command. [`toolchain`]: from a plugin's
+//!    source to a component, for authors.
 //!
 //! # Invariants
 //! - A flow names no adapter, a server names no port, an adapter names no other adapter.
@@ -50,6 +51,7 @@ pub mod server;
 pub mod client;
 pub mod app;
 pub mod cli;
+pub mod toolchain;
 pub mod backend;
 pub mod batch;
 pub mod cast;

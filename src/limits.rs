@@ -220,6 +220,9 @@ pub const ROW_ERROR_MESSAGE_BYTES_MAX: usize = 256;
 pub const DESCRIPTOR_STRING_BYTES_MAX: usize = 4 << 10;
 /// Bytes of a component.
 pub const COMPONENT_BYTES_MAX: usize = 64 << 20;
+/// Bytes of the names of functions that a built plugin keeps: enough for a trap's message in Rust and C, where a
+/// language runtime has megabytes of them.
+pub const PLUGIN_NAMES_BYTES_MAX: usize = 64 << 10;
 /// Linear memory of one plugin instance.
 pub const PLUGIN_MEMORY_BYTES_MAX: usize = 64 << 20;
 /// Fuel of one call: a constant part and a part for each row, so that the verdict is the same on every node.

@@ -104,7 +104,7 @@ enum Command {
     Vacuum(vacuum::Arguments),
     /// Prove that serving and training give the same values
     Parity(parity::Arguments),
-    /// Look into transform plugins
+    /// Write, build and look into transform plugins
     #[command(subcommand)]
     Plugin(plugin::Command),
     /// Print the JSON Schema of the definition files
@@ -150,6 +150,7 @@ macro_rules! failure_from {
 failure_from!(
     crate::flow::Error,
     crate::offline::Error,
+    crate::toolchain::Error,
     crate::training::Error,
     crate::plan::Error,
     crate::registry::Error,

@@ -1,5 +1,7 @@
 //! What comes from the environment: who applies, how to log, and `${NAME}` in a value of `lockstep.yaml`.
 
+use std::path::PathBuf;
+
 /// How `LOCKSTEP_LOG` and `LOCKSTEP_LOG_FORMAT` want the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
@@ -22,6 +24,25 @@ pub fn user() -> String {
         .iter()
         .find_map(|name| std::env::var(name).ok())
         .unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// Folders of this user, for tools that we run. What is in them can be made again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolFolders {
+    /// Where tools that we install, and what they made, are kept: `$XDG_CACHE_HOME/lockstep`.
+    pub cache: PathBuf,
+    /// Where cargo keeps the sources of crates: `$CARGO_HOME`.
+    pub cargo_home: PathBuf,
+}
+
+pub fn tool_folders() -> ToolFolders {
+    let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = named("HOME").unwrap_or_else(std::env::temp_dir);
+    let cache = named("XDG_CACHE_HOME").unwrap_or_else(|| home.join(".cache"));
+    ToolFolders {
+        cache: cache.join("lockstep"),
+        cargo_home: named("CARGO_HOME").unwrap_or_else(|| home.join(".cargo")),
+    }
 }
 
 /// `text` with every `${NAME}` replaced and every `$$` a dollar sign.

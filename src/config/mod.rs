@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub use environment::{LogSettings, log_settings, user};
+pub use environment::{LogSettings, ToolFolders, log_settings, tool_folders, user};
 pub use redis::prefix_mistake;
 
 use crate::catalog::DefinitionFile;

@@ -10,8 +10,9 @@ use crate::limits::PLUGIN_TABLE_ELEMENTS_MAX;
 use super::limits::EPOCH;
 use super::{Error, Settings};
 
-/// Core modules, memories and tables that the parts of one component may have between them.
-const MODULES_PER_COMPONENT: u32 = 8;
+/// Core modules, memories and tables that the parts of one component may have between them. Python's is CPython and its
+/// libraries, linked when it starts: 38 of them.
+const MODULES_PER_COMPONENT: u32 = 64;
 const TABLES_PER_COMPONENT: u32 = 4;
 /// Room for the tables that describe an instance; Python's needs a few hundred KiB.
 const INSTANCE_BYTES_MAX: usize = 4 << 20;

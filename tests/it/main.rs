@@ -49,8 +49,12 @@ mod quickstart;
 mod taxi_tables;
 mod tip_model;
 mod minimal;
+mod plugin_languages;
 mod cli;
 mod cli_project;
 mod cli_data;
+
+mod plugin_c;
+mod plugin_new;
 
 mod tidy;

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::path_of;
-use crate::catalog::{Field, NullPolicy, Signature, TimeUse};
+use crate::catalog::{Digest, Field, NullPolicy, Signature, TimeUse};
 use crate::cli::{Context, Failure, Outcome, output};
 use crate::error::ErrorKind;
 use crate::transform::{Settings, Transforms};
@@ -41,8 +41,13 @@ pub(super) fn run(context: &Context, plugin: &Path) -> Result<Outcome, Failure> 
     })?;
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let (digest, signature) = Transforms::start(Settings::default())?.load(&name, &bytes)?;
-    output::print(context.format, &inspected(&signature, digest.to_string(), bytes.len()), show)?;
+    print(context, &signature, digest, bytes.len())?;
     Ok(Outcome::Done)
+}
+
+/// Prints what is known of a plugin that was loaded.
+pub(super) fn print(context: &Context, signature: &Signature, digest: Digest, bytes: usize) -> Result<(), Failure> {
+    output::print(context.format, &inspected(signature, digest.to_string(), bytes), show)
 }
 
 fn inspected(signature: &Signature, digest: String, bytes: usize) -> Inspected {

@@ -1,6 +1,8 @@
 //! `lockstep plugin`: transform plugins, from the first line to the gateway.
 
+mod build;
 mod inspect;
+mod new;
 
 use std::path::{Path, PathBuf};
 
@@ -20,11 +22,17 @@ pub(super) enum Command {
         /// A `.wasm` file, or the name of a plugin of the project
         plugin: PathBuf,
     },
+    /// Write the folder of a new plugin: source, test, golden case and README
+    New(new::Arguments),
+    /// Build the plugin in a folder with its language's own tools, and check it as a gateway would
+    Build(build::Arguments),
 }
 
 pub(super) fn run(context: &Context, command: &Command) -> Result<Outcome, Failure> {
     match command {
         Command::Inspect { plugin } => inspect::run(context, plugin),
+        Command::New(arguments) => new::run(context, arguments),
+        Command::Build(arguments) => build::run(context, arguments),
     }
 }
 

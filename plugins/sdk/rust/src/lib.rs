@@ -1,6 +1,21 @@
 //! Write a Lockstep transform: typed columns in, typed columns out.
 //!
 //! ```ignore
+//! lockstep_plugin::transform! {
+//!     name: "double",
+//!     version: "1.0.0",
+//!     doc: "Twice as much.",
+//!
+//!     fn double(x: f64) -> Doubled { y: f64 } {
+//!         Doubled { y: x * 2.0 }
+//!     }
+//! }
+//! ```
+//!
+//! That is [`transform!`]: a function of one row. Where columns are many, come from a loop, or share work over all rows,
+//! implement [`Transform`] and [`export!`] it:
+//!
+//! ```ignore
 //! struct Double;
 //!
 //! impl Transform for Double {
@@ -23,10 +38,12 @@
 //! parameters and on nothing else. There is no clock and no randomness to be had: a component that imports either is
 //! refused by the gateway. A transform that needs the time says `.as_of()` and reads the column `as_of`.
 //!
-//! Reading order: [`Transform`], `signature.rs`, `rows.rs`, `outputs.rs`, then `frame.rs` (the bytes), `glue.rs` and
-//! `memory.rs`.
+//! Reading order: [`Transform`], `signature.rs`, `rows.rs`, `outputs.rs`, `function.rs` (the macro), then `frame.rs` (the
+//! bytes), `glue.rs` and `memory.rs`.
 
 pub mod frame;
+#[doc(hidden)]
+pub mod function;
 #[doc(hidden)]
 pub mod glue;
 #[cfg(target_family = "wasm")]
@@ -37,6 +54,7 @@ mod signature;
 #[cfg(test)]
 mod tests;
 
+pub use function::{Date, Refuse, Timestamp};
 pub use outputs::Outputs;
 pub use rows::{BoolLists, Bools, Embeddings, Fixed, FixedValue, Items, Lists, Pick, Rows, Texts};
 pub use signature::{Column, Parameters, Refusal, Signature, Type, Value};
@@ -45,7 +63,7 @@ pub use signature::{Column, Parameters, Refusal, Signature, Type, Value};
 #[doc(hidden)]
 pub mod bindings {
     wit_bindgen::generate!({
-        path: "../../wit/transform.wit",
+        path: "wit/transform.wit",
         world: "transform-plugin",
         pub_export_macro: true,
         export_macro_name: "export_component",
