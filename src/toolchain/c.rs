@@ -27,8 +27,9 @@ const COMPILE: [&str; 14] = [
     "-Wno-missing-field-initializers",
     "-Werror=return-type",
 ];
-/// The stack lies first, so that a recursion without end is a trap and not a write into the data.
-const LINK: [&str; 4] = ["-Wl,--no-entry", "-Wl,--stack-first", "-Wl,-z,stack-size=131072", "-Wl,--strip-debug"];
+/// The stack lies first, so that a recursion without end is a trap and not a write into the data; and it is small,
+/// because a fresh instance costs what its memory does.
+const LINK: [&str; 4] = ["-Wl,--no-entry", "-Wl,--stack-first", "-Wl,-z,stack-size=65536", "-Wl,--strip-debug"];
 
 pub fn make(folder: &Folder) -> Result<Made, Error> {
     tool::run(folder, Command::new("wasm-ld").arg("--version"), INSTALL)?;

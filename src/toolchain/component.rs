@@ -7,7 +7,7 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use super::{Error, Folder, sections};
 
 /// The world that every plugin implements.
-const WIT: &str = include_str!("../../wit/transform.wit");
+pub const WIT: &str = include_str!("../../wit/transform.wit");
 const WORLD: &str = "transform-plugin";
 
 /// The component of a core module. One that does not say what it implements is taken to implement our world.

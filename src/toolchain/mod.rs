@@ -12,8 +12,11 @@
 mod c;
 mod component;
 mod folder;
+mod js;
+mod python;
 mod rust;
 mod sections;
+mod stage;
 pub mod templates;
 mod tool;
 
@@ -36,16 +39,20 @@ pub use folder::Folder;
 #[serde(rename_all = "lowercase")]
 pub enum Language {
     Rust,
+    Python,
+    Js,
     C,
 }
 
 impl Language {
-    pub const ALL: [Self; 2] = [Self::Rust, Self::C];
+    pub const ALL: [Self; 4] = [Self::Rust, Self::Python, Self::Js, Self::C];
 
     /// As it is written in `plugin.yaml` and after `--lang`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Rust => "rust",
+            Self::Python => "python",
+            Self::Js => "js",
             Self::C => "c",
         }
     }
@@ -74,9 +81,9 @@ pub enum Error {
     Mistakes(Mistakes),
     #[error("{wanted} is needed to build a plugin in {language}, and is missing; install it with: {install}")]
     Missing { language: Language, wanted: String, install: String },
-    #[error("{tool} could not build {}:\n{output}", folder.display())]
+    #[error("{tool} could not build {}:\n{output}", .folder.display())]
     Failed { tool: String, folder: PathBuf, output: String },
-    #[error("{tool} made no component of {}: {reason}", folder.display())]
+    #[error("{tool} made no component of {}: {reason}", .folder.display())]
     Unusable { tool: String, folder: PathBuf, reason: String },
     #[error("the component has {bytes} bytes, at most {max} are loaded")]
     TooLarge { bytes: usize, max: usize },
@@ -84,7 +91,7 @@ pub enum Error {
     BadName { name: String, reason: String },
     #[error("{} exists already; nothing was written", .0.display())]
     Exists(PathBuf),
-    #[error("{} cannot be {action}", path.display())]
+    #[error("{} cannot be {action}", .path.display())]
     File {
         path: PathBuf,
         action: &'static str,
@@ -117,10 +124,13 @@ impl Error {
     }
 }
 
-/// Builds the plugin in `folder` and gives its component: the same bytes for the same source and tools.
+/// Builds the plugin in `folder` and gives its component. The same source and tools give the same bytes in Rust and C; in
+/// Python and JavaScript they give the same values.
 pub fn build(folder: &Folder, tools: &ToolFolders) -> Result<Vec<u8>, Error> {
     let made = match folder.language {
         Language::Rust => rust::make(folder, tools)?,
+        Language::Python => python::make(folder, tools)?,
+        Language::Js => js::make(folder, tools)?,
         Language::C => c::make(folder)?,
     };
     let component = match made {

@@ -11,7 +11,7 @@ use tracing::error;
 
 use crate::catalog::{Digest, NullPolicy};
 use crate::clock::Deadline;
-use crate::limits::{FRAME_BYTES_MAX, FRAME_ROWS_MAX};
+use crate::limits::{FRAME_BYTES_GOAL, FRAME_BYTES_MAX, FRAME_ROWS_MAX};
 
 use super::frame::{self, Refused};
 use super::instance::Instance;
@@ -179,10 +179,11 @@ impl Call<'_> {
     }
 }
 
-/// Rows of one call: outputs of fixed width (embeddings above all) must fit into a frame as well.
+/// Rows of one call: as many as make frames that stay in a processor's own cache on their way.
 fn rows_max(pool: &Pool) -> usize {
-    let row_bytes: usize = pool.outputs.iter().map(frame::Column::row_bytes_min).sum();
-    (FRAME_BYTES_MAX / 2).checked_div(row_bytes).map_or(FRAME_ROWS_MAX, |rows| rows.clamp(1, FRAME_ROWS_MAX))
+    let row_bytes = |columns: &[frame::Column]| columns.iter().map(frame::Column::row_bytes_min).sum::<usize>();
+    let row_bytes = row_bytes(&pool.inputs).max(row_bytes(&pool.outputs));
+    FRAME_BYTES_GOAL.checked_div(row_bytes).map_or(FRAME_ROWS_MAX, |rows| rows.clamp(1, FRAME_ROWS_MAX))
 }
 
 fn check_inputs(pool: &Pool, columns: &[ArrayRef], rows: usize) -> Result<(), Error> {

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use wasmtime::Store;
 
-use crate::limits::PLUGIN_MEMORY_GROWTH_BYTES_MAX;
+use crate::limits::{DESCRIPTOR_STRING_BYTES_MAX, PLUGIN_MEMORY_GROWTH_BYTES_MAX};
 
 use super::error::Fault;
 use super::limits::{Budget, Limits, Usage};
+use super::refusals::clipped;
 use super::wit::{Applied, ApplyError, BindError, Binding, Bound, Descriptor, TransformPlugin, TransformPluginPre};
 use super::{Settings, Transforms, stats};
 
@@ -97,9 +98,10 @@ impl Instance {
             }
             Ok(Ok(applied)) => Ok((applied, fuel)),
             Ok(Err(ApplyError::BadFrame(reason))) => {
+                let reason = clipped(&reason, DESCRIPTOR_STRING_BYTES_MAX);
                 Err(Fault::Refused(format!("it does not take our frame: {reason}")))
             }
-            Ok(Err(ApplyError::Failed(reason))) => Err(Fault::Refused(reason)),
+            Ok(Err(ApplyError::Failed(reason))) => Err(Fault::Refused(clipped(&reason, DESCRIPTOR_STRING_BYTES_MAX))),
             Err(error) => Err(budget.verdict(&error, self.store.data())),
         }
     }

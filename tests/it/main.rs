@@ -56,6 +56,7 @@ mod quickstart;
 mod taxi_tables;
 mod tip_model;
 mod minimal;
+mod plugin_languages;
 mod cli;
 mod cli_project;
 mod cli_data;

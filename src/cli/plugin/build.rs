@@ -16,7 +16,7 @@ use crate::transform::{Settings, Transforms};
 #[command(
     after_help = "Examples:\n  lockstep plugin build\n  lockstep plugin build fare_ratio --out my_project/plugins/fare_ratio.wasm"
 )]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     /// The plugin's folder, with its plugin.yaml
     #[arg(default_value = ".")]
     folder: PathBuf,

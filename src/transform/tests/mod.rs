@@ -3,6 +3,7 @@
 mod audit;
 mod faults;
 mod goldens;
+mod hostile;
 mod limits;
 mod loading;
 mod parity;

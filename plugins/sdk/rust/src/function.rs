@@ -5,7 +5,7 @@
 //! answer, like one that was written by hand.
 
 use crate::rows::{BoolLists, Bools, Embeddings, Fixed, FixedValue, Items, Lists, Texts};
-use crate::{Failure, Outputs, Parameters, Refusal, Rows, Type, Value};
+use crate::{Failure, Outputs, Parameters, Refusal, Rows, Transform, Type, Value};
 
 /// Microseconds since 1970, UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,17 +43,19 @@ pub trait Answer: Sized {
     const KIND: Type;
     type Plain;
     fn plain(self) -> Option<Self::Plain>;
-    fn write(
-        outputs: &mut Outputs,
-        name: &str,
-        value: impl FnMut(usize) -> Option<Self::Plain>,
-    ) -> Result<(), Failure>;
+    fn write(outputs: &mut Outputs, name: &str, value: impl FnMut(usize) -> Option<Self::Plain>)
+    -> Result<(), Failure>;
 }
 
 /// What a parameter can be.
 pub trait Parameter<'a>: Sized {
     fn value(self) -> Value;
     fn of(parameters: &'a Parameters, name: &str) -> Result<Self, Refusal>;
+}
+
+/// From the answer of a function to the transform that the macro made of it, which has no name.
+pub trait Computed {
+    type By: Transform;
 }
 
 /// The input columns of one call, one after the other in the order of the frame.
@@ -194,9 +196,13 @@ impl<const WIDTH: usize> Answer for [f32; WIDTH] {
 
 impl FixedValue for Timestamp {
     const WIDTH: usize = 8;
+    const SCALARS: &'static [Type] = &[Type::Timestamp];
     const LISTS: &'static [Type] = &[Type::TimestampList];
     fn read(bytes: &[u8]) -> Self {
         Self(i64::read(bytes))
+    }
+    fn at(values: &[u8], position: usize) -> Self {
+        Self(i64::at(values, position))
     }
     fn write(self, bytes: &mut [u8]) {
         self.0.write(bytes);
@@ -387,6 +393,10 @@ macro_rules! transform {
                     }
                     Ok(())
                 }
+            }
+
+            impl $crate::function::Computed for $answer {
+                type By = Function;
             }
 
             $crate::export!(Function);

@@ -57,30 +57,36 @@ pub fn describe<T: Transform>() -> Descriptor {
 
 pub fn bind<T: Transform>(binding: Binding) -> Result<Bound, BindError> {
     let signature = T::describe();
-    if let Some(unknown) = binding.outputs.iter().find(|name| !has(&signature.outputs, name)) {
-        return Err(BindError::UnknownOutput(unknown.clone()));
-    }
     let parameters = parameters(&signature, binding.params)?;
+    let outputs = chosen(signature.outputs, binding.outputs)?;
     let transform = T::bind(&parameters).map_err(|refusal| match refusal {
         Refusal::BadParameter { name, reason } => BindError::BadParam((name, reason)),
         Refusal::Other(reason) => BindError::Other(reason),
     })?;
     let as_of = signature.as_of.then(|| Column { name: "as_of".to_owned(), kind: Type::Timestamp });
     let inputs: Vec<Column> = as_of.into_iter().chain(signature.features).chain(signature.request).collect();
-    let outputs: Vec<Output> = signature
-        .outputs
-        .into_iter()
-        .map(|column| Output { wanted: binding.outputs.contains(&column.name), column })
-        .collect();
 
-    let wanted: Vec<Column> =
-        outputs.iter().filter(|output| output.wanted).map(|output| output.column.clone()).collect();
-    let mut bound = Bound { inputs: fields(&inputs), outputs: fields(&wanted) };
+    let wanted = outputs.iter().filter(|output| output.wanted).map(|output| field(&output.column));
+    let mut bound = Bound { inputs: fields(&inputs), outputs: wanted.collect() };
     if signature.as_of {
         bound.inputs[0].nullable = false;
     }
     INSTANCE.set(Some(Instance { transform: Box::new(transform), inputs, outputs }));
+    #[cfg(target_family = "wasm")]
+    crate::memory::keep();
     Ok(bound)
+}
+
+/// The declared outputs, and which of them are wanted. The gateway names them in the declared order, so one walk finds
+/// them all: a fresh instance is bound in each call.
+fn chosen(declared: Vec<Column>, wanted: Vec<String>) -> Result<Vec<Output>, BindError> {
+    let mut wanted = wanted.into_iter().peekable();
+    let output = |column: Column| Output { wanted: wanted.next_if(|name| *name == column.name).is_some(), column };
+    let outputs = declared.into_iter().map(output).collect();
+    match wanted.next() {
+        Some(unknown) => Err(BindError::UnknownOutput(unknown)),
+        None => Ok(outputs),
+    }
 }
 
 pub fn apply(frame: &[u8]) -> Result<Applied, ApplyError> {
@@ -119,10 +125,6 @@ fn parameters(signature: &Signature, given: Vec<(String, Scalar)>) -> Result<Par
         }
     }
     Ok(Parameters(values))
-}
-
-fn has(columns: &[Column], name: &str) -> bool {
-    columns.iter().any(|column| column.name == name)
 }
 
 pub fn fields(columns: &[Column]) -> Vec<Field> {

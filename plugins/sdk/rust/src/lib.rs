@@ -39,13 +39,15 @@
 //! refused by the gateway. A transform that needs the time says `.as_of()` and reads the column `as_of`.
 //!
 //! Reading order: [`Transform`], `signature.rs`, `rows.rs`, `outputs.rs`, `function.rs` (the macro), then `frame.rs` (the
-//! bytes) and `glue.rs`.
+//! bytes), `glue.rs` and `memory.rs`.
 
 pub mod frame;
 #[doc(hidden)]
 pub mod function;
 #[doc(hidden)]
 pub mod glue;
+#[cfg(target_family = "wasm")]
+mod memory;
 mod outputs;
 mod rows;
 mod signature;

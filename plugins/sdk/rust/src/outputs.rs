@@ -2,7 +2,7 @@
 
 use crate::bindings::lockstep::transform::types::RowError;
 use crate::frame::{DESCRIPTOR_BYTES, Descriptor, HEADER_BYTES, MAGIC};
-use crate::rows::FixedValue;
+use crate::rows::{Fixed, FixedValue};
 use crate::{Column, Failure, Type};
 
 /// One declared output, and whether this binding wants it.
@@ -47,6 +47,36 @@ impl<'a> Outputs<'a> {
     /// Refuses a row: its outputs become null, and the caller is told why. `code` is 1000 or more, by the plugin's choice.
     pub fn refuse(&mut self, row: usize, code: u32, message: impl Into<String>) {
         self.errors.push(RowError { row: row as u32, code, message: message.into() });
+    }
+
+    /// One output from one input, value by value; null where the input is null. The fastest way where it fits: `value` is
+    /// called for null rows as well, with some number, so that the loop has no branch and two values can be computed at
+    /// once.
+    pub fn map<T: FixedValue, U: FixedValue>(
+        &mut self,
+        name: &str,
+        input: Fixed<T>,
+        mut value: impl FnMut(T) -> U,
+    ) -> Result<(), Failure> {
+        let kind = self.kind().filter(|kind| U::SCALARS.contains(kind)).ok_or_else(|| self.out_of_order(name))?;
+        let Some(mut column) = self.begin(name, kind)? else { return Ok(()) };
+        let start = self.align();
+        self.frame.resize(start + self.rows * U::WIDTH, 0);
+        let places = self.frame[start..].chunks_exact_mut(U::WIDTH);
+        for (place, bytes) in places.zip(input.values.chunks_exact(T::WIDTH)) {
+            value(T::read(bytes)).write(place);
+        }
+        column.values = self.span(start)?;
+        let valid = input.validity.map_or(self.rows, |bits| bits.iter().map(|byte| byte.count_ones() as usize).sum());
+        if let Some(bits) = input.validity.filter(|_| valid < self.rows) {
+            let start = self.align();
+            self.frame.extend_from_slice(bits);
+            column.has_validity = true;
+            column.null_count = (self.rows - valid) as u32;
+            column.validity = self.span(start)?;
+        }
+        self.finish_column(column);
+        Ok(())
     }
 
     pub fn int32s(&mut self, name: &str, value: impl FnMut(usize) -> Option<i32>) -> Result<(), Failure> {
@@ -234,11 +264,15 @@ impl<'a> Outputs<'a> {
             column.null_count = nulls.count;
             column.validity = self.span(start)?;
         }
+        self.finish_column(column);
+        Ok(())
+    }
+
+    fn finish_column(&mut self, column: Descriptor) {
         self.align();
         let place = HEADER_BYTES + self.written * DESCRIPTOR_BYTES;
         self.frame[place..place + DESCRIPTOR_BYTES].copy_from_slice(&column.to_bytes());
         self.written += 1;
-        Ok(())
     }
 
     fn align(&mut self) -> usize {

@@ -33,21 +33,28 @@ impl Pick for usize {
 /// A value of fixed width.
 pub trait FixedValue: Copy {
     const WIDTH: usize;
-    /// The lists that can have such items.
+    /// The types of such values, and of lists of them.
+    const SCALARS: &'static [Type];
     const LISTS: &'static [Type];
     fn read(bytes: &[u8]) -> Self;
+    /// The value at a position among values that lie one after the other.
+    fn at(values: &[u8], position: usize) -> Self;
     fn write(self, bytes: &mut [u8]);
 }
 
 macro_rules! fixed_value {
-    ($($native:ty: $lists:expr),*) => { $(
+    ($($native:ty: $scalars:expr, $lists:expr;)*) => { $(
         impl FixedValue for $native {
             const WIDTH: usize = size_of::<$native>();
+            const SCALARS: &'static [Type] = &$scalars;
             const LISTS: &'static [Type] = &$lists;
             fn read(bytes: &[u8]) -> Self {
                 let mut value = [0; size_of::<$native>()];
                 value.copy_from_slice(bytes);
                 Self::from_le_bytes(value)
+            }
+            fn at(values: &[u8], position: usize) -> Self {
+                Self::from_le_bytes(values.as_chunks().0[position])
             }
             fn write(self, bytes: &mut [u8]) {
                 bytes.copy_from_slice(&self.to_le_bytes());
@@ -56,17 +63,17 @@ macro_rules! fixed_value {
     )* };
 }
 fixed_value!(
-    i32: [Type::Int32List],
-    i64: [Type::Int64List, Type::TimestampList],
-    f32: [Type::Float32List],
-    f64: [Type::Float64List]
+    i32: [Type::Int32, Type::Date], [Type::Int32List];
+    i64: [Type::Int64, Type::Timestamp], [Type::Int64List, Type::TimestampList];
+    f32: [Type::Float32], [Type::Float32List];
+    f64: [Type::Float64], [Type::Float64List];
 );
 
 /// A column of numbers, times or dates.
 #[derive(Clone, Copy, Debug)]
 pub struct Fixed<'a, T> {
-    validity: Option<&'a [u8]>,
-    values: &'a [u8],
+    pub(crate) validity: Option<&'a [u8]>,
+    pub(crate) values: &'a [u8],
     native: PhantomData<T>,
 }
 
@@ -254,7 +261,7 @@ fn range(offsets: &[u8], row: usize) -> (usize, usize) {
 impl<T: FixedValue> Fixed<'_, T> {
     /// The value of a row, `None` if it is null.
     pub fn get(&self, row: usize) -> Option<T> {
-        is_valid(self.validity, row).then(|| T::read(&self.values[row * T::WIDTH..(row + 1) * T::WIDTH]))
+        is_valid(self.validity, row).then(|| T::at(self.values, row))
     }
 }
 
