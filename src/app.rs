@@ -4,6 +4,7 @@
 //! what the registry recorded (`gateway`), so what was applied is what runs.
 
 mod apply;
+mod goldens;
 mod reading;
 mod servers;
 mod services;
@@ -43,6 +44,7 @@ use crate::plan::{self, Change};
 use crate::registry::{self, Recorded, Registry};
 use crate::transform::{self, Settings, Transforms};
 
+pub use goldens::{goldens_beside, read_goldens, write_golden};
 pub use reading::{Explained, file_statistics};
 pub use servers::Servers;
 
@@ -71,6 +73,10 @@ pub enum Error {
     Mistakes(#[from] Mistakes),
     #[error(transparent)]
     Transform(#[from] transform::Error),
+    #[error(transparent)]
+    Conformance(#[from] transform::conformance::Error),
+    #[error("golden cases {path}: {detail}")]
+    Golden { path: PathBuf, detail: String },
     #[error(transparent)]
     Online(#[from] online::Error),
     #[error(transparent)]
@@ -107,6 +113,8 @@ impl Error {
             Self::Config(source) => source.kind(),
             Self::Mistakes(source) => source.kind(),
             Self::Transform(source) => source.kind(),
+            Self::Conformance(source) => source.kind(),
+            Self::Golden { .. } => ErrorKind::Invalid,
             Self::Online(source) => source.kind(),
             Self::Offline(source) => source.kind(),
             Self::Flow(source) => source.kind(),

@@ -242,6 +242,19 @@ pub const PLUGIN_PARAMETER_BYTES_MAX: usize = 1 << 20;
 /// One in so many calls of warm instances is run again on a fresh one, to see whether the plugin remembers.
 pub const PLUGIN_COMPARE_ONE_IN: u32 = 10_000;
 
+/// Rows of one golden case of a plugin.
+pub const GOLDEN_ROWS_MAX: usize = 100_000;
+/// Golden cases of one plugin, and bytes of one of them: all are run again whenever a gateway loads the plugin.
+pub const GOLDEN_CASES_MAX: usize = 1_000;
+pub const GOLDEN_CASE_BYTES_MAX: usize = 8 << 20;
+
+/// Different rows that a plugin is tried with: each of them is a call of its own on a fresh instance, 1 ms in Python.
+pub const CONFORMANCE_ROWS_MAX: usize = 1_024;
+/// Wall-clock time of one application in a check of a plugin; each call in it has its own, shorter bound.
+pub const CONFORMANCE_CALL_TIME_MAX: Duration = Duration::from_secs(60);
+/// The least of both parts of a fuel budget that is made from what was measured.
+pub const FUEL_BUDGET_MIN: u64 = 1_000_000;
+
 // The wires (docs/operations.md).
 
 /// Connections at once, on each listener.

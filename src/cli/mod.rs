@@ -39,7 +39,7 @@ const GLOBAL: &str = "Options of every command";
 #[derive(Debug, Parser)]
 #[command(name = "lockstep", version, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 done · 1 a check found something (parity, plan, check) · 2 invalid input · 3 not found · \
+    after_help = "Exit codes: 0 done · 1 a check found something (parity, plan, check, plugin test) · 2 invalid input · 3 not found · \
 4 conflict · 5 too large · 6 a plugin failed · 7 exhausted · 8 too late · 9 unavailable · 10 internal"
 )]
 pub struct Cli {
@@ -155,6 +155,7 @@ failure_from!(
     crate::plan::Error,
     crate::registry::Error,
     crate::transform::Error,
+    crate::transform::conformance::Error,
 );
 
 impl From<app::Error> for Failure {

@@ -56,10 +56,14 @@ fn try_keep(folder: &Path, engine: &Engine, digest: Digest, component: &Componen
 }
 
 fn file(folder: &Path, engine: &Engine, digest: Digest) -> PathBuf {
+    folder.join(format!("{digest}-{}.cwasm", engine_hash(engine)))
+}
+
+/// What compiled code depends on besides the component: wasmtime, the processor, and how the engine is set.
+pub fn engine_hash(engine: &Engine) -> String {
     let mut hasher = Sha256Hasher(Sha256::new());
     engine.precompile_compatibility_hash().hash(&mut hasher);
-    let engine = hex::encode(&hasher.0.finalize()[..8]);
-    folder.join(format!("{digest}-{engine}.cwasm"))
+    hex::encode(&hasher.0.finalize()[..8])
 }
 
 #[cfg(unix)]

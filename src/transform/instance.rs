@@ -102,6 +102,16 @@ impl Instance {
         }
     }
 
+    /// The most memory that it had so far.
+    pub fn memory_bytes(&self) -> usize {
+        self.store.data().memory_bytes
+    }
+
+    /// What is left of the fuel that was last granted.
+    pub fn fuel_left(&self) -> u64 {
+        self.store.get_fuel().unwrap_or(0)
+    }
+
     /// Whether it has served long enough, or holds more memory than a guest that cleans up after itself.
     pub fn is_worn(&self, settings: &Settings) -> bool {
         let memory_bytes_max =

@@ -12,9 +12,11 @@
 //! days. So there is nothing to call: a component that imports a function is refused when it is loaded. What a warm
 //! instance could still do is remember; a sample of calls is run again on a fresh instance and compared byte by byte.
 
+mod anatomy;
 mod bind;
 mod cache;
 mod call;
+pub mod conformance;
 mod engine;
 mod error;
 pub mod frame;
@@ -22,6 +24,7 @@ mod instance;
 mod limits;
 mod plugin;
 mod pool;
+mod probe;
 mod refusals;
 mod signature;
 mod stats;
@@ -51,8 +54,10 @@ use self::instance::{Slot, Slots};
 use self::plugin::Plugin;
 use self::pool::Pool;
 
+pub use self::anatomy::Anatomy;
 pub use self::error::{Error, Fault, FaultKind};
 pub use self::refusals::CODE_NULL_INPUT;
+pub use self::signature::input_fields;
 pub use self::stats::Stats;
 
 /// How the stage runs its plugins. The defaults are those of `limits.rs`; tests make some of them small.

@@ -53,7 +53,7 @@ fn the_help_of_every_command_has_an_example() {
     assert_eq!(named, COMMANDS, "the list of this test and that of the binary");
     for name in COMMANDS {
         let under: &[&str] = match name {
-            "plugin" => &["inspect"],
+            "plugin" => &["inspect", "new", "build", "test", "bench", "run", "diff", "watch"],
             "online" => &["set", "delete", "health", "stats", "snapshot"],
             _ => &[],
         };

@@ -53,6 +53,7 @@ mod plugin_languages;
 mod cli;
 mod cli_project;
 mod cli_data;
+mod plugin_test;
 
 mod plugin_c;
 mod plugin_new;

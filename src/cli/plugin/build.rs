@@ -30,12 +30,12 @@ pub(super) struct Built {
     pub path: PathBuf,
     pub digest: Digest,
     pub signature: Signature,
-    pub bytes: usize,
+    pub component: Vec<u8>,
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Outcome, Failure> {
     let built = build(&arguments.folder, arguments.out.as_deref())?;
-    inspect::print(context, &built.signature, built.digest, built.bytes)?;
+    inspect::print(context, &built.signature, built.digest, &built.path, &built.component)?;
     output::note(format!("wrote {}", built.path.display()));
     Ok(Outcome::Done)
 }
@@ -58,5 +58,5 @@ pub(super) fn build(folder: &Path, out: Option<&Path>) -> Result<Built, Failure>
         kind: ErrorKind::Unavailable,
         text: format!("{} cannot be written: {error}", path.display()),
     })?;
-    Ok(Built { path, digest, signature, bytes: component.len() })
+    Ok(Built { path, digest, signature, component })
 }

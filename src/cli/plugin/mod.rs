@@ -4,6 +4,13 @@ mod build;
 mod inspect;
 mod new;
 
+mod bench;
+mod diff;
+mod given;
+mod run;
+mod test;
+mod watch;
+
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -11,21 +18,32 @@ use clap::Subcommand;
 use super::{Context, Failure, Outcome};
 use crate::app::Project;
 use crate::error::ErrorKind;
+use crate::toolchain::Folder;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Check a plugin and show its signature, digest and size
+    /// Check a plugin and show its signature, digest, size, memory and cost
     #[command(
         after_help = "Examples:\n  lockstep plugin inspect taxi_company\n  lockstep plugin inspect plugins/built/taxi_company.wasm"
     )]
     Inspect {
-        /// A `.wasm` file, or the name of a plugin of the project
+        /// A `.wasm` file, the folder of a plugin, or the name of a plugin of the project
         plugin: PathBuf,
     },
     /// Write the folder of a new plugin: source, test, golden case and README
     New(new::Arguments),
     /// Build the plugin in a folder with its language's own tools, and check it as a gateway would
     Build(build::Arguments),
+    /// Prove that a plugin is pure: golden cases, edge values, cuts, orders, used instances, damaged frames
+    Test(test::Arguments),
+    /// Measure what calls of a plugin cost
+    Bench(bench::Arguments),
+    /// Apply a plugin to the rows of a Parquet file
+    Run(run::Arguments),
+    /// Compare what two versions of a plugin answer, and whether the second may have its number
+    Diff(diff::Arguments),
+    /// Build and test a plugin whenever its source changes
+    Watch(watch::Arguments),
 }
 
 pub(super) fn run(context: &Context, command: &Command) -> Result<Outcome, Failure> {
@@ -33,15 +51,21 @@ pub(super) fn run(context: &Context, command: &Command) -> Result<Outcome, Failu
         Command::Inspect { plugin } => inspect::run(context, plugin),
         Command::New(arguments) => new::run(context, arguments),
         Command::Build(arguments) => build::run(context, arguments),
+        Command::Test(arguments) => test::run(context, arguments),
+        Command::Bench(arguments) => bench::run(context, arguments),
+        Command::Run(arguments) => run::run(context, arguments),
+        Command::Diff(arguments) => diff::run(context, arguments),
+        Command::Watch(arguments) => watch::run(context, arguments),
     }
 }
 
-/// A word that is no path is the name of a plugin of the project.
+/// A folder with a plugin in it is what was built there; a word that is no path is the name of a plugin of the project.
 fn path_of(context: &Context, plugin: &Path) -> Result<PathBuf, Failure> {
     let is_path = plugin.extension().is_some() || plugin.components().count() > 1;
-    let path = match is_path {
-        true => plugin.to_owned(),
-        false => Project::open(&context.project)?.plugin_path(&plugin.to_string_lossy()),
+    let path = match (plugin.is_dir(), is_path) {
+        (true, _) => Folder::open(plugin)?.component_path(),
+        (false, true) => plugin.to_owned(),
+        (false, false) => Project::open(&context.project)?.plugin_path(&plugin.to_string_lossy()),
     };
     match path.is_file() {
         true => Ok(path),

@@ -23,7 +23,6 @@ mod openapi;
 mod answer;
 mod body;
 mod question;
-pub mod values;
 mod wire;
 
 use std::panic::AssertUnwindSafe;
@@ -43,6 +42,7 @@ pub use self::wire::Columns;
 use super::reply::{self, Failure};
 use crate::error::ErrorKind;
 use crate::gateway::Gateway;
+pub use crate::values;
 
 /// The applied version with which a request was answered.
 const VERSION: HeaderName = HeaderName::from_static("lockstep-version");
