@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use clap::Args;
 use serde::Serialize;
 
@@ -11,13 +12,13 @@ use super::given::{Component, Workbench, parameters};
 use crate::app::read_rows;
 use crate::batch::{record_batch, timestamps};
 use crate::cast;
-use crate::catalog::{Signature, TimeUse};
+use crate::catalog::{Field, Signature, TimeUse};
 use crate::cli::{Context, Failure, Outcome, output, time};
 use crate::clock::{Deadline, Micros};
 use crate::limits::CONFORMANCE_CALL_TIME_MAX;
 use crate::offline::write_parquet;
 use crate::transform::conformance::inputs_of;
-use crate::transform::{Applied, RowError, Transforms};
+use crate::transform::{Applied, RowError, Transforms, input_fields};
 use crate::values::{Column, Times};
 
 /// Rows of the printed table.
@@ -78,7 +79,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Outcome, Failure>
     match &arguments.to {
         Some(path) => write(&applied.rows, path)?,
         None => {
-            let named = crate::transform::input_fields(&signature);
+            let named = input_fields(&signature);
             let inputs = record_batch(&nullable(named), inputs, rows.num_rows());
             output::print(context.format, &answered(&applied), |_| table(&inputs, &applied))?;
         }
@@ -96,7 +97,7 @@ fn with_times(signature: &Signature, rows: RecordBatch, as_of: Option<Micros>) -
     if signature.time == TimeUse::None {
         return Err(Failure::invalid(format!("--as-of is given, and {} uses no time", signature.name)));
     }
-    let times: ArrayRef = std::sync::Arc::new(timestamps(vec![Some(as_of); rows.num_rows()]));
+    let times: ArrayRef = Arc::new(timestamps(vec![Some(as_of); rows.num_rows()]));
     let others =
         rows.schema_ref().fields().iter().map(|field| field.name().clone()).zip(rows.columns().iter().cloned());
     let columns = others.filter(|(name, _)| name != "as_of").chain([("as_of".to_owned(), times)]);
@@ -104,8 +105,8 @@ fn with_times(signature: &Signature, rows: RecordBatch, as_of: Option<Micros>) -
 }
 
 /// A null in a column that takes none is a refused row, and is shown as what it is.
-fn nullable(fields: Vec<crate::catalog::Field>) -> Vec<crate::catalog::Field> {
-    fields.into_iter().map(|field| crate::catalog::Field { nullable: true, ..field }).collect()
+fn nullable(fields: Vec<Field>) -> Vec<Field> {
+    fields.into_iter().map(|field| Field { nullable: true, ..field }).collect()
 }
 
 fn write(rows: &RecordBatch, path: &Path) -> Result<(), Failure> {

@@ -48,7 +48,7 @@ pub fn test(context: &Context, component: &Component, cases: &[Case], json: Opti
     let bench = Workbench::new()?;
     let begun = Instant::now();
     let bar = output::progress(&component.name);
-    let examined = examine(&component.name, &component.bytes, cases, &bench.settings, &mut |check| {
+    let examined = examine(&component.name, &component.bytes, cases, &bench.settings, &mut |check: &str| {
         bar.set_message(check.to_owned());
     });
     bar.finish_and_clear();

@@ -2,15 +2,18 @@
 
 use std::fmt;
 
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::answer::{Answer, Difference, answer, differing_rows, shown};
 use super::{Case, Error};
-use crate::catalog::{Digest, Transform};
+use crate::batch::record_batch;
+use crate::catalog::{Digest, Field, Transform};
 use crate::limits::ROW_ERRORS_MAX;
 use crate::transform::Transforms;
 use crate::transform::probe::canonical;
+use crate::transform::signature::input_fields;
 
 /// Differences of one case that are told.
 const TOLD_MAX: usize = 3;
@@ -38,7 +41,7 @@ pub struct Mismatch {
 pub struct Recorded {
     pub case: Case,
     /// The recorded outputs, for those who keep them in a Parquet file.
-    pub outputs: arrow::array::RecordBatch,
+    pub outputs: RecordBatch,
     /// A line for each thing that is otherwise than before; none if nothing is.
     pub changes: Vec<String>,
 }
@@ -86,7 +89,7 @@ pub fn record(stage: &Transforms, plugin: &str, component: Digest, case: &Case) 
         None => vec![format!("{rows} rows recorded for the first time")],
         Some(before) => changes(before, &got, &transform, case),
     };
-    let outputs = crate::batch::record_batch(&transform.outputs, got.columns.clone(), rows);
+    let outputs = record_batch(&transform.outputs, got.columns.clone(), rows);
     // Messages that the author left out stay left out where nothing changed.
     let errors = if changes.is_empty() { case.errors.clone() } else { got.refusals() };
     let file = case.input_file().map(|_| format!("{}.outputs.parquet", case.name));
@@ -109,7 +112,7 @@ struct Expected {
 }
 
 impl Expected {
-    fn differs(&self, fields: &[crate::catalog::Field], got: &Answer, case: &Case) -> Option<Difference> {
+    fn differs(&self, fields: &[Field], got: &Answer, case: &Case) -> Option<Difference> {
         // A message that the case leaves out is whatever it is.
         let mut expected = self.answer.clone();
         for refused in case.errors.iter().filter(|refused| refused.message.is_none()) {
@@ -124,7 +127,7 @@ impl Expected {
 
 fn expected(case: &Case, transform: &Transform) -> Result<Option<Expected>, Error> {
     let Some(columns) = case.outputs(transform)? else { return Ok(None) };
-    let rows = columns.first().map_or(0, |column| arrow::array::Array::len(column));
+    let rows = columns.first().map_or(0, |column| column.len());
     if let Some((field, column)) = transform.outputs.iter().zip(&columns).find(|(_, column)| column.len() != rows) {
         let detail = format!("output {} has {} values, another has {rows}", field.name, column.len());
         return Err(Error::Case { case: case.name.clone(), detail });
@@ -159,7 +162,7 @@ fn hash_case(
     hash: &mut Sha256,
     case: &Case,
     transform: &Transform,
-    inputs: &[arrow::array::ArrayRef],
+    inputs: &[ArrayRef],
     rows: usize,
     expected: Option<&Expected>,
 ) {
@@ -170,7 +173,7 @@ fn hash_case(
     part(case.name.as_bytes());
     // All parameters, those that the case leaves to the plugin too.
     part(format!("{:?}", transform.parameters).as_bytes());
-    let fields = crate::transform::signature::input_fields(&transform.signature);
+    let fields = input_fields(&transform.signature);
     part(&canonical(&fields, inputs, 0..rows).unwrap_or_default());
     if let Some(expected) = expected {
         let answer = &expected.answer;

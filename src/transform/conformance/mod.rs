@@ -63,8 +63,8 @@ pub enum Error {
     Case { case: String, detail: String },
     #[error("column {column} of the input: {detail}")]
     Rows { column: String, detail: String },
-    #[error("{plugin} cannot be tried: {source}; give a golden case with its parameters")]
-    NotBound { plugin: String, source: super::Error },
+    #[error("{plugin} cannot be tried: {error}; give a golden case with its parameters")]
+    NotBound { plugin: String, error: super::Error },
     #[error(transparent)]
     Transform(#[from] super::Error),
 }
@@ -73,8 +73,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Case { .. } | Self::Rows { .. } => ErrorKind::Invalid,
-            Self::NotBound { source, .. } => source.kind(),
-            Self::Transform(error) => error.kind(),
+            Self::NotBound { error, .. } | Self::Transform(error) => error.kind(),
         }
     }
 }
@@ -246,7 +245,7 @@ fn parameters(
     match (stages.fresh.bind(plugin, component, &[], None), cases.first()) {
         (Ok(_), _) => Ok(Vec::new()),
         (Err(_), Some(case)) => Ok(case.parameters.clone()),
-        (Err(source), None) => Err(Error::NotBound { plugin: plugin.to_owned(), source }),
+        (Err(error), None) => Err(Error::NotBound { plugin: plugin.to_owned(), error }),
     }
 }
 

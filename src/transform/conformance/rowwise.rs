@@ -1,13 +1,18 @@
 //! Does row i of the answer depend on row i alone? However the rows are cut, ordered and repeated, their answers are
 //! those that each of them had alone, on an instance that nobody had used.
 
-use arrow::array::ArrayRef;
+use std::sync::Arc;
 
-use super::answer::{Answer, answer, taken};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::TimestampMicrosecondType;
+
+use super::answer::{Answer, answer, shown, taken};
 use super::corpus::{Corpus, Row};
+use super::edges::below;
 use super::fuel::FuelSeen;
 use super::report::{Check, Verdict};
 use super::subject::Subject;
+use crate::batch::timestamps;
 use crate::catalog::{NullPolicy, TimeUse};
 use crate::limits::FRAME_ROWS_MAX;
 use crate::transform::Error;
@@ -140,7 +145,7 @@ impl Alone<'_> {
             let mut outputs = self.subject.transform.outputs.iter().zip(&self.answer.columns);
             if let Some((field, column)) = outputs.find(|(_, column)| column.is_valid(*row)) {
                 let input = self.corpus.described(&self.corpus.rows[*row..row + 1]);
-                let got = super::answer::shown(column, *row);
+                let got = shown(column, *row);
                 let detail = format!("column {}, expected null, got {got} · input: {input}", field.name);
                 return Check::new(NAME, Verdict::Failed, detail);
             }
@@ -166,15 +171,14 @@ impl Alone<'_> {
         }
         let rows = self.answer.rows;
         let later = |days: i64| {
-            let times =
-                arrow::array::AsArray::as_primitive::<arrow::datatypes::TimestampMicrosecondType>(&self.inputs[0]);
-            let times = times.iter().map(|time| time.map(|time| time.saturating_add(days * MICROS_PER_DAY)));
+            let times = self.inputs[0].as_primitive::<TimestampMicrosecondType>().iter();
+            let times = times.map(|time| time.map(|time| time.saturating_add(days * MICROS_PER_DAY)));
             let mut inputs = self.inputs.to_vec();
-            inputs[0] = std::sync::Arc::new(crate::batch::timestamps(times.collect()));
+            inputs[0] = Arc::new(timestamps(times.collect()));
             inputs
         };
         let both = |inputs: &[ArrayRef]| -> Vec<ArrayRef> {
-            self.inputs.iter().zip(inputs).map(|(now, later)| super::edges::below(now, later)).collect()
+            self.inputs.iter().zip(inputs).map(|(now, later)| below(now, later)).collect()
         };
         let later = later(400);
         let shifted = self.subject.fresh_answer(&later, rows);

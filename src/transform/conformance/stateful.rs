@@ -2,8 +2,10 @@
 
 use std::thread;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef};
 
+use super::answer::taken;
+use super::measure::leak_bytes_per_call;
 use super::report::{Check, Verdict};
 use super::rowwise::Alone;
 use crate::transform::{Error, probe::Guest};
@@ -96,7 +98,7 @@ impl Alone<'_> {
         const NAME: &str = "memory";
         const ROWS: usize = 1_000;
         let places: Vec<usize> = self.corpus.short_rows().into_iter().cycle().take(ROWS).collect();
-        let inputs = super::answer::taken(self.inputs, &places);
+        let inputs = taken(self.inputs, &places);
         let mut guest = Guest::fresh(self.subject.warm, &self.subject.transform)?;
         // Half the rows as often as it takes to fit: a frame of very wide rows holds fewer.
         let mut rows = places.len();
@@ -107,7 +109,7 @@ impl Alone<'_> {
                 None => return Ok((Check::new(NAME, Verdict::Skipped, "no row fits into a frame"), 0.0)),
             }
         };
-        let slope = match super::measure::leak_bytes_per_call(&mut guest, &frame, rows) {
+        let slope = match leak_bytes_per_call(&mut guest, &frame, rows) {
             Ok(slope) => slope,
             Err(fault) => {
                 let detail = format!("an instance that was used again and again {fault}");

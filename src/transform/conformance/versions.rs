@@ -4,6 +4,9 @@
 //! A patch changes no bit of an answer. A minor version adds outputs and changes nothing that was there. Only a major
 //! version may answer otherwise: a model that was trained with one version is then asked with another knowingly.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, Int64Type};
 use semver::Version;
@@ -146,7 +149,7 @@ pub fn inputs_of(signature: &Signature, rows: &RecordBatch) -> Result<Vec<ArrayR
     input_fields(signature).iter().map(column).collect()
 }
 
-type Asked = (std::sync::Arc<Transform>, Vec<ArrayRef>, usize);
+type Asked = (Arc<Transform>, Vec<ArrayRef>, usize);
 
 /// Bound to the outputs that both versions have.
 fn bound(
@@ -155,7 +158,7 @@ fn bound(
     old: &Signature,
     new: &Signature,
     parameters: &[(String, Parameter)],
-) -> Result<std::sync::Arc<Transform>, Error> {
+) -> Result<Arc<Transform>, Error> {
     let common: Vec<String> = common_outputs(old, new).map(|field| field.name.clone()).collect();
     Ok(stage.bind(side.plugin, side.component, parameters, Some(&common))?)
 }
@@ -191,11 +194,11 @@ fn compare_answers(stage: &Transforms, case: &str, old: Asked, new: Asked, compa
             }
         }
     }
-    let codes = |rows: &std::collections::BTreeMap<usize, (u32, String)>| -> std::collections::BTreeSet<(usize, u32)> {
+    let codes = |rows: &BTreeMap<usize, (u32, String)>| -> BTreeSet<(usize, u32)> {
         rows.iter().map(|(row, (code, _))| (*row, *code)).collect()
     };
     let (was_kept, is_kept) = (codes(&was.refused), codes(&is.refused));
-    let kept = was_kept.symmetric_difference(&is_kept).map(|(row, _)| *row).collect::<std::collections::BTreeSet<_>>();
+    let kept: BTreeSet<usize> = was_kept.symmetric_difference(&is_kept).map(|(row, _)| *row).collect();
     comparison.refused_otherwise += kept.len().max(was.refused_count.abs_diff(is.refused_count));
 }
 
@@ -216,16 +219,20 @@ fn difference(was: &ArrayRef, is: &ArrayRef, row: usize) -> Option<f64> {
 
 /// The outputs of the same name and type in both, in the old order.
 fn common_outputs<'a>(old: &'a Signature, new: &'a Signature) -> impl Iterator<Item = &'a Field> {
-    let is_in_new = |field: &&Field| new.outputs.iter().any(|new| new.name == field.name && new.dtype == field.dtype);
+    let is_in_new =
+        move |field: &&Field| new.outputs.iter().any(|new| new.name == field.name && new.dtype == field.dtype);
     old.outputs.iter().filter(is_in_new)
 }
 
 fn step(old: &Version, new: &Version) -> Step {
-    match () {
-        () if old.major != new.major => Step::Major,
-        () if old.minor != new.minor => Step::Minor,
-        () if old.patch != new.patch || old.pre != new.pre => Step::Patch,
-        () => Step::Same,
+    if old.major != new.major {
+        Step::Major
+    } else if old.minor != new.minor {
+        Step::Minor
+    } else if old.patch != new.patch || old.pre != new.pre {
+        Step::Patch
+    } else {
+        Step::Same
     }
 }
 

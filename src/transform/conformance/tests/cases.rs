@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch};
+use arrow::datatypes::{DataType, Float64Type, TimestampMicrosecondType};
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
@@ -48,10 +49,10 @@ fn a_case_is_columns_of_values_as_requests_write_them() {
     assert_eq!(case.parameters, [("most".to_owned(), crate::catalog::Parameter::Int(5))]);
     let (columns, rows) = case.inputs(&xy()).unwrap();
     assert_eq!(rows, 3);
-    let floats = arrow::array::AsArray::as_primitive::<arrow::datatypes::Float64Type>(&columns[0]);
+    let floats = columns[0].as_primitive::<Float64Type>();
     let bits: Vec<u64> = floats.values().iter().map(|value| value.to_bits()).collect();
     assert_eq!(bits, [1.0_f64.to_bits(), f64::NAN.to_bits(), (-0.0_f64).to_bits()]);
-    assert_eq!(arrow::array::Array::null_count(&columns[1]), 1);
+    assert_eq!(columns[1].null_count(), 1);
 }
 
 #[test]
@@ -94,7 +95,7 @@ fn a_time_is_given_for_each_row_or_for_all() {
     let times = |as_of: &str| {
         let text = format!(r#"{{"inputs": {{"x": [1, 2], "name": ["a", "b"]}}, "as_of": {as_of}}}"#);
         let columns = case("timed", &text).inputs(&signature)?.0;
-        let times = arrow::array::AsArray::as_primitive::<arrow::datatypes::TimestampMicrosecondType>(&columns[0]);
+        let times = columns[0].as_primitive::<TimestampMicrosecondType>();
         Ok::<_, Error>(times.values().to_vec())
     };
     assert_eq!(times(r#""1970-01-02""#).unwrap(), [86_400_000_000; 2]);
@@ -113,7 +114,7 @@ fn columns_may_be_in_a_parquet_file() {
     let case = Case::parse("file", r#"{"inputs": "rows.parquet", "outputs": "out.parquet"}"#, &mut read).unwrap();
     let signature = signature(&[("x", DType::One(Scalar::Int64))]);
     let (columns, rows) = case.inputs(&signature).unwrap();
-    assert_eq!((columns[0].data_type(), rows), (&arrow::datatypes::DataType::Int64, 2));
+    assert_eq!((columns[0].data_type(), rows), (&DataType::Int64, 2));
     assert_eq!(case.text(), "{\n  \"inputs\": \"rows.parquet\",\n  \"outputs\": \"out.parquet\"\n}\n");
     assert_eq!(asked, ["rows.parquet", "out.parquet"]);
 }

@@ -1,6 +1,6 @@
 //! Whole examinations of committed components.
 
-use arrow::array::AsArray;
+use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float64Type, Int64Type};
 
 use super::super::corpus::Corpus;
