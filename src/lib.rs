@@ -27,7 +27,8 @@
 //! - `plan`, the kernel of `pit`, `catalog` and `batch` do no IO and have no `async`.
 //! - Only `transform` names wasmtime, only `offline` and `pit` name DataFusion, only `server` (and the quickstart's
 //!   `client`) names axum, tonic and arrow-flight.
-//! - Time comes from [`clock`], limits from [`limits`], casts from [`cast`], JSON values from [`values`], failures have an [`error::ErrorKind`].
+//! - Time comes from [`clock`], limits from [`limits`], casts from [`cast`], JSON values from [`values`], failures have
+//!   an [`error::ErrorKind`].
 //!
 //! `tests/it/tidy.rs` holds these by reading the source.
 
