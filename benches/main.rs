@@ -64,6 +64,7 @@ const SOAK: &str = "soak";
 const TARGETS: &str = "targets";
 
 fn main() -> ExitCode {
+    lockstep::allocator::keep_freed_memory();
     // Cargo passes --bench to every benchmark.
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     // What it starts itself as a process of its own.

@@ -55,6 +55,7 @@ pub mod client;
 pub mod app;
 pub mod cli;
 pub mod toolchain;
+pub mod allocator;
 pub mod backend;
 pub mod batch;
 pub mod cast;

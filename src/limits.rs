@@ -62,7 +62,7 @@ pub const SYNC_WRITES_AT_ONCE: usize = 3;
 /// Batches of a scan that are decoded ahead of the one that is looked at.
 pub const SYNC_BATCHES_AHEAD: usize = 4;
 /// Memory for the rows that one run of sync keeps, one for each key; beyond it they are put aside on disk.
-pub const SYNC_MEMORY_BYTES: usize = 1 << 30;
+pub const SYNC_MEMORY_BYTES: usize = 512 << 20;
 /// The least that a project may configure: a few batches of a scan, below which files become many and small.
 pub const SYNC_MEMORY_BYTES_MIN: usize = 16 << 20;
 /// Time after which a run of sync makes durable what it has done. A shorter run writes nothing down, and what is lost of
@@ -123,6 +123,8 @@ pub const DELTA_COMPACTIONS_AT_ONCE: usize = 2;
 /// Bytes of a file of a Delta table that is written whole: large enough that a table of any size has few files, small
 /// enough that several readers share the work.
 pub const DELTA_FILE_BYTES: u64 = 256 << 20;
+/// Time for which freed memory stays with the process, so that the next one who needs some does not fetch it anew.
+pub const FREED_MEMORY_KEPT: Duration = Duration::from_secs(30);
 /// Feature columns that a point-in-time join keeps of one view before it copies out the rows that labels still want.
 pub const PIT_KEPT_BYTES: usize = 256 << 20;
 /// Footers of Parquet files that a gateway keeps: those of some thousand files with 50 columns.
@@ -226,17 +228,8 @@ pub const ROW_ERROR_MESSAGE_BYTES_MAX: usize = 256;
 pub const DESCRIPTOR_STRING_BYTES_MAX: usize = 4 << 10;
 /// Bytes of a component.
 pub const COMPONENT_BYTES_MAX: usize = 64 << 20;
-/// Bytes of the names of functions that a built plugin keeps: enough for a trap's message in Rust and C, where a
-/// language runtime has megabytes of them.
-pub const PLUGIN_NAMES_BYTES_MAX: usize = 64 << 10;
 /// Linear memory of one plugin instance.
 pub const PLUGIN_MEMORY_BYTES_MAX: usize = 64 << 20;
-/// The same for a plugin that brings an interpreter (Python, JavaScript), which takes some tens of MiB before it begins.
-pub const PLUGIN_LARGE_MEMORY_BYTES_MAX: usize = 256 << 20;
-/// The most that a project may allow one plugin. Address space for it is reserved for every instance.
-pub const PLUGIN_MEMORY_BYTES_CEILING: usize = 1 << 30;
-/// The least that it may allow: one page, below which nothing starts.
-pub const PLUGIN_MEMORY_BYTES_FLOOR: usize = 64 << 10;
 /// Fuel of one call: a constant part and a part for each row, so that the verdict is the same on every node.
 pub const PLUGIN_FUEL_PER_CALL: u64 = 50_000_000;
 pub const PLUGIN_FUEL_PER_ROW: u64 = 1_000_000;
@@ -256,19 +249,6 @@ pub const PLUGIN_FRESH_MEMORY_BYTES_MAX: usize = 2 << 20;
 pub const PLUGIN_PARAMETER_BYTES_MAX: usize = 1 << 20;
 /// One in so many calls of warm instances is run again on a fresh one, to see whether the plugin remembers.
 pub const PLUGIN_COMPARE_ONE_IN: u32 = 10_000;
-
-/// Rows of one golden case of a plugin.
-pub const GOLDEN_ROWS_MAX: usize = 100_000;
-/// Golden cases of one plugin, and bytes of one of them: all are run again whenever a gateway loads the plugin.
-pub const GOLDEN_CASES_MAX: usize = 1_000;
-pub const GOLDEN_CASE_BYTES_MAX: usize = 8 << 20;
-
-/// Different rows that a plugin is tried with: each of them is a call of its own on a fresh instance, 1 ms in Python.
-pub const CONFORMANCE_ROWS_MAX: usize = 1_024;
-/// Wall-clock time of one application in a check of a plugin; each call in it has its own, shorter bound.
-pub const CONFORMANCE_CALL_TIME_MAX: Duration = Duration::from_secs(60);
-/// The least of both parts of a fuel budget that is made from what was measured.
-pub const FUEL_BUDGET_MIN: u64 = 1_000_000;
 
 // The wires (docs/operations.md).
 
