@@ -182,10 +182,17 @@ fn targets() -> [Target; 29] {
                 Some(cpu(&format!("{ONE}, derived"))? / cpu(ONE)?)
             },
         ),
-        target("P4", "p99 beside 10,000 faults, against healthy calls in their place", AtMost(1.1), "×", "faults", |results| {
-            let found = results.iter().find(|result| result["beside"] == "faults of six plugins")?;
-            found["p99_against_healthy"]["median"].as_f64()
-        }),
+        target(
+            "P4",
+            "p99 beside 10,000 faults, against healthy calls in their place",
+            AtMost(1.1),
+            "×",
+            "faults",
+            |results| {
+                let found = results.iter().find(|result| result["beside"] == "faults of six plugins")?;
+                found["p99_against_healthy"]["median"].as_f64()
+            },
+        ),
         target(
             "P5",
             "labels a CPU-second against the best peer: 100 k × 1 M × 4",

@@ -107,7 +107,9 @@ fn travelling(plugin: &str, goldens: &[Case]) -> Result<Option<String>, Error> {
         let wrong = |detail: String| Error::GoldenCases { plugin: plugin.to_owned(), detail };
         if let Some(file) = case.input_file().or(case.output_file()) {
             let name = &case.name;
-            return Err(wrong(format!("case {name} has rows in {file}; write them into the case, so that it can travel")));
+            return Err(wrong(format!(
+                "case {name} has rows in {file}; write them into the case, so that it can travel"
+            )));
         }
         let text = RawValue::from_string(case.text()).map_err(|error| wrong(error.to_string()))?;
         cases.insert(case.name.as_str(), text);

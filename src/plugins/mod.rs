@@ -293,11 +293,13 @@ fn is_host(host: &str) -> bool {
     let is_name = |name: &str| {
         let letter = |letter: char| letter.is_ascii_alphanumeric() || ".-_".contains(letter);
         // What ends in a number is an address of four numbers.
-        let ends_in_number = name.rsplit('.').next().is_some_and(|last| last.starts_with(|is: char| is.is_ascii_digit()));
+        let ends_in_number =
+            name.rsplit('.').next().is_some_and(|last| last.starts_with(|is: char| is.is_ascii_digit()));
         !name.is_empty() && name.chars().all(letter) && (!ends_in_number || name.parse::<Ipv4Addr>().is_ok())
     };
     let is_number = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).map(|name| name.parse::<Ipv6Addr>());
-    is_number.map_or_else(|| is_name(name), |number| number.is_ok()) && port.is_none_or(|port| port.parse::<u16>().is_ok())
+    is_number.map_or_else(|| is_name(name), |number| number.is_ok())
+        && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
 fn name_and_port(host: &str) -> (&str, Option<&str>) {

@@ -88,9 +88,8 @@ async fn the_newest_published_version_is_taken_and_one_that_is_asked_for_before_
     for (number, bytes) in [("1.9.0", b"nine"), ("1.10.0", b"ten!"), ("2.0.0-rc.1", b"soon")] {
         assert!(!publish_to(&settings, number, &bundle(bytes)).await.unwrap().was_there);
     }
-    let component = async |settings: &Settings| {
-        fetch(settings, &Lock::default(), "fares").await.unwrap().bundle.component
-    };
+    let component =
+        async |settings: &Settings| fetch(settings, &Lock::default(), "fares").await.unwrap().bundle.component;
     assert_eq!(component(&settings).await, b"ten!");
     settings.from.insert("fares".to_owned(), Chosen { place: None, version: Some(version("1.9.0")) });
     assert_eq!(component(&settings).await, b"nine");
@@ -101,7 +100,13 @@ async fn a_version_that_is_published_never_changes() {
     let (_folder, settings) = project();
     publish_to(&settings, "1.0.0", &bundle(b"one")).await.unwrap();
     assert!(publish_to(&settings, "1.0.0", &bundle(b"one")).await.unwrap().was_there);
-    told(publish_to(&settings, "1.0.0", &bundle(b"two")).await, &settings, expect!["/project/plugins has fares 1.0.0 already, with other bytes: sha256:7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed, these are sha256:3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3; a version never changes, so give these another version"]);
+    told(
+        publish_to(&settings, "1.0.0", &bundle(b"two")).await,
+        &settings,
+        expect![
+            "/project/plugins has fares 1.0.0 already, with other bytes: sha256:7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed, these are sha256:3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3; a version never changes, so give these another version"
+        ],
+    );
 }
 
 #[tokio::test]
@@ -110,7 +115,13 @@ async fn other_bytes_than_those_that_are_pinned_are_refused_until_they_are_meant
     put(&settings, "fares.wasm", b"two");
     let lock = locked(&settings, "1.0.0", b"one");
     let refused = fetch(&settings, &lock, "fares").await;
-    told(refused, &settings, expect!["plugin fares is not the one that plugins.lock pins: it pins sha256:7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed, plugins has sha256:3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3; if the new one is meant, run lockstep plugin update fares"]);
+    told(
+        refused,
+        &settings,
+        expect![
+            "plugin fares is not the one that plugins.lock pins: it pins sha256:7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed, plugins has sha256:3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3; if the new one is meant, run lockstep plugin update fares"
+        ],
+    );
     assert_eq!(fetch_anew(&settings, "fares").await.unwrap().bundle.component, b"two");
 }
 
@@ -121,7 +132,13 @@ async fn another_choice_than_the_pinned_one_asks_for_an_update() {
     let lock = locked(&settings, "1.0.0", b"one");
     settings.from.insert("fares".to_owned(), Chosen { place: None, version: Some(version("2.0.0")) });
     let refused = fetch(&settings, &lock, "fares").await;
-    told(refused, &settings, expect!["plugins.lock pins plugin fares as 1.0.0 of plugins, lockstep.yaml wants 2.0.0 of plugins; run lockstep plugin update fares"]);
+    told(
+        refused,
+        &settings,
+        expect![
+            "plugins.lock pins plugin fares as 1.0.0 of plugins, lockstep.yaml wants 2.0.0 of plugins; run lockstep plugin update fares"
+        ],
+    );
 }
 
 #[test]
@@ -256,7 +273,9 @@ fn a_place_is_told_by_its_look_and_refused_with_a_login_in_it() {
     assert_eq!(parse("wasm").unwrap(), "/project/wasm");
     assert_eq!(parse("https://plugins.example.com/team/").unwrap(), "https://plugins.example.com/team");
     assert_eq!(parse("oci://127.0.0.1:5000/team/plugins").unwrap(), "oci://127.0.0.1:5000/team/plugins");
-    for wrong in ["", "https://", "https://me:secret@example.com", "oci://team/plugins", "oci://ghcr.io/Team", "http://a b"] {
+    for wrong in
+        ["", "https://", "https://me:secret@example.com", "oci://team/plugins", "oci://ghcr.io/Team", "http://a b"]
+    {
         assert!(parse(wrong).is_err(), "{wrong}");
     }
     let none = BTreeMap::new();

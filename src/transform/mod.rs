@@ -52,15 +52,15 @@ use crate::limits::{
     PLUGIN_FUEL_PER_CALL, PLUGIN_FUEL_PER_ROW, PLUGIN_INSTANCES_MAX, PLUGIN_MEMORY_BYTES_MAX,
 };
 
-use self::conformance::FuelBudget;
 use self::audit::Audits;
+use self::conformance::FuelBudget;
 use self::instance::{Slot, Slots};
 use self::plugin::Plugin;
 use self::pool::Pool;
 
 pub use self::anatomy::Anatomy;
-pub use self::compile::{Child, Compiler, Confinement, compile_confined};
 pub use self::audit::{Audited, OnImpure};
+pub use self::compile::{Child, Compiler, Confinement, compile_confined};
 pub use self::error::{Error, Fault, FaultKind};
 pub use self::limits::{Limits, PluginLimits};
 pub use self::refusals::CODE_NULL_INPUT;
@@ -269,7 +269,11 @@ impl Transforms {
 
     /// Whether instances of a loaded component are used for more than one call.
     pub fn keeps_warm(&self, component: Digest) -> bool {
-        self.plugins.lock().unwrap_or_else(PoisonError::into_inner).get(&component).is_some_and(|plugin| plugin.is_warm())
+        self.plugins
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&component)
+            .is_some_and(|plugin| plugin.is_warm())
     }
 
     /// What compiled code depends on beside its component: the version of wasmtime, its settings, the machine.

@@ -58,8 +58,8 @@ fn the_help_of_every_command_has_an_example() {
         let under: &[&str] = match name {
             "shadow" => &["start", "status", "promote", "drop"],
             "plugin" => &[
-                "inspect", "new", "build", "test", "bench", "run", "diff", "watch", "publish", "key", "sign", "lock", "update",
-                "list",
+                "inspect", "new", "build", "test", "bench", "run", "diff", "watch", "publish", "key", "sign", "lock",
+                "update", "list",
             ],
             "online" => &["set", "delete", "health", "stats", "snapshot"],
             _ => &[],

@@ -57,10 +57,7 @@ fn a_child_that_wants_too_much_memory_dies_alone() {
     let confinement = Confinement { memory_bytes_max: 8 << 20, ..child().confinement };
     let error = refused(Child { confinement, ..child() });
     assert!(matches!(error, Error::NotCompiled { .. }), "{error:?}");
-    assert_eq!(
-        error.to_string(),
-        "plugin haversine cannot be compiled: that takes more than 8388608 bytes of memory"
-    );
+    assert_eq!(error.to_string(), "plugin haversine cannot be compiled: that takes more than 8388608 bytes of memory");
 }
 
 #[test]

@@ -241,7 +241,8 @@ fn a_folder_that_is_published_to_can_be_shown_over_http() {
     let told = team.publish(&shared.path().to_string_lossy());
     assert!(told.contains("taxi_company 1.0.0 is published"), "{told}");
     let server = FileServer::start(shared.path());
-    let project = project(&format!("plugins: {{url: \"{}\"}}\nplugin_keys: {{team: \"{}\"}}\n", server.url(), team.key));
+    let project =
+        project(&format!("plugins: {{url: \"{}\"}}\nplugin_keys: {{team: \"{}\"}}\n", server.url(), team.key));
     let path = project.path();
     succeed(path, &["apply"]);
     let plugin = listed(path);

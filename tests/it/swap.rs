@@ -133,7 +133,12 @@ async fn record_broken(world: &World) -> u64 {
         applied_by: "somebody".to_owned(),
         applied_at: latest.applied_at,
         definitions: latest.definitions,
-        plugins: vec![PluginFile { name: "haversine".to_owned(), digest: Digest::of(&bytes), bytes, beside: PluginTexts::default() }],
+        plugins: vec![PluginFile {
+            name: "haversine".to_owned(),
+            digest: Digest::of(&bytes),
+            bytes,
+            beside: PluginTexts::default(),
+        }],
         services: Vec::new(),
         summary: vec!["broken".to_owned()],
     };

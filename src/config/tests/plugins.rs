@@ -59,7 +59,8 @@ fn what_places_cannot_be_is_told() {
     refused("plugins: {folder: a, from: {B: {version: one}}}\n", expect![[r#""#]]);
     refused("plugin_logins: {example.com: {username: me}}\n", expect![[r#""#]]);
     refused("plugin_logins: {'https://example.com': {allow_http: true}}\n", expect![[r#""#]]);
-    let allowed = "plugins: {url: 'http://plugins.example.com'}\nplugin_logins: {plugins.example.com: {allow_http: true}}\n";
+    let allowed =
+        "plugins: {url: 'http://plugins.example.com'}\nplugin_logins: {plugins.example.com: {allow_http: true}}\n";
     assert!(plugins(allowed).is_ok());
 }
 
