@@ -5,6 +5,7 @@
 //!
 //! One program and not one for each table, because every program of this size takes minutes to link in release.
 
+mod faults;
 mod floors;
 mod load;
 mod measure;
@@ -18,6 +19,7 @@ mod report;
 mod serving;
 mod soak;
 mod store;
+mod swap;
 mod sync;
 mod synthetic;
 mod targets;
@@ -38,8 +40,11 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 const SEED: u64 = 20_161_231;
 
 /// In the order in which they are made. The soak takes its time and is made only when it is asked for.
-const TABLES: [(&str, fn() -> Result<()>); 14] = [
+const TABLES: [(&str, fn() -> Result<()>); 17] = [
     ("transform", transform::run),
+    ("swap", swap::run),
+    ("languages", transform::languages),
+    ("faults", faults::run),
     ("pit", pit::run),
     ("sync", sync::into_embedded),
     ("writes", sync::into_redis),

@@ -117,7 +117,7 @@ fn of_memory_flat(results: &[Value], what: &str) -> Option<f64> {
     Some(runs.max_by_key(|result| result["rows"].as_u64())?["taken"]["peak_bytes"].as_f64()? / 1e6)
 }
 
-fn targets() -> [Target; 26] {
+fn targets() -> [Target; 29] {
     let target = |name, what, bound, unit, table, measured| Target { name, what, bound, unit, table, measured };
     use Bound::{AtLeast, AtMost};
     [
@@ -167,6 +167,32 @@ fn targets() -> [Target; 26] {
         target("P4", "taxi_company, 1,000 rows, against its native twin", AtMost(2.0), "×", "transform", |results| {
             of_transform(results, "taxi_company", 1_000, "warm_against_native")
         }),
+        target("P4", "arithmetic, 8,192 rows: a value", AtMost(3.0), "ns", "transform", |results| {
+            let found = results.iter().find(|result| result["plugin"] == "arithmetic" && result["rows"] == 8_192)?;
+            Some(found["warm_seconds"]["median"].as_f64()? * 1e9 / found["values"].as_f64()?)
+        }),
+        target(
+            "P4",
+            "HTTP JSON, 1 × 50, all computed by a Rust plugin, against the same stored: CPU, saturated",
+            AtMost(1.1),
+            "×",
+            "serving",
+            |results| {
+                let cpu = |what: &str| saturated(results, what, "gateway_cpu_nanos_per_value");
+                Some(cpu(&format!("{ONE}, derived"))? / cpu(ONE)?)
+            },
+        ),
+        target(
+            "P4",
+            "p99 beside 10,000 faults, against healthy calls in their place",
+            AtMost(1.1),
+            "×",
+            "faults",
+            |results| {
+                let found = results.iter().find(|result| result["beside"] == "faults of six plugins")?;
+                found["p99_against_healthy"]["median"].as_f64()
+            },
+        ),
         target(
             "P5",
             "labels a CPU-second against the best peer: 100 k × 1 M × 4",

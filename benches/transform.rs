@@ -1,6 +1,9 @@
 //! P4: one call of a transform against the native twin of the same function over the same arrays.
 
+mod languages;
 mod native;
+
+pub use languages::run as languages;
 
 use std::fs;
 use std::sync::Arc;
@@ -19,7 +22,7 @@ use crate::measure::{Spread, repeat};
 use crate::report::{Table, root};
 use crate::synthetic::{Random, value};
 
-const ROWS: [usize; 4] = [1, 100, 1_000, 8_192];
+const ROWS: [usize; 4] = [1, 200, 1_000, 8_192];
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(80);
 const DEADLINE: Duration = Duration::from_secs(10);

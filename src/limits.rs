@@ -1,6 +1,12 @@
 //! Every bound of the gateway, with its unit and the reason for it. Nothing else in the code invents a limit.
 
+mod changing;
+mod shipping;
+
 use std::time::Duration;
+
+pub use self::changing::*;
+pub use self::shipping::*;
 
 // What one request may ask.
 
@@ -209,6 +215,9 @@ pub const POSTGRES_WRITE_ATTEMPTS_MAX: u32 = 3;
 pub const FRAME_ROWS_MAX: usize = 8_192;
 /// Bytes of one frame, either way.
 pub const FRAME_BYTES_MAX: usize = 8 << 20;
+/// Bytes of fixed width that batches are cut to. A frame is written, copied into a plugin, read, written, copied out and
+/// read again; where all of that stays in a processor's own cache a value costs a third of what it does at 3 MiB.
+pub const FRAME_BYTES_GOAL: usize = 128 << 10;
 /// Columns of one frame.
 pub const FRAME_COLUMNS_MAX: usize = 1_024;
 /// Row errors kept of one call; the rest are counted.

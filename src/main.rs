@@ -13,6 +13,7 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
+    config::this_is_the_program();
     allocator::keep_freed_memory();
     let cli = Cli::parse();
     let log = config::log_settings();

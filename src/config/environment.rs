@@ -1,4 +1,26 @@
-//! What comes from the environment: who applies, how to log, and `${NAME}` in a value of `lockstep.yaml`.
+//! What comes from the environment: who applies, how to log, which program this is, and `${NAME}` in a value of
+//! `lockstep.yaml`.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+/// Set once, by `main`: other programs that use the library are not `lockstep`, and know none of its commands.
+static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+
+/// Says that this process runs the program `lockstep`.
+pub fn this_is_the_program() {
+    // The file that is running, whatever has been put under its name since.
+    let running = PathBuf::from("/proc/self/exe");
+    let program = if running.exists() { Some(running) } else { std::env::current_exe().ok() };
+    if let Some(program) = program {
+        let _ = PROGRAM.set(program);
+    }
+}
+
+/// The program `lockstep`, if this process runs it.
+pub fn program() -> Option<PathBuf> {
+    PROGRAM.get().cloned()
+}
 
 /// How `LOCKSTEP_LOG` and `LOCKSTEP_LOG_FORMAT` want the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +44,25 @@ pub fn user() -> String {
         .iter()
         .find_map(|name| std::env::var(name).ok())
         .unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// Folders of this user, for tools that we run. What is in them can be made again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolFolders {
+    /// Where tools that we install, and what they made, are kept: `$XDG_CACHE_HOME/lockstep`.
+    pub cache: PathBuf,
+    /// Where cargo keeps the sources of crates: `$CARGO_HOME`.
+    pub cargo_home: PathBuf,
+}
+
+pub fn tool_folders() -> ToolFolders {
+    let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = named("HOME").unwrap_or_else(std::env::temp_dir);
+    let cache = named("XDG_CACHE_HOME").unwrap_or_else(|| home.join(".cache"));
+    ToolFolders {
+        cache: cache.join("lockstep"),
+        cargo_home: named("CARGO_HOME").unwrap_or_else(|| home.join(".cargo")),
+    }
 }
 
 /// `text` with every `${NAME}` replaced and every `$$` a dollar sign.

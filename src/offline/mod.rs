@@ -37,6 +37,7 @@ mod conformance;
 #[path = "../../tests/servers/s3.rs"]
 pub(crate) mod s3;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -135,6 +136,8 @@ pub const CREATED_TIME: &str = "created_time";
 /// - `explain` says in DataFusion's words how a scan would read.
 #[async_trait]
 pub trait OfflineStore: fmt::Debug + Send + Sync {
+    /// From now on queries over other sources see these.
+    fn define(&self, sources: BTreeMap<String, Source>);
     async fn schema(&self, source: &Source) -> Result<SchemaRef, Error>;
     async fn scan(&self, source: &Source, scan: &Scan) -> Result<Rows, Error>;
     async fn snapshot(&self, source: &Source, files: KnownBy) -> Result<Snapshot, Error>;

@@ -104,6 +104,10 @@ fn no_table(source: &Source, stored: &Stored) -> Error {
 
 #[async_trait]
 impl OfflineStore for StoredSources {
+    fn define(&self, sources: BTreeMap<String, Source>) {
+        Self::define(self, sources);
+    }
+
     async fn schema(&self, source: &Source) -> Result<SchemaRef, Error> {
         let opened = self.open(source, None).await?;
         opened.map_or_else(|| Ok(Arc::new(Schema::empty())), |opened| opened.schema())

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use crate::catalog::{DType, Digest, Field, Parameter, ParameterSpec, Scalar, Signature, Transform};
-use crate::clock::Deadline;
-use crate::limits::PLUGIN_PARAMETER_BYTES_MAX;
+use crate::limits::{DESCRIPTOR_STRING_BYTES_MAX, PLUGIN_PARAMETER_BYTES_MAX};
 
 use super::frame::Column;
 use super::instance::Instance;
 use super::limits::Budget;
 use super::plugin::Plugin;
 use super::pool::Pool;
+use super::refusals::clipped;
 use super::wit::{self, BindError, Binding, Bound};
 use super::{Error, Fault, Transforms, signature};
 
@@ -57,24 +57,30 @@ pub fn bind(
 /// A new instance in its initial state: instantiated and bound.
 pub fn start(stage: &Transforms, plugin: &Plugin, binding: &Binding) -> Result<(Instance, Bound), Error> {
     let slot = stage.slot()?;
-    let budget = || Budget::new(&stage.settings, 0, Deadline::after(stage.settings.call_time_max));
+    let limits = plugin.limits.load();
     let at_fault = |fault: Fault| Error::Fault { plugin: plugin.name.clone(), fault };
-    let mut instance = Instance::start(stage, &plugin.pre, slot, budget()).map_err(at_fault)?;
-    match instance.bind(binding, budget()).map_err(at_fault)? {
+    let mut instance = Instance::start(stage, &plugin.pre, slot, &limits).map_err(at_fault)?;
+    match instance.bind(binding, Budget::without_rows(&limits)).map_err(at_fault)? {
         Ok(bound) => Ok((instance, bound)),
         Err(error) => Err(refusal(plugin, error)),
     }
 }
 
+/// What a plugin says against its binding, in no more words than anything else it says.
 fn refusal(plugin: &Plugin, error: BindError) -> Error {
     let name = plugin.name.clone();
+    let said = |text: String| clipped(&text, DESCRIPTOR_STRING_BYTES_MAX);
     match error {
         BindError::UnknownParam(parameter) => {
-            Error::UnknownParameter { plugin: name, parameter, has: parameter_names(plugin) }
+            Error::UnknownParameter { plugin: name, parameter: said(parameter), has: parameter_names(plugin) }
         }
-        BindError::BadParam((parameter, detail)) => Error::BadParameter { plugin: name, parameter, detail },
-        BindError::UnknownOutput(output) => Error::UnknownOutput { plugin: name, output, has: output_names(plugin) },
-        BindError::Other(detail) => Error::BindRefused { plugin: name, detail },
+        BindError::BadParam((parameter, detail)) => {
+            Error::BadParameter { plugin: name, parameter: said(parameter), detail: said(detail) }
+        }
+        BindError::UnknownOutput(output) => {
+            Error::UnknownOutput { plugin: name, output: said(output), has: output_names(plugin) }
+        }
+        BindError::Other(detail) => Error::BindRefused { plugin: name, detail: said(detail) },
     }
 }
 
@@ -157,6 +163,7 @@ fn confirm(
         fields.collect::<Vec<_>>().join(", ")
     };
     let (is, said) = (says(&mut bound.iter().flatten()), says(&mut described.iter()));
+    let is = clipped(&is, DESCRIPTOR_STRING_BYTES_MAX);
     let detail = format!("it describes the {what}s {said} and binds {is}");
     Err(Error::LyingSignature { plugin: plugin.name.clone(), detail })
 }

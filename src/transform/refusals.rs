@@ -67,17 +67,17 @@ impl Refusals {
     fn push(&mut self, row: usize, code: u32, message: &str) {
         self.count += 1;
         if self.kept.len() < ROW_ERRORS_MAX {
-            self.kept.push(RowError { row, code, message: clipped(message) });
+            self.kept.push(RowError { row, code, message: clipped(message, ROW_ERROR_MESSAGE_BYTES_MAX) });
         }
     }
 }
 
 /// A guest's words, short and printable.
-fn clipped(message: &str) -> String {
+pub fn clipped(message: &str, bytes_max: usize) -> String {
     let printable = message.chars().filter(|character| !character.is_control());
     let mut clipped = String::new();
     for character in printable {
-        if clipped.len() + character.len_utf8() > ROW_ERROR_MESSAGE_BYTES_MAX {
+        if clipped.len() + character.len_utf8() > bytes_max {
             break;
         }
         clipped.push(character);

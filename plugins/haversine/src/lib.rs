@@ -1,41 +1,18 @@
 //! The distance between two places on the globe: more work on few columns.
 
-use lockstep_plugin::{Failure, Outputs, Parameters, Refusal, Rows, Signature, Transform, Type};
-
 const EARTH_RADIUS_KM: f64 = 6_371.0088;
 
-struct Haversine;
+lockstep_plugin::transform! {
+    name: "haversine",
+    version: "1.0.0",
+    doc: "Great-circle distance in kilometres between two points given in degrees.",
 
-impl Transform for Haversine {
-    fn describe() -> Signature {
-        Signature::new("haversine", "1.0.0")
-            .doc("Great-circle distance in kilometres between two points given in degrees.")
-            .feature("from_latitude", Type::Float64)
-            .feature("from_longitude", Type::Float64)
-            .feature("to_latitude", Type::Float64)
-            .feature("to_longitude", Type::Float64)
-            .output("distance_km", Type::Float64)
-    }
-
-    fn bind(_: &Parameters) -> Result<Self, Refusal> {
-        Ok(Self)
-    }
-
-    fn apply(&self, rows: &Rows, outputs: &mut Outputs) -> Result<(), Failure> {
-        let (from_latitude, from_longitude) = (rows.float64s("from_latitude")?, rows.float64s("from_longitude")?);
-        let (to_latitude, to_longitude) = (rows.float64s("to_latitude")?, rows.float64s("to_longitude")?);
-        outputs.float64s("distance_km", |row| {
-            let from = (from_latitude.get(row)?, from_longitude.get(row)?);
-            Some(distance_km(from, (to_latitude.get(row)?, to_longitude.get(row)?)))
-        })
+    fn haversine(from_latitude: f64, from_longitude: f64, to_latitude: f64, to_longitude: f64)
+        -> Distance { distance_km: f64 }
+    {
+        let half_square = |a: f64, b: f64| ((b - a).to_radians() / 2.0).sin().powi(2);
+        let across = from_latitude.to_radians().cos() * to_latitude.to_radians().cos();
+        let chord = half_square(from_latitude, to_latitude) + across * half_square(from_longitude, to_longitude);
+        Distance { distance_km: 2.0 * EARTH_RADIUS_KM * chord.sqrt().min(1.0).asin() }
     }
 }
-
-fn distance_km(from: (f64, f64), to: (f64, f64)) -> f64 {
-    let half_square = |a: f64, b: f64| ((b - a).to_radians() / 2.0).sin().powi(2);
-    let along = from.0.to_radians().cos() * to.0.to_radians().cos() * half_square(from.1, to.1);
-    let chord = half_square(from.0, to.0) + along;
-    2.0 * EARTH_RADIUS_KM * chord.sqrt().min(1.0).asin()
-}
-
-lockstep_plugin::export!(Haversine);

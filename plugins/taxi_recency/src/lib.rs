@@ -1,37 +1,31 @@
 //! How long a taxi company has been idle, as of the time that is asked about.
 
-use lockstep_plugin::{Failure, Outputs, Parameters, Refusal, Rows, Signature, Transform, Type};
+use lockstep_plugin::Timestamp;
 
 const DAY_MICROS: f64 = 86_400_000_000.0;
 const WEEK_DAYS: f64 = 7.0;
 
-struct TaxiRecency;
+lockstep_plugin::transform! {
+    name: "taxi_recency",
+    version: "1.0.0",
+    doc: "Days since the last trip, never negative; and whether that is more than a week.",
 
-impl Transform for TaxiRecency {
-    fn describe() -> Signature {
-        Signature::new("taxi_recency", "1.0.0")
-            .doc("Days since the last trip, never negative; and whether that is more than a week.")
-            .as_of()
-            .feature("last_trip_at", Type::Timestamp)
-            .output("days_since_last_trip", Type::Float64)
-            .output("idle_over_week", Type::Bool)
-    }
-
-    fn bind(_: &Parameters) -> Result<Self, Refusal> {
-        Ok(Self)
-    }
-
-    fn apply(&self, rows: &Rows, outputs: &mut Outputs) -> Result<(), Failure> {
-        let (as_of, last_trip_at) = (rows.timestamps("as_of")?, rows.timestamps("last_trip_at")?);
-        let days = |row: usize| Some(days_between(last_trip_at.get(row)?, as_of.get(row)?));
-        outputs.float64s("days_since_last_trip", days)?;
-        outputs.bools("idle_over_week", |row| Some(days(row)? > WEEK_DAYS))
+    fn recency(as_of: Timestamp, last_trip_at: Timestamp) -> Recency { days_since_last_trip: f64, idle_over_week: bool } {
+        // A trip that lies in the future, by a clock that runs ahead, counts as now.
+        let days = as_of.0.saturating_sub(last_trip_at.0).max(0) as f64 / DAY_MICROS;
+        Recency { days_since_last_trip: days, idle_over_week: days > WEEK_DAYS }
     }
 }
 
-/// A trip that lies in the future, by a clock that runs ahead, counts as now.
-fn days_between(from: i64, until: i64) -> f64 {
-    until.saturating_sub(from).max(0) as f64 / DAY_MICROS
-}
+#[cfg(test)]
+mod tests {
+    use super::{Recency, Timestamp, recency};
 
-lockstep_plugin::export!(TaxiRecency);
+    #[test]
+    fn a_trip_in_the_future_counts_as_now_and_eight_days_as_idle() {
+        let after = |days: i64| recency(Timestamp(days * 86_400_000_000), Timestamp(0));
+        assert_eq!(after(-1), Recency { days_since_last_trip: 0.0, idle_over_week: false });
+        assert_eq!(after(7), Recency { days_since_last_trip: 7.0, idle_over_week: false });
+        assert_eq!(after(8), Recency { days_since_last_trip: 8.0, idle_over_week: true });
+    }
+}

@@ -137,7 +137,7 @@ fn prove_column(
 
     let has_validity = descriptor.flags & HAS_VALIDITY != 0;
     let validity = buffer(descriptor.validity, if has_validity { rows.div_ceil(8) } else { 0 })?;
-    let nulls = if has_validity { (0..rows).filter(|row| !bit(validity, *row)).count() } else { 0 };
+    let nulls = if has_validity { zeros(validity, rows) } else { 0 };
     if nulls != descriptor.null_count as usize {
         return Err(damaged(column, "its number of nulls is not that of its bitmap"));
     }
@@ -265,6 +265,14 @@ fn offsets(frame: &Buffer, descriptor: &Descriptor, rows: usize) -> OffsetBuffer
 
 fn bit(bits: &[u8], position: usize) -> bool {
     bits[position / 8] >> (position % 8) & 1 == 1
+}
+
+/// How many of the first `length` bits are 0.
+fn zeros(bits: &[u8], length: usize) -> usize {
+    let (whole, rest) = bits.split_at(length / 8);
+    let ones = whole.iter().map(|byte| byte.count_ones()).sum::<u32>();
+    let last = rest.first().map_or(0, |byte| (byte & ((1 << (length % 8)) - 1)).count_ones());
+    length - (ones + last) as usize
 }
 
 fn damaged(column: &Column, detail: &'static str) -> BadFrame {
