@@ -14,6 +14,7 @@ mod peers;
 mod pit;
 mod postgres;
 mod process;
+mod replay;
 mod report;
 mod serving;
 mod soak;
@@ -38,8 +39,9 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 const SEED: u64 = 20_161_231;
 
 /// In the order in which they are made. The soak takes its time and is made only when it is asked for.
-const TABLES: [(&str, fn() -> Result<()>); 14] = [
+const TABLES: [(&str, fn() -> Result<()>); 15] = [
     ("transform", transform::run),
+    ("replay", replay::run),
     ("pit", pit::run),
     ("sync", sync::into_embedded),
     ("writes", sync::into_redis),

@@ -41,6 +41,7 @@ pub use crate::online::redis::{Copied, Copying, Layout};
 use crate::online::{self, OnlineStore};
 use crate::plan::{self, Change};
 use crate::registry::{self, Recorded, Registry};
+use crate::request_log;
 use crate::transform::{self, Settings, Transforms};
 
 pub use reading::{Explained, file_statistics};
@@ -81,6 +82,8 @@ pub enum Error {
     Registry(#[from] registry::Error),
     #[error(transparent)]
     Plan(#[from] plan::Error),
+    #[error(transparent)]
+    RequestLog(#[from] request_log::Error),
     #[error("nothing is applied yet; run lockstep apply")]
     NothingApplied,
     #[error("the registry has no version {version}; lockstep history shows those that it has")]
@@ -117,7 +120,7 @@ impl Error {
             }
             Self::NotOnline { .. } | Self::NoVersion { .. } => ErrorKind::NotFound,
             Self::TooMuch { .. } => ErrorKind::TooLarge,
-            Self::Server(_) | Self::Folder { .. } => ErrorKind::Unavailable,
+            Self::Server(_) | Self::Folder { .. } | Self::RequestLog(_) => ErrorKind::Unavailable,
         }
     }
 }
@@ -167,17 +170,24 @@ impl Project {
     pub async fn gateway(&self) -> Result<Arc<Gateway>, Error> {
         let registry = self.registry().await?;
         let recorded = registry.latest().await?.ok_or(Error::NothingApplied)?;
-        self.gateway_of(registry, recorded).await
+        self.gateway_of(registry, recorded, self.online_store().await?).await
     }
 
     /// The same with the definitions of an earlier version.
     pub async fn gateway_at(&self, version: u64) -> Result<Arc<Gateway>, Error> {
         let registry = self.registry().await?;
         let recorded = registry.version(version).await?.ok_or(Error::NoVersion { version })?;
-        self.gateway_of(registry, recorded).await
+        self.gateway_of(registry, recorded, self.online_store().await?).await
     }
 
-    async fn gateway_of(&self, registry: Registry, recorded: Recorded) -> Result<Arc<Gateway>, Error> {
+    /// The same with an empty online store, for work that reads history alone; a running gateway keeps the real one.
+    pub async fn gateway_offline_at(&self, version: u64) -> Result<Arc<Gateway>, Error> {
+        let registry = self.registry().await?;
+        let recorded = registry.version(version).await?.ok_or(Error::NoVersion { version })?;
+        self.gateway_of(registry, recorded, Opened { store: Arc::new(MemoryStore::default()), server: None }).await
+    }
+
+    async fn gateway_of(&self, registry: Registry, recorded: Recorded, opened: Opened) -> Result<Arc<Gateway>, Error> {
         let transforms = self.transforms()?;
         let applied = self.load(recorded, &registry, &transforms).await?;
         self.check_online_views(&applied.catalog)?;
@@ -186,7 +196,9 @@ impl Project {
         let transforms = Arc::new(transforms);
         let mut metrics = Metrics::of(&transforms);
         metrics.of_reads(reads);
-        let Opened { store, server } = self.online_store().await?;
+        let Opened { store, server } = opened;
+        let request_log: Arc<request_log::RequestLog> = Arc::default();
+        metrics.of_request_log(&request_log);
         let online = guard(store, server, &mut metrics);
         let online = cache(online, &self.config.hot_cache, &applied.catalog, &mut metrics)?;
         Ok(Arc::new(Gateway {
@@ -204,6 +216,7 @@ impl Project {
                 checkpoint_every: self.config.sync.checkpoint_every,
                 ..Syncing::in_folder(self.config.sync.spool.clone())
             },
+            request_log,
         }))
     }
 

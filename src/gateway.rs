@@ -18,6 +18,7 @@ use crate::online::OnlineStore;
 use crate::pit::Space;
 use crate::plan::{FeaturePlan, Notice};
 use crate::registry::Registry;
+use crate::request_log::RequestLog;
 use crate::transform::Transforms;
 
 /// The parts of a running gateway. `app` puts it together; flows read it.
@@ -36,6 +37,8 @@ pub struct Gateway {
     /// Time one serving request may take when its caller names no deadline.
     pub serve_deadline: Duration,
     pub syncing: Syncing,
+    /// What is logged of the requests that are served; nothing until it is opened.
+    pub request_log: Arc<RequestLog>,
 }
 
 /// How syncs run in this process.

@@ -1,6 +1,10 @@
 //! Every bound of the gateway, with its unit and the reason for it. Nothing else in the code invents a limit.
 
+mod callers;
+
 use std::time::Duration;
+
+pub use callers::*;
 
 // What one request may ask.
 

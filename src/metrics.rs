@@ -4,6 +4,7 @@
 mod backends;
 mod cache;
 mod offline;
+mod request_log;
 mod views;
 
 use std::collections::BTreeMap;
@@ -24,11 +25,13 @@ use prometheus_client::registry::Registry;
 use self::backends::Backends;
 use self::cache::HotCache;
 use self::offline::OfflineReads;
+use self::request_log::RequestLogCounts;
 pub use self::views::ViewState;
 use self::views::{ViewStates, Views};
 use crate::backend::Backend;
 use crate::offline::Reads;
 use crate::online::cache::CachedStore;
+use crate::request_log::RequestLog;
 use crate::transform::{FaultKind, Transforms};
 
 /// Upper ends of the latency buckets, in seconds: fine where serving lives, coarse where sync and training do.
@@ -42,6 +45,7 @@ pub enum Flow {
     Sync,
     Ingest,
     Train,
+    Transform,
 }
 
 /// The counters and histograms, and the registry that prints them.
@@ -197,6 +201,11 @@ impl Metrics {
         self.registry.register_collector(Box::new(OfflineReads(reads)));
     }
 
+    /// From now on, what this request log counts is printed too.
+    pub fn of_request_log(&mut self, log: &RequestLog) {
+        self.registry.register_collector(Box::new(RequestLogCounts(Arc::clone(&log.counts))));
+    }
+
     fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register("requests", "Requests answered, by route and status", self.requests.clone());
@@ -235,6 +244,7 @@ impl Metrics {
             Flow::Sync => "sync",
             Flow::Ingest => "ingest",
             Flow::Train => "train",
+            Flow::Transform => "transform",
         };
         self.rows.get_or_create(&FlowLabel { flow }).clone()
     }

@@ -9,6 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{Error, Project};
 use crate::flow::schedule;
 use crate::gateway::{Gateway, Stop};
+use crate::request_log::RequestLog;
 use crate::{limits, server};
 
 /// The listeners of a running gateway.
@@ -21,6 +22,7 @@ pub struct Servers {
     /// Syncs views by their schedules, until the gateway stops.
     schedules: AbortOnDropHandle<()>,
     stop_syncs: Stop,
+    request_log: Arc<RequestLog>,
 }
 
 impl Servers {
@@ -31,29 +33,48 @@ impl Servers {
         let flight = bind(listen.flight).await?;
         let admin = bind(listen.admin).await?;
         let addresses = (address(&http)?, address(&flight)?, address(&admin)?);
+        let request_log = Arc::clone(&gateway.request_log);
+        if let Some(settings) = &project.config.request_log {
+            request_log.open(settings.clone())?;
+        }
         let schedules = schedule::run(Arc::clone(&gateway), project.config.sync.schedules);
         let schedules = AbortOnDropHandle::new(tokio::spawn(schedules));
         let stop_syncs = gateway.syncing.stop.clone();
         let running = server::start(gateway, server::Listeners { http, flight, admin });
-        Ok(Self { http: addresses.0, flight: addresses.1, admin: addresses.2, running, schedules, stop_syncs })
+        Ok(Self {
+            http: addresses.0,
+            flight: addresses.1,
+            admin: addresses.2,
+            running,
+            schedules,
+            stop_syncs,
+            request_log,
+        })
     }
 
     /// Waits for SIGTERM or Ctrl-C, then drains.
     pub async fn until_stopped(self) -> Result<(), Error> {
         let ended = self.running.until_stopped().await;
         self.stop_syncs.ask();
-        drained(ended, self.schedules).await
+        drained(ended, self.schedules, self.request_log).await
     }
 
     /// Drains now.
     pub async fn stop(self) -> Result<(), Error> {
         let ended = self.running.stop().await;
-        drained(ended, self.schedules).await
+        drained(ended, self.schedules, self.request_log).await
     }
 }
 
 /// Waits for scheduled syncs, each of which ends at its next checkpoint.
-async fn drained(ended: Result<(), server::Error>, schedules: AbortOnDropHandle<()>) -> Result<(), Error> {
+async fn drained(
+    ended: Result<(), server::Error>,
+    schedules: AbortOnDropHandle<()>,
+    request_log: Arc<RequestLog>,
+) -> Result<(), Error> {
+    if let Err(broke_off) = tokio::task::spawn_blocking(move || request_log.close()).await {
+        tracing::error!(error = %broke_off, "the request log was not closed");
+    }
     match tokio::time::timeout(limits::DRAIN_TIMEOUT, schedules).await {
         Ok(Ok(())) => {}
         Ok(Err(broke_off)) => tracing::error!(error = %broke_off, "the schedules broke off"),

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::request_log::RequestLogFile;
+
 /// How one project runs. Relative paths are relative to the folder of this file; `${NAME}` in a value stands for the
 /// environment variable NAME, and `$$` for a dollar sign.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +47,8 @@ pub(super) struct ConfigFile {
     /// How offline rows are brought online.
     #[serde(default)]
     pub sync: SyncFile,
+    /// A log of served requests, for `lockstep replay`; there is none where this is not written.
+    pub request_log: Option<RequestLogFile>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

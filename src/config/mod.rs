@@ -9,6 +9,7 @@ mod file;
 mod object_stores;
 mod postgres;
 mod redis;
+mod request_log;
 mod section;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ use crate::offline::Bucket;
 use crate::offline::postgres::Settings as PostgresSettings;
 use crate::online::redis::Settings as RedisSettings;
 use crate::pit::Space;
+use crate::request_log::Settings as RequestLogSettings;
 
 /// The file that makes a folder a project.
 pub const FILE_NAME: &str = "lockstep.yaml";
@@ -60,6 +62,8 @@ pub struct Config {
     /// For a request whose caller names no deadline.
     pub serve_deadline: Duration,
     pub sync: Sync,
+    /// What is logged of the requests that a gateway serves; nothing without it.
+    pub request_log: Option<RequestLogSettings>,
 }
 
 /// How offline rows are brought online.

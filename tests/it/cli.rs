@@ -12,7 +12,7 @@ use crate::command::{Up, command, json_of, refused, run, succeed};
 use crate::shop::{SHOP, shop, shop_of, synced_shop};
 use crate::world::{built_plugins, repository};
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "quickstart",
     "init",
     "plan",
@@ -33,6 +33,7 @@ const COMMANDS: [&str; 23] = [
     "compact",
     "vacuum",
     "parity",
+    "replay",
     "plugin",
     "schema",
     "completions",

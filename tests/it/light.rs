@@ -130,6 +130,7 @@ impl Light {
             join_space: Space::default(),
             serve_deadline: Duration::from_secs(5),
             syncing: Syncing::in_folder(spool.path().to_owned()),
+            request_log: Arc::default(),
         };
         Self { gateway, history, spool }
     }

@@ -46,6 +46,9 @@ mod limits;
 mod unreachable;
 
 mod quickstart;
+mod replay;
+mod spark;
+mod transform_service;
 mod taxi_tables;
 mod tip_model;
 mod minimal;

@@ -107,6 +107,14 @@ fn no_adapter_names_another_adapter() {
 }
 
 #[test]
+fn the_request_log_names_no_flow_and_no_store_that_serves() {
+    check_absent(
+        &["src/request_log"],
+        &["crate::flow", "crate::online", "crate::registry", "crate::server", "crate::config", "crate::app"],
+    );
+}
+
+#[test]
 fn planning_and_the_catalog_are_pure() {
     let impure = ["async fn", ".await", "std::fs", "std::net", "tokio::", "std::env"];
     let pure = [

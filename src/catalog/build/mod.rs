@@ -15,6 +15,7 @@ mod order;
 mod placement;
 mod aliases;
 mod services;
+mod sensitive;
 mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,6 +63,7 @@ pub fn build(
     derived_views::build(definitions, bind, &mut view_names, &mut building);
     services::build(definitions, &mut building);
     deprecations::build(definitions, &mut building);
+    building.catalog.sensitive = sensitive::views(definitions, &building.catalog);
     if !building.mistakes.is_empty() {
         return Err(Mistakes::from(building.mistakes));
     }

@@ -64,6 +64,7 @@ impl World {
             join_space: Space::default(),
             serve_deadline,
             syncing: crate::gateway::Syncing::in_folder(std::env::temp_dir().join("lockstep-unused")),
+            request_log: Arc::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -59,6 +59,7 @@ impl World {
             join_space: Space::default(),
             serve_deadline: Duration::from_secs(5),
             syncing: crate::gateway::Syncing::in_folder(std::env::temp_dir().join("lockstep-unused")),
+            request_log: Arc::default(),
         });
         Self { router: router(Arc::clone(&gateway)), gateway, offline }
     }
