@@ -74,9 +74,9 @@ pub enum Error {
     Mistakes(Mistakes),
     #[error("{wanted} is needed to build a plugin in {language}, and is missing; install it with: {install}")]
     Missing { language: Language, wanted: String, install: String },
-    #[error("{tool} could not build {}:\n{output}", folder.display())]
+    #[error("{tool} could not build {}:\n{output}", .folder.display())]
     Failed { tool: String, folder: PathBuf, output: String },
-    #[error("{tool} made no component of {}: {reason}", folder.display())]
+    #[error("{tool} made no component of {}: {reason}", .folder.display())]
     Unusable { tool: String, folder: PathBuf, reason: String },
     #[error("the component has {bytes} bytes, at most {max} are loaded")]
     TooLarge { bytes: usize, max: usize },
@@ -84,7 +84,7 @@ pub enum Error {
     BadName { name: String, reason: String },
     #[error("{} exists already; nothing was written", .0.display())]
     Exists(PathBuf),
-    #[error("{} cannot be {action}", path.display())]
+    #[error("{} cannot be {action}", .path.display())]
     File {
         path: PathBuf,
         action: &'static str,

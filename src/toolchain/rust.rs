@@ -53,9 +53,8 @@ pub fn make(folder: &Folder, tools: &ToolFolders) -> Result<Made, Error> {
     let metadata = metadata(folder)?;
     let mut cargo = cargo(folder, &["build", "--release", "--message-format=json-render-diagnostics", "--target"]);
     cargo.arg(TARGET).args(&toolchain.arguments).envs(toolchain.variables.iter().cloned());
-    // Flags from elsewhere would win over ours.
-    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", remap(tools, &metadata, &toolchain));
+    // Flags from elsewhere would change the bytes; these win over all others.
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", remap(tools, &metadata, &toolchain));
     cargo.env("CARGO_PROFILE_RELEASE_INCREMENTAL", "false");
     let output = tool::run(folder, &mut cargo, INSTALL_RUST)?;
 
@@ -88,25 +87,27 @@ fn core_module(folder: &Folder, messages: &[u8]) -> Result<PathBuf, Error> {
     let module =
         ours.and_then(|ours| ours.filenames.into_iter().find(|path| path.extension() == Some("wasm".as_ref())));
     module.ok_or_else(|| {
-        unusable(
-            folder,
-            "its Cargo.toml has no library for WebAssembly: write [lib] crate-type = [\"cdylib\", \"rlib\"]",
-        )
+        unusable(folder, "its Cargo.toml has no library for WebAssembly: write [lib] crate-type = [\"cdylib\"]")
     })
 }
 
+/// Flags that give paths of this machine fixed names, as cargo takes them.
 fn remap(tools: &ToolFolders, metadata: &Metadata, toolchain: &Toolchain) -> OsString {
+    const BETWEEN: &str = "\x1f";
     let paths: [(&Path, &str); 4] = [
-        (&metadata.workspace_root, "/plugin"),
-        (&tools.cargo_home, "/cargo"),
-        (&toolchain.sysroot, "/rust"),
-        (&metadata.target_directory, "/target"),
+        (&metadata.workspace_root, "=/plugin"),
+        (&tools.cargo_home, "=/cargo"),
+        (&toolchain.sysroot, "=/rust"),
+        (&metadata.target_directory, "=/target"),
     ];
     let mut flags = OsString::new();
-    for (path, name) in paths {
-        for part in ["--remap-path-prefix=".as_ref(), path.as_os_str(), "=".as_ref(), name.as_ref(), " ".as_ref()] {
-            flags.push(part);
+    for (position, (path, name)) in paths.into_iter().enumerate() {
+        if position > 0 {
+            flags.push(BETWEEN);
         }
+        flags.push("--remap-path-prefix=");
+        flags.push(path);
+        flags.push(name);
     }
     flags
 }

@@ -39,7 +39,7 @@ pub fn load(stage: &Transforms, name: &str, digest: Digest, bytes: &[u8]) -> Res
     }
     if bytes.starts_with(CORE_MODULE) {
         let detail =
-            "it is a core module; make a component of it with plugins/componentize (or `wasm-tools component new`)";
+            "it is a core module; `lockstep plugin build` makes a component of it (or `wasm-tools component new`)";
         return Err(Error::NotAComponent { plugin: name.to_owned(), detail: detail.to_owned() });
     }
     let not_a_component =

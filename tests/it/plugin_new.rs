@@ -15,7 +15,7 @@ const PLUGINS_TARGET: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/plugins");
 
 /// `lockstep plugin build`, which must succeed: what it prints for programs.
 pub fn build(folder: &Path, words: &[&str]) -> Value {
-    let mut command = command(folder, &[&["plugin", "build", "-o", "json"], words].concat());
+    let mut command = command(folder, &[&["plugin", "build"][..], words, &["-o", "json"]].concat());
     let output = command.env("CARGO_TARGET_DIR", PLUGINS_TARGET).output().expect("the binary runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("JSON")
@@ -48,7 +48,7 @@ fn project(folder: &Path) -> PathBuf {
     project
 }
 
-/// What a gateway answers for a customer that nobody knows and a planned fare: the ratio is null, and the plugin ran.
+/// A gateway of the project takes a push, and answers with what the plugin makes of it and of the request.
 async fn serves(project: &Path) {
     succeed(project, &["apply"]);
     let mut gateway = Up::start_quiet(project, &["serve"]);
@@ -56,9 +56,11 @@ async fn serves(project: &Path) {
     let address = told.split("HTTP on http://").nth(1).and_then(|rest| rest.split_whitespace().next());
     let address = address.expect("an address").parse().expect("an address");
 
-    let order = json!({"rows": [{"customer_id": 7, "last_order_amount": 10.0, "orders_total": 1, "event_time": "2024-01-02T00:00:00Z"}]});
+    let order = json!({"push_source_name": "orders", "to": "online_and_offline", "df": {
+        "customer_id": [7], "last_order_amount": [10.0], "orders_total": [1], "event_time": ["2024-01-02T00:00:00Z"],
+    }});
     let json = [("content-type", "application/json")];
-    let pushed = http(address, Method::POST, "/v1/push/orders", &json, Bytes::from(order.to_string())).await;
+    let pushed = http(address, Method::POST, "/push", &json, Bytes::from(order.to_string())).await;
     assert_eq!(pushed.status, 200, "{}", pushed.text());
     let path = "/v1/services/customer_model_v1/features?customer_id=7&planned_fare=15&as_of=2024-01-03T00:00:00Z";
     let reply = http(address, Method::GET, path, &[], Bytes::new()).await;
@@ -154,7 +156,7 @@ fn a_missing_compiler_is_named_with_the_command_that_installs_it() {
 fn what_is_wrong_with_a_plugin_is_told_and_nothing_is_written() {
     let cases: [(&str, &str, &str, &str); 4] = [
         ("return most > 0.0", "return mist > 0.0", "src/transform.c", "use of undeclared identifier 'mist'"),
-        ("ls_min(ls", "__builtin_sin(1.0) + ls_min(ls", "src/transform.c", "undefined symbol: sin"),
+        ("ls_min(ls", "__builtin_sin(fare) + ls_min(ls", "src/transform.c", "undefined symbol: sin"),
         (
             ".name = \"mine\"",
             ".name = \"yours\"",

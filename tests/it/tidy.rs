@@ -107,6 +107,14 @@ fn no_adapter_names_another_adapter() {
 }
 
 #[test]
+fn toolchains_are_for_authors_and_know_nothing_of_a_running_gateway() {
+    check_only("crate::toolchain", &["src/cli/"]);
+    let gateway =
+        ["crate::online", "crate::offline", "crate::registry", "crate::flow", "crate::server", "crate::transform"];
+    check_absent(&["src/toolchain"], &gateway);
+}
+
+#[test]
 fn planning_and_the_catalog_are_pure() {
     let impure = ["async fn", ".await", "std::fs", "std::net", "tokio::", "std::env"];
     let pure = [
@@ -136,6 +144,7 @@ fn heavy_crates_are_named_by_one_folder() {
     check_only("moka::", &["src/online/cache"]);
     check_only("sqlx::", &["src/registry/"]);
     check_only("std::env::", &["src/config/"]);
+    check_only("wit_component", &["src/toolchain/"]);
 }
 
 #[test]

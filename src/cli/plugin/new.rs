@@ -13,7 +13,7 @@ use crate::toolchain::{Language, templates};
 #[command(
     after_help = "Examples:\n  lockstep plugin new fare_ratio\n  lockstep plugin new plugins/fare_ratio --lang c"
 )]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     /// The folder to make; its last part is the plugin's name, in snake_case
     folder: PathBuf,
     /// The language to write it in

@@ -5,7 +5,7 @@
 //! answer, like one that was written by hand.
 
 use crate::rows::{BoolLists, Bools, Embeddings, Fixed, FixedValue, Items, Lists, Texts};
-use crate::{Failure, Outputs, Parameters, Refusal, Rows, Type, Value};
+use crate::{Failure, Outputs, Parameters, Refusal, Rows, Transform, Type, Value};
 
 /// Microseconds since 1970, UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,17 +43,19 @@ pub trait Answer: Sized {
     const KIND: Type;
     type Plain;
     fn plain(self) -> Option<Self::Plain>;
-    fn write(
-        outputs: &mut Outputs,
-        name: &str,
-        value: impl FnMut(usize) -> Option<Self::Plain>,
-    ) -> Result<(), Failure>;
+    fn write(outputs: &mut Outputs, name: &str, value: impl FnMut(usize) -> Option<Self::Plain>)
+    -> Result<(), Failure>;
 }
 
 /// What a parameter can be.
 pub trait Parameter<'a>: Sized {
     fn value(self) -> Value;
     fn of(parameters: &'a Parameters, name: &str) -> Result<Self, Refusal>;
+}
+
+/// From the answer of a function to the transform that the macro made of it, which has no name.
+pub trait Computed {
+    type By: Transform;
 }
 
 /// The input columns of one call, one after the other in the order of the frame.
@@ -325,7 +327,7 @@ macro_rules! transform {
 
             impl $crate::Transform for Function {
                 fn describe() -> $crate::Signature {
-                    let takes_nulls = [
+                    let takes_nulls: &[bool] = &[
                         $(<$feature_kind as Argument>::TAKES_NULLS,)* $(<$request_kind as Argument>::TAKES_NULLS,)*
                     ];
                     let signature = $crate::Signature::new($name, $version).doc($doc);
@@ -357,8 +359,9 @@ macro_rules! transform {
                     Ok(Self { parameters: parameters.clone() })
                 }
 
+                // A function may have no columns, or no parameters.
+                #[allow(unused_mut, unused_variables)]
                 fn apply(&self, rows: &$crate::Rows, outputs: &mut $crate::Outputs) -> Result<(), $crate::Failure> {
-                    let _ = &self.parameters;
                     $(
                         let $parameter = <$parameter_kind as Parameter>::of(&self.parameters, stringify!($parameter))
                             .map_err($crate::function::not_bound)?;
@@ -387,6 +390,10 @@ macro_rules! transform {
                     }
                     Ok(())
                 }
+            }
+
+            impl $crate::function::Computed for $answer {
+                type By = Function;
             }
 
             $crate::export!(Function);

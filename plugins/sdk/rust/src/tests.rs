@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::bindings::lockstep::transform::types::{Dtype, NullPolicy, Scalar, TimeUse};
+use crate::function::Computed;
+use crate::glue::{self, BindError, Binding};
 use crate::outputs::Output;
 use crate::{Column, Failure, FixedValue, Items, Outputs, Rows, Type};
 
@@ -172,4 +175,131 @@ fn frames_cut_short_are_refused() {
     for end in 0..frame.len() - 8 {
         assert!(read(&frame[..end]).is_err(), "{end} bytes");
     }
+}
+
+mod mirror {
+    use crate::{Date, Items, Timestamp};
+
+    fn all<'a, T: crate::FixedValue + 'a>(items: Option<Items<'a, T>>) -> Option<Vec<T>> {
+        items.map(|items| items.iter().collect())
+    }
+
+    transform! {
+        name: "mirror", version: "1.0.0", doc: "Every type, in and out.",
+        fn mirror(
+            bits: Option<bool>, int32: Option<i32>, int64: Option<i64>, float32: Option<f32>, float64: Option<f64>,
+            string: Option<&str>, bytes: Option<&[u8]>, timestamp: Option<Timestamp>, date: Option<Date>,
+            embedding: Option<[f32; 3]>, bools: Option<Vec<bool>>, int32s: Option<Items<i32>>,
+            int64s: Option<Items<i64>>, float32s: Option<Items<f32>>, float64s: Option<Items<f64>>,
+            timestamps: Option<Items<Timestamp>>,
+        ) -> Mirror {
+            bits: Option<bool>, int32: Option<i32>, int64: Option<i64>, float32: Option<f32>, float64: Option<f64>,
+            string: Option<String>, bytes: Option<Vec<u8>>, timestamp: Option<Timestamp>, date: Option<Date>,
+            embedding: Option<[f32; 3]>, bools: Option<Vec<bool>>, int32s: Option<Vec<i32>>,
+            int64s: Option<Vec<i64>>, float32s: Option<Vec<f32>>, float64s: Option<Vec<f64>>,
+            timestamps: Option<Vec<Timestamp>>,
+        } {
+            Mirror {
+                bits, int32, int64, float32, float64, timestamp, date, embedding, bools,
+                string: string.map(str::to_owned), bytes: bytes.map(<[u8]>::to_vec),
+                int32s: all(int32s), int64s: all(int64s), float32s: all(float32s), float64s: all(float64s),
+                timestamps: all(timestamps),
+            }
+        }
+    }
+}
+
+mod label {
+    use crate::{Refuse, Timestamp};
+
+    transform! {
+        name: "label", version: "1.2.3", doc: "Inputs, request fields, parameters and the time.",
+        fn label(
+            #[request] hour: i32,
+            text: &str,
+            as_of: Timestamp,
+            #[parameter(default = "at", doc = "Stands before the hour.", valid = !word.is_empty())] word: &str,
+            weight: Option<f64>,
+            #[parameter(default = 2, doc = "A factor.")] times: i64,
+        ) -> Result<Label { label: String, weight: Option<f64> }, Refuse> {
+            if !(0..24).contains(&hour) {
+                return Err(Refuse::new(1_000, format!("hour {hour} is not between 0 and 23")));
+            }
+            let label = format!("{text} {word} {hour} of {}", as_of.0);
+            Ok(Label { label, weight: weight.map(|weight| weight * times as f64) })
+        }
+    }
+}
+
+fn bound<T: Computed>(params: Vec<(String, Scalar)>, outputs: &[&str]) -> Result<glue::Bound, BindError> {
+    let outputs = outputs.iter().map(|&name| name.to_owned()).collect();
+    glue::bind::<T::By>(Binding { params, outputs })
+}
+
+#[test]
+fn a_function_reads_and_writes_every_type() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../wit/vectors");
+    let frame = std::fs::read(folder.join("all-types.frame")).unwrap();
+    let names: Vec<String> =
+        glue::describe::<<mirror::Mirror as Computed>::By>().outputs.into_iter().map(|field| field.name).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let bound = bound::<mirror::Mirror>(Vec::new(), &names).unwrap();
+    let tags: Vec<u8> = bound.inputs.iter().map(|field| field.dtype as u8).collect();
+    assert_eq!(tags, (0..16).collect::<Vec<u8>>());
+    let applied = glue::apply(&frame).unwrap();
+    assert_eq!(applied.frame, frame);
+    assert_eq!(applied.errors.len(), 0);
+}
+
+#[test]
+fn a_functions_arguments_become_its_signature() {
+    let descriptor = glue::describe::<<label::Label as Computed>::By>();
+    assert_eq!((descriptor.name.as_str(), descriptor.version.as_str()), ("label", "1.2.3"));
+    assert!(matches!((descriptor.time, descriptor.nulls), (TimeUse::AsOf, NullPolicy::Handle)));
+    let names = |fields: &[crate::bindings::lockstep::transform::types::Field]| {
+        fields.iter().map(|field| field.name.clone()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(names(&descriptor.features), "text weight");
+    assert_eq!(names(&descriptor.request), "hour");
+    assert_eq!(names(&descriptor.outputs), "label weight");
+    let parameters: Vec<_> = descriptor.params.iter().map(|spec| (spec.name.as_str(), spec.dtype)).collect();
+    assert!(matches!(parameters[..], [("word", Dtype::Utf8), ("times", Dtype::Int64)]));
+    assert!(matches!(&descriptor.params[0].default, Scalar::Utf8(word) if word == "at"));
+}
+
+#[test]
+fn a_function_refuses_rows_skips_nulls_and_takes_the_nulls_it_asks_for() {
+    let words = |word: &str| vec![("word".to_owned(), Scalar::Utf8(word.to_owned()))];
+    let bound = bound::<label::Label>(words("um"), &["label", "weight"]).unwrap();
+    let kinds = [("as_of", Type::Timestamp), ("text", Type::String), ("weight", Type::Float64), ("hour", Type::Int32)];
+    assert_eq!(bound.inputs.iter().map(|field| field.name.as_str()).collect::<Vec<_>>(), kinds.map(|(name, _)| name));
+    let column = |(name, kind): (&str, Type)| Column { name: name.to_owned(), kind };
+    let declared = kinds.map(|kind| Output { column: column(kind), wanted: true });
+    let mut rows = Outputs::new(&declared, 4);
+    rows.timestamps("as_of", |row| Some(row as i64)).unwrap();
+    rows.strings("text", |row| [Some("a"), Some("b"), None, Some("d")][row]).unwrap();
+    rows.float64s("weight", |row| [None, Some(1.0), Some(1.0), Some(1.5)][row]).unwrap();
+    rows.int32s("hour", |row| Some([8, 24, 9, 23][row])).unwrap();
+
+    let applied = glue::apply(&rows.finish().unwrap().0).unwrap();
+    let refused: Vec<_> = applied.errors.iter().map(|error| (error.row, error.code, error.message.as_str())).collect();
+    assert_eq!(refused, [(1, 1_000, "hour 24 is not between 0 and 23")]);
+    let columns = [("label", Type::String), ("weight", Type::Float64)].map(column);
+    let answer = Rows::new(&applied.frame, &columns).unwrap();
+    let labels: Vec<_> = (0..4).map(|row| answer.strings("label").unwrap().get(row)).collect();
+    assert_eq!(labels, [Some("a um 8 of 0"), None, None, Some("d um 23 of 3")]);
+    let weights: Vec<_> = (0..4).map(|row| answer.float64s("weight").unwrap().get(row)).collect();
+    assert_eq!(weights, [None, None, None, Some(3.0)]);
+}
+
+#[test]
+fn a_parameter_that_does_not_fulfil_its_condition_is_refused() {
+    let refused = bound::<label::Label>(vec![("word".to_owned(), Scalar::Utf8(String::new()))], &["label"]);
+    let Err(BindError::BadParam((name, reason))) = refused else { panic!("it is bound") };
+    assert_eq!((name.as_str(), reason.as_str()), ("word", "\"\" does not fulfil !word.is_empty()"));
+    assert!(
+        matches!(bound::<label::Label>(Vec::new(), &["hour"]), Err(BindError::UnknownOutput(name)) if name == "hour")
+    );
+    let wrong = bound::<label::Label>(vec![("times".to_owned(), Scalar::Float64(1.0))], &["label"]);
+    assert!(matches!(wrong, Err(BindError::BadParam((name, _))) if name == "times"));
 }
