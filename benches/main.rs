@@ -19,6 +19,7 @@ mod report;
 mod serving;
 mod soak;
 mod store;
+mod swap;
 mod sync;
 mod synthetic;
 mod targets;
@@ -39,8 +40,9 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 const SEED: u64 = 20_161_231;
 
 /// In the order in which they are made. The soak takes its time and is made only when it is asked for.
-const TABLES: [(&str, fn() -> Result<()>); 16] = [
+const TABLES: [(&str, fn() -> Result<()>); 17] = [
     ("transform", transform::run),
+    ("swap", swap::run),
     ("languages", transform::languages),
     ("faults", faults::run),
     ("pit", pit::run),
@@ -62,6 +64,7 @@ const SOAK: &str = "soak";
 const TARGETS: &str = "targets";
 
 fn main() -> ExitCode {
+    lockstep::allocator::keep_freed_memory();
     // Cargo passes --bench to every benchmark.
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     // What it starts itself as a process of its own.

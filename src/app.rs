@@ -3,10 +3,18 @@
 //! The only file that names concrete adapters. Definitions are built the same way from files (`plan`, `apply`) and from
 //! what the registry recorded (`gateway`), so what was applied is what runs.
 
+mod allowances;
 mod apply;
+mod earlier;
+mod goldens;
+mod plugins;
+mod publish;
 mod reading;
 mod servers;
 mod services;
+mod shadows;
+mod swap;
+mod verified;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,7 +34,7 @@ use crate::config::{self, Config, HotView};
 use crate::document::Mistakes;
 use crate::error::ErrorKind;
 use crate::flow;
-use crate::gateway::{Applied, Gateway, Syncing};
+use crate::gateway::{Applied, Gateway, Swaps, Syncing};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::offline::{
@@ -40,14 +48,20 @@ use crate::online::redis::{self, Mode, RedisStore};
 pub use crate::online::redis::{Copied, Copying, Layout};
 use crate::online::{self, OnlineStore};
 use crate::plan::{self, Change};
+use crate::plugins::Beside;
 use crate::registry::{self, Recorded, Registry};
-use crate::transform::{self, Settings, Transforms};
+use crate::shadow::Shadows;
+use crate::transform::{self, Transforms};
 
+pub use goldens::{goldens_beside, read_goldens, write_golden};
+pub use plugins::{Listed, Pinned};
+pub use publish::{Publication, PublishedPlugin, beside, publish};
 pub use reading::{Explained, file_statistics};
 pub use servers::Servers;
+pub use verified::Standing;
 
 /// A project on this machine: its folder and what `lockstep.yaml` says.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Project {
     pub config: Config,
 }
@@ -60,6 +74,8 @@ pub struct Planned {
     pub warnings: Vec<Warning>,
     files: Vec<DefinitionFile>,
     plugins: BTreeMap<String, Vec<u8>>,
+    /// What came beside them.
+    beside: BTreeMap<String, Beside>,
 }
 
 /// Why a project cannot be planned, applied or run.
@@ -72,6 +88,10 @@ pub enum Error {
     #[error(transparent)]
     Transform(#[from] transform::Error),
     #[error(transparent)]
+    Conformance(#[from] transform::conformance::Error),
+    #[error("golden cases {path}: {detail}")]
+    Golden { path: PathBuf, detail: String },
+    #[error(transparent)]
     Online(#[from] online::Error),
     #[error(transparent)]
     Offline(#[from] offline::Error),
@@ -81,16 +101,50 @@ pub enum Error {
     Registry(#[from] registry::Error),
     #[error(transparent)]
     Plan(#[from] plan::Error),
+    #[error(transparent)]
+    Plugins(#[from] crate::plugins::Error),
+    #[error("plugin {plugin} computes otherwise on this machine than where it was tested: {detail}")]
+    OtherHere { plugin: String, detail: String },
+    #[error("the golden cases of plugin {plugin} cannot be run: {detail}")]
+    GoldenCases { plugin: String, detail: String },
+    #[error("the report of the tests of plugin {plugin} cannot be used: {detail}")]
+    Report { plugin: String, detail: String },
+    #[error("plugin {plugin} is not published: {detail}; lockstep plugin test shows the same checks")]
+    Failed { plugin: String, detail: String },
+    #[error("{place} has {is} where {plugin} should be; have its publisher put that right")]
+    OtherPlugin { plugin: String, place: String, is: String },
+    #[error("the definitions use no plugin {plugin}; they use {known}")]
+    NotUsed { plugin: String, known: String },
     #[error("nothing is applied yet; run lockstep apply")]
     NothingApplied,
     #[error("the registry has no version {version}; lockstep history shows those that it has")]
     NoVersion { version: u64 },
+    #[error("plugin {plugin} is not applied; these are: {known}")]
+    NoPlugin { plugin: String, known: String },
+    #[error(
+        "no version had a build of plugin {plugin} whose digest begins with {digest}; lockstep history shows versions"
+    )]
+    NoBuild { plugin: String, digest: String },
+    #[error("nothing runs beside the plugin of {view}; lockstep shadow start begins it")]
+    NoShadow { view: String },
+    #[error("{view} is not a derived view, so no plugin computes it")]
+    NotDerived { view: String },
+    #[error("the two builds of {view} cannot be compared: {why}")]
+    NotComparable { view: String, why: String },
+    #[error(
+        "the new version is on, but {path} cannot be replaced; write the new build there, or the next apply undoes it"
+    )]
+    NotReplaced { path: PathBuf, source: io::Error },
+    #[error("several builds of plugin {plugin} have digests that begin with {digest}; write more of it")]
+    ManyBuilds { plugin: String, digest: String },
     #[error("these changes break what is in use:\n{0}\napply them with --allow-incompatible if that is meant")]
     Incompatible(String),
     #[error("these changes break a promise:\n{0}")]
     Promised(String),
     #[error("hot_cache names {view}, which is not a view of the online store; these are: {known}")]
     NotOnline { view: String, known: String },
+    #[error("a running gateway cannot take up {what}; restart it")]
+    NeedsRestart { what: String },
     #[error("cannot listen on {address}; is another gateway running?")]
     Listen { address: SocketAddr, source: io::Error },
     #[error("folder {folder} cannot be made")]
@@ -107,17 +161,33 @@ impl Error {
             Self::Config(source) => source.kind(),
             Self::Mistakes(source) => source.kind(),
             Self::Transform(source) => source.kind(),
+            Self::Conformance(source) => source.kind(),
+            Self::Golden { .. } => ErrorKind::Invalid,
             Self::Online(source) => source.kind(),
             Self::Offline(source) => source.kind(),
             Self::Flow(source) => source.kind(),
             Self::Registry(source) => source.kind(),
             Self::Plan(source) => source.kind(),
-            Self::NothingApplied | Self::Incompatible(_) | Self::Promised(_) | Self::Listen { .. } => {
-                ErrorKind::Conflict
+            Self::Plugins(source) => source.kind(),
+            Self::OtherHere { .. } => ErrorKind::PluginFault,
+            Self::GoldenCases { .. } | Self::Report { .. } | Self::Failed { .. } | Self::OtherPlugin { .. } => {
+                ErrorKind::Invalid
             }
-            Self::NotOnline { .. } | Self::NoVersion { .. } => ErrorKind::NotFound,
+            Self::NothingApplied
+            | Self::Incompatible(_)
+            | Self::Promised(_)
+            | Self::NeedsRestart { .. }
+            | Self::Listen { .. } => ErrorKind::Conflict,
+            Self::NotOnline { .. }
+            | Self::NoVersion { .. }
+            | Self::NoPlugin { .. }
+            | Self::NoBuild { .. }
+            | Self::NoShadow { .. }
+            | Self::NotDerived { .. }
+            | Self::NotUsed { .. } => ErrorKind::NotFound,
+            Self::ManyBuilds { .. } | Self::NotComparable { .. } => ErrorKind::Invalid,
             Self::TooMuch { .. } => ErrorKind::TooLarge,
-            Self::Server(_) | Self::Folder { .. } => ErrorKind::Unavailable,
+            Self::Server(_) | Self::Folder { .. } | Self::NotReplaced { .. } => ErrorKind::Unavailable,
         }
     }
 }
@@ -126,10 +196,6 @@ impl Project {
     /// Reads `lockstep.yaml` in `folder`.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         Ok(Self { config: config::read(folder)? })
-    }
-
-    pub fn plugin_path(&self, plugin: &str) -> PathBuf {
-        self.config.plugins.join(format!("{plugin}.wasm"))
     }
 
     pub async fn registry(&self) -> Result<Registry, Error> {
@@ -141,8 +207,10 @@ impl Project {
     pub async fn plan(&self) -> Result<Planned, Error> {
         let files = config::definition_files(&self.config.folder)?;
         let definitions = Definitions::parse(&self.config.project, &files)?;
-        let plugins = self.read_plugins(&definitions);
         let transforms = self.transforms()?;
+        let arrived = self.arrived(&definitions, &transforms).await?;
+        self.pin_new(&arrived, &transforms)?;
+        let plugins = arrived.components;
         let columns = self.source_columns(&definitions).await?;
         let (catalog, mut warnings) = build(&definitions, &plugins, &transforms, &columns)?;
         warnings.extend(self.look_ahead(&definitions, &catalog).await?);
@@ -153,7 +221,8 @@ impl Project {
         };
         let changes = plan::compare(&before, &catalog, Day::of(Clock::default().now()));
         let plugins = plugins.into_iter().filter_map(|(name, bytes)| Some((name, bytes.ok()?))).collect();
-        Ok(Planned { catalog, changes, warnings, files, plugins })
+        let beside = arrived.others.into_iter().map(|(name, arrival)| (name, arrival.beside)).collect();
+        Ok(Planned { catalog, changes, warnings, files, plugins, beside })
     }
 
     /// The definitions as they were applied last, built of what the registry recorded.
@@ -179,6 +248,7 @@ impl Project {
 
     async fn gateway_of(&self, registry: Registry, recorded: Recorded) -> Result<Arc<Gateway>, Error> {
         let transforms = self.transforms()?;
+        self.check_signatures(&recorded)?;
         let applied = self.load(recorded, &registry, &transforms).await?;
         self.check_online_views(&applied.catalog)?;
         let (offline, reads) = self.stored_sources()?;
@@ -189,6 +259,9 @@ impl Project {
         let Opened { store, server } = self.online_store().await?;
         let online = guard(store, server, &mut metrics);
         let online = cache(online, &self.config.hot_cache, &applied.catalog, &mut metrics)?;
+        metrics.version_on(applied.version);
+        let shadows = Arc::new(Shadows::default());
+        metrics.of_shadows(Arc::clone(&shadows));
         Ok(Arc::new(Gateway {
             applied: ArcSwap::from_pointee(applied),
             online,
@@ -204,6 +277,8 @@ impl Project {
                 checkpoint_every: self.config.sync.checkpoint_every,
                 ..Syncing::in_folder(self.config.sync.spool.clone())
             },
+            swaps: Swaps::default(),
+            shadows,
         }))
     }
 
@@ -227,12 +302,13 @@ impl Project {
         let files: Vec<DefinitionFile> =
             recorded.definitions.into_iter().map(|file| DefinitionFile { path: file.name, text: file.text }).collect();
         let definitions = Definitions::parse(&recorded.project, &files)?;
-        let plugins = recorded.plugins.into_iter().map(|plugin| (plugin.name, Ok(plugin.bytes))).collect();
+        let (mut plugins, mut beside) = (Plugins::new(), BTreeMap::new());
+        for plugin in recorded.plugins {
+            beside.insert(plugin.name.clone(), Beside::from(plugin.beside));
+            plugins.insert(plugin.name, Ok(plugin.bytes));
+        }
+        self.admit(transforms, &mut plugins, &beside);
         Ok(build(&definitions, &plugins, transforms, &BTreeMap::new())?.0)
-    }
-
-    fn transforms(&self) -> Result<Transforms, Error> {
-        Ok(Transforms::start(Settings { cache: Some(self.config.cache.clone()), ..Settings::default() })?)
     }
 
     /// Copies the rows of these stored views, of all where none is named, to another layout on the same Redis.
@@ -297,18 +373,6 @@ impl Project {
                 Opened { store: Arc::new(store), server: Some(("redis", parts)) }
             }
         })
-    }
-
-    fn read_plugins(&self, definitions: &Definitions) -> Plugins {
-        let read = |plugin: String| {
-            let path = self.plugin_path(&plugin);
-            let bytes = std::fs::read(&path).map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => format!("there is no {}; build it, or correct the name", path.display()),
-                _ => format!("{} cannot be read: {error}", path.display()),
-            });
-            (plugin, bytes)
-        };
-        definitions.plugins().into_iter().map(read).collect()
     }
 
     /// The offline store, and what its scans will count.
@@ -428,39 +492,4 @@ pub fn read_rows(path: &Path) -> Result<RecordBatch, Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Deadline;
-    use crate::online::conformance::{lines, plain_view, soon, write};
-    use crate::online::faulty::{Fault, FaultyStore};
-
-    #[tokio::test]
-    async fn a_view_that_is_not_online_cannot_be_kept() {
-        let view = HotView { rows: 1, max_age: std::time::Duration::from_secs(1), absent: true };
-        let chosen = config::HotCache { views: BTreeMap::from([("trips".to_owned(), view)]) };
-        let store: Arc<dyn OnlineStore> = FaultyStore::new();
-        let refused = cache(store, &chosen, &Catalog::empty("taxi"), &mut Metrics::default()).unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::NotFound);
-        assert!(refused.to_string().contains("hot_cache names trips, which is not a view"), "{refused}");
-    }
-
-    #[tokio::test]
-    async fn a_store_behind_a_server_is_guarded_and_counted_and_one_in_this_process_is_not() {
-        let mut metrics = Metrics::default();
-        let store = FaultyStore::new();
-        let embedded = guard(Arc::clone(&store) as Arc<dyn OnlineStore>, None, &mut metrics);
-        assert!(!metrics.encode().contains("lockstep_backend"));
-        let remote = guard(Arc::clone(&store) as Arc<dyn OnlineStore>, Some(("redis", Parts::One)), &mut metrics);
-        write(&*remote, &plain_view("companies"), &lines(&[(Some(1), 1, None, None)])).await;
-        store.set(Fault::Fails);
-        let fail = async |store: &dyn OnlineStore, deadline: Deadline| {
-            store.write(&plain_view("companies"), &lines(&[]), deadline).await.unwrap_err()
-        };
-        for _ in 0..20 {
-            assert!(matches!(fail(&*embedded, soon()).await, online::Error::Store { .. }));
-            fail(&*remote, soon()).await;
-        }
-        assert!(matches!(fail(&*remote, soon()).await, online::Error::Down { store: "redis", .. }));
-        assert!(metrics.encode().contains("lockstep_backend_up{backend=\"redis\"} 0"));
-    }
-}
+mod tests;

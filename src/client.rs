@@ -9,15 +9,26 @@ use arrow_flight::client::FlightClient;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use http_body_util::{BodyExt, Empty};
+use hyper::{Method, Request};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use tonic::transport::Channel;
 
 /// `GET http://address/path`, the body as text.
 pub async fn get(address: SocketAddr, path: &str) -> Result<String, String> {
-    let uri = format!("http://{address}{path}").parse().map_err(|error| format!("{path}: {error}"))?;
+    ask(Method::GET, address, path).await
+}
+
+/// `POST http://address/path` without a body; the answer's body as text.
+pub async fn post(address: SocketAddr, path: &str) -> Result<String, String> {
+    ask(Method::POST, address, path).await
+}
+
+async fn ask(method: Method, address: SocketAddr, path: &str) -> Result<String, String> {
+    let request = Request::builder().method(method).uri(format!("http://{address}{path}")).body(Empty::<Bytes>::new());
+    let request = request.map_err(|error| format!("{path}: {error}"))?;
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-    let response = client.get(uri).await.map_err(|error| format!("HTTP on {address}: {error}"))?;
+    let response = client.request(request).await.map_err(|error| format!("HTTP on {address}: {error}"))?;
     let status = response.status();
     let body = response.into_body().collect().await.map_err(|error| format!("HTTP on {address}: {error}"))?.to_bytes();
     let text = String::from_utf8_lossy(&body).into_owned();

@@ -1,5 +1,7 @@
 //! What a flow may use: the applied definitions, the stores, the transforms and the clock.
 
+mod swaps;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use arrow::datatypes::SchemaRef;
 
-use crate::catalog::{Catalog, Selection};
+use crate::catalog::{Catalog, Selection, Split};
 use crate::clock::Clock;
 use crate::limits;
 use crate::metrics::Metrics;
@@ -18,7 +20,10 @@ use crate::online::OnlineStore;
 use crate::pit::Space;
 use crate::plan::{FeaturePlan, Notice};
 use crate::registry::Registry;
+use crate::shadow::Shadows;
 use crate::transform::Transforms;
+
+pub use self::swaps::{Asked, Error as SwapError, OnNow, Refused, Swaps};
 
 /// The parts of a running gateway. `app` puts it together; flows read it.
 #[derive(Debug)]
@@ -36,6 +41,10 @@ pub struct Gateway {
     /// Time one serving request may take when its caller names no deadline.
     pub serve_deadline: Duration,
     pub syncing: Syncing,
+    /// The versions before, and what keeps the next one from being on.
+    pub swaps: Swaps,
+    /// What runs beside the answers, for comparison.
+    pub shadows: Arc<Shadows>,
 }
 
 /// How syncs run in this process.
@@ -78,6 +87,20 @@ pub struct Planned {
     pub fingerprint: Arc<str>,
     /// What is deprecated of that which was asked for, on whatever day.
     pub notices: Arc<[Notice]>,
+    /// Where a part of the callers is answered with another service.
+    pub arms: Option<Arc<Arms>>,
+}
+
+/// The two services between which the callers of one are divided.
+#[derive(Clone, Debug)]
+pub struct Arms {
+    /// The one that is asked for.
+    pub service: Arc<str>,
+    pub split: Split,
+    /// The place of the value that decides among the inputs, which are those of both.
+    pub by: usize,
+    /// The other one, under the same names of columns.
+    pub other: Planned,
 }
 
 impl Applied {

@@ -14,9 +14,9 @@
 //! # Reading order
 //! 1. [`flow`]: the four ways of a row, one function each. Everything else is what they call.
 //! 2. [`plan`]: a question becomes steps. Serving and training share the plan; who answers its reads differs.
-//! 3. [`transform`]: the shared stage, and the only place where a plugin runs.
+//! 3. [`transform`]: the shared stage, and the only place where a plugin runs. [`shadow`]: another build beside it.
 //! 4. [`online`], [`offline`], [`events`]: the ports, each with its contract, its adapters and its conformance suite.
-//!    [`pit`]: the point-in-time join. [`manifest`]: what a training set was made of;
+//!    [`pit`]: the point-in-time join. [`plugins`]: how transforms arrive. [`manifest`]: what a training set was made of;
 //!    [`training`]: sets as files. [`statistics`] of columns, and [`quality`]: rows against what is expected of them.
 //! 5. [`catalog`] (what is defined), [`document`] (YAML with places), [`config`], [`registry`] (what was applied).
 //! 6. [`server`]: the wires. [`app`] puts the parts together. [`cli`]: one file a command. [`toolchain`]: from a plugin's
@@ -27,7 +27,8 @@
 //! - `plan`, the kernel of `pit`, `catalog` and `batch` do no IO and have no `async`.
 //! - Only `transform` names wasmtime, only `offline` and `pit` name DataFusion, only `server` (and the quickstart's
 //!   `client`) names axum, tonic and arrow-flight.
-//! - Time comes from [`clock`], limits from [`limits`], casts from [`cast`], failures have an [`error::ErrorKind`].
+//! - Time comes from [`clock`], limits from [`limits`], casts from [`cast`], JSON values from [`values`], failures have
+//!   an [`error::ErrorKind`].
 //!
 //! `tests/it/tidy.rs` holds these by reading the source.
 
@@ -35,6 +36,8 @@ pub mod flow;
 pub mod gateway;
 pub mod plan;
 pub mod transform;
+pub mod plugins;
+pub mod shadow;
 pub mod pit;
 pub mod quality;
 pub mod statistics;
@@ -52,6 +55,7 @@ pub mod client;
 pub mod app;
 pub mod cli;
 pub mod toolchain;
+pub mod allocator;
 pub mod backend;
 pub mod batch;
 pub mod cast;
@@ -63,3 +67,4 @@ pub mod secret;
 pub mod space;
 pub mod telemetry;
 pub mod tls;
+pub mod values;

@@ -1,6 +1,12 @@
 //! Every bound of the gateway, with its unit and the reason for it. Nothing else in the code invents a limit.
 
+mod changing;
+mod shipping;
+
 use std::time::Duration;
+
+pub use self::changing::*;
+pub use self::shipping::*;
 
 // What one request may ask.
 
@@ -56,7 +62,7 @@ pub const SYNC_WRITES_AT_ONCE: usize = 3;
 /// Batches of a scan that are decoded ahead of the one that is looked at.
 pub const SYNC_BATCHES_AHEAD: usize = 4;
 /// Memory for the rows that one run of sync keeps, one for each key; beyond it they are put aside on disk.
-pub const SYNC_MEMORY_BYTES: usize = 1 << 30;
+pub const SYNC_MEMORY_BYTES: usize = 512 << 20;
 /// The least that a project may configure: a few batches of a scan, below which files become many and small.
 pub const SYNC_MEMORY_BYTES_MIN: usize = 16 << 20;
 /// Time after which a run of sync makes durable what it has done. A shorter run writes nothing down, and what is lost of
@@ -117,6 +123,8 @@ pub const DELTA_COMPACTIONS_AT_ONCE: usize = 2;
 /// Bytes of a file of a Delta table that is written whole: large enough that a table of any size has few files, small
 /// enough that several readers share the work.
 pub const DELTA_FILE_BYTES: u64 = 256 << 20;
+/// Time for which freed memory stays with the process, so that the next one who needs some does not fetch it anew.
+pub const FREED_MEMORY_KEPT: Duration = Duration::from_secs(30);
 /// Feature columns that a point-in-time join keeps of one view before it copies out the rows that labels still want.
 pub const PIT_KEPT_BYTES: usize = 256 << 20;
 /// Footers of Parquet files that a gateway keeps: those of some thousand files with 50 columns.
@@ -220,9 +228,6 @@ pub const ROW_ERROR_MESSAGE_BYTES_MAX: usize = 256;
 pub const DESCRIPTOR_STRING_BYTES_MAX: usize = 4 << 10;
 /// Bytes of a component.
 pub const COMPONENT_BYTES_MAX: usize = 64 << 20;
-/// Bytes of the names of functions that a built plugin keeps: enough for a trap's message in Rust and C, where a
-/// language runtime has megabytes of them.
-pub const PLUGIN_NAMES_BYTES_MAX: usize = 64 << 10;
 /// Linear memory of one plugin instance.
 pub const PLUGIN_MEMORY_BYTES_MAX: usize = 64 << 20;
 /// Fuel of one call: a constant part and a part for each row, so that the verdict is the same on every node.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use lockstep::cli::{Cli, Outcome, note, run};
-use lockstep::{config, telemetry};
+use lockstep::{allocator, config, telemetry};
 use mimalloc::MiMalloc;
 
 /// An answer is some hundred small buffers that live for a moment: with the system's allocator they took a fifth of the
@@ -13,6 +13,8 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
+    config::this_is_the_program();
+    allocator::keep_freed_memory();
     let cli = Cli::parse();
     let log = config::log_settings();
     telemetry::start(log.filter.as_deref(), cli.log_filter(), log.json);

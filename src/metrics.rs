@@ -1,9 +1,12 @@
 //! Every metric of the gateway, in one struct. Labels come from closed sets, never from a request: routes are those of
 //! the route table, views those of the catalog.
 
+mod audit;
 mod backends;
 mod cache;
 mod offline;
+mod shadows;
+mod swaps;
 mod views;
 
 use std::collections::BTreeMap;
@@ -29,6 +32,7 @@ use self::views::{ViewStates, Views};
 use crate::backend::Backend;
 use crate::offline::Reads;
 use crate::online::cache::CachedStore;
+use crate::shadow::Shadows;
 use crate::transform::{FaultKind, Transforms};
 
 /// Upper ends of the latency buckets, in seconds: fine where serving lives, coarse where sync and training do.
@@ -60,6 +64,7 @@ pub struct Metrics {
     views: Arc<ViewStates>,
     connections: Family<ListenerLabel, Gauge>,
     join_spilled_bytes: Counter,
+    swaps: swaps::Swaps,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -128,6 +133,7 @@ impl Default for Metrics {
             views: Arc::default(),
             connections: Family::default(),
             join_spilled_bytes: Counter::default(),
+            swaps: swaps::Swaps::default(),
         };
         metrics.register();
         metrics
@@ -179,6 +185,7 @@ impl Metrics {
     pub fn of(transforms: &Arc<Transforms>) -> Self {
         let mut metrics = Self::default();
         metrics.registry.register_collector(Box::new(TransformStage(Arc::clone(transforms))));
+        metrics.registry.register_collector(Box::new(audit::Purity(Arc::clone(transforms))));
         metrics
     }
 
@@ -190,6 +197,11 @@ impl Metrics {
     /// From now on, what this hot cache counts is printed too.
     pub fn of_cache(&mut self, cache: Arc<CachedStore>) {
         self.registry.register_collector(Box::new(HotCache(cache)));
+    }
+
+    /// From now on, what these shadows have found is printed too.
+    pub fn of_shadows(&mut self, shadows: Arc<Shadows>) {
+        self.registry.register_collector(Box::new(shadows::OfShadows(shadows)));
     }
 
     /// From now on, what scans of these sources read is printed too.
@@ -210,6 +222,7 @@ impl Metrics {
         registry.register("sync_runs", "Runs of sync, by view and outcome", self.sync_runs.clone());
         registry.register("sync_seconds", "Time that runs of sync took, by view", self.sync_seconds.clone());
         registry.register_collector(Box::new(Views(Arc::clone(&self.views))));
+        self.swaps.register(registry);
         registry.register("connections", "Open connections, by listener", self.connections.clone());
         registry.register(
             "join_spilled_bytes",

@@ -14,6 +14,7 @@ use crate::process::LOCKSTEP;
 pub struct Gateway {
     child: Child,
     pub target: Target,
+    pub admin: SocketAddr,
 }
 
 impl Gateway {
@@ -53,7 +54,7 @@ impl Gateway {
         // Whatever it says later is read, so that it never waits for us.
         std::thread::spawn(move || lines.map_while(std::result::Result::ok).for_each(drop));
         let target = Target { http: addresses.0, flight: addresses.1, server: vec![child.id()], store };
-        Ok(Self { child, target })
+        Ok(Self { child, target, admin: addresses.2 })
     }
 
     pub fn pid(&self) -> u32 {
@@ -68,11 +69,11 @@ impl Drop for Gateway {
     }
 }
 
-/// `HTTP on http://127.0.0.1:1  ·  Arrow Flight on grpc://127.0.0.1:2  ·  …`
-fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+/// `HTTP on http://127.0.0.1:1  ·  Arrow Flight on grpc://127.0.0.1:2  ·  admin on http://127.0.0.1:3`
+fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr, SocketAddr)> {
     let after = |scheme: &str| {
         let (_, rest) = line.split_once(scheme)?;
         rest.split_whitespace().next()?.parse().ok()
     };
-    Some((after("http://")?, after("grpc://")?))
+    Some((after("http://")?, after("grpc://")?, after("admin on http://")?))
 }

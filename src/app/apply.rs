@@ -5,7 +5,7 @@ use crate::catalog::Digest;
 use crate::clock::Clock;
 use crate::config;
 use crate::plan::{self, Change};
-use crate::registry::{self, NewVersion, Version};
+use crate::registry::{self, NewVersion, PluginTexts, Version};
 
 impl Planned {
     /// What to do in place of changes that break someone, each as a sentence.
@@ -28,10 +28,16 @@ impl Project {
             breaking.extend(planned.ways_out());
             return Err(Error::Incompatible(breaking.join("\n")));
         }
+        self.put_back(planned).await
+    }
+
+    /// The same without asking whom it breaks: what is put back was in use before.
+    pub async fn put_back(&self, planned: &Planned) -> Result<Version, Error> {
         let plugins = planned.plugins.iter().map(|(name, bytes)| registry::PluginFile {
             name: name.clone(),
             digest: Digest::of(bytes),
             bytes: bytes.clone(),
+            beside: planned.beside.get(name).map(PluginTexts::from).unwrap_or_default(),
         });
         let version = NewVersion {
             project: self.config.project.clone(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Error, Project};
+use super::{Error, Project, allowances, swap};
 use crate::flow::schedule;
 use crate::gateway::{Gateway, Stop};
 use crate::{limits, server};
@@ -20,7 +20,11 @@ pub struct Servers {
     running: server::Running,
     /// Syncs views by their schedules, until the gateway stops.
     schedules: AbortOnDropHandle<()>,
+    /// Takes up new versions, until the gateway stops.
+    _versions: AbortOnDropHandle<()>,
     stop_syncs: Stop,
+    /// Reads again what plugins may use, until the gateway stops.
+    _allowances: AbortOnDropHandle<()>,
 }
 
 impl Servers {
@@ -33,9 +37,13 @@ impl Servers {
         let addresses = (address(&http)?, address(&flight)?, address(&admin)?);
         let schedules = schedule::run(Arc::clone(&gateway), project.config.sync.schedules);
         let schedules = AbortOnDropHandle::new(tokio::spawn(schedules));
+        let versions = AbortOnDropHandle::new(tokio::spawn(swap::watch(project.clone(), Arc::clone(&gateway))));
         let stop_syncs = gateway.syncing.stop.clone();
+        let allowances = allowances::watch(project.config.folder.clone(), Arc::clone(&gateway.transforms));
+        let _allowances = AbortOnDropHandle::new(tokio::spawn(allowances));
         let running = server::start(gateway, server::Listeners { http, flight, admin });
-        Ok(Self { http: addresses.0, flight: addresses.1, admin: addresses.2, running, schedules, stop_syncs })
+        let (http, flight, admin) = addresses;
+        Ok(Self { http, flight, admin, running, schedules, _versions: versions, stop_syncs, _allowances })
     }
 
     /// Waits for SIGTERM or Ctrl-C, then drains.

@@ -261,10 +261,25 @@ pub(super) struct FeatureServiceFile {
     /// In the order of the answer; `view` for all features of a view, `view:feature` for one.
     #[schemars(length(min = 1))]
     pub features: Vec<ServiceFeatureFile>,
+    /// Answers a part of the callers with another service, which takes the same and answers the same columns.
+    #[serde(default)]
+    pub split: Option<SplitFile>,
     #[serde(default)]
     pub description: String,
     #[serde(default)]
     pub deprecated: Option<DeprecatedFile>,
+}
+
+/// Which part of the callers gets the answers of which other service.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SplitFile {
+    /// The join key or request field whose value in the first row of a request decides.
+    pub by: String,
+    /// The service that answers the part.
+    pub other: String,
+    /// Of the values, how many are in the part: above 0 and below 1.
+    pub share: f64,
 }
 
 /// `view`, `view:feature`, or a view under another name.

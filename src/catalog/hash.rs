@@ -22,7 +22,15 @@ impl Catalog {
         });
         let services = self.services.values().map(|service| {
             let features: Vec<String> = service.features.iter().map(|feature| self.spelled_out(feature)).collect();
-            json!([service.name, features, service.full_feature_names, service.description])
+            let mut form = vec![
+                json!(service.name),
+                json!(features),
+                json!(service.full_feature_names),
+                json!(service.description),
+            ];
+            // Left out where there is none, so that definitions from before it could be written keep their hash.
+            form.extend(service.split.as_ref().map(|split| json!([split.by, split.other, split.share.to_string()])));
+            Value::Array(form)
         });
         let descriptions = self.feature_descriptions.iter().map(|(feature, text)| json!([feature.to_string(), text]));
         let deprecations = self.deprecations.iter().map(|(thing, deprecation)| {

@@ -11,6 +11,7 @@
 mod dtype;
 mod expectation;
 mod signature;
+mod split;
 mod versioned;
 
 mod deprecation;
@@ -39,6 +40,7 @@ pub use names::snake_case_mistake;
 pub use reach::Reach;
 pub use recorded::{RecordedFeature, ServiceRef, ServiceVersion};
 pub use signature::{Digest, NullPolicy, Parameter, ParameterSpec, Signature, TimeUse, Transform};
+pub use split::Split;
 pub use versioned::{defined_name, latest_of, split_version, versioned_name};
 
 use arrow::datatypes::{Field as ArrowField, Schema, SchemaRef};
@@ -367,6 +369,8 @@ pub struct FeatureService {
     pub features: Vec<FeatureRef>,
     /// Columns are named `view__feature`, because two short names would be equal or because the author wants it.
     pub full_feature_names: bool,
+    /// A part of the callers gets the answers of another service.
+    pub split: Option<Split>,
     pub description: String,
 }
 

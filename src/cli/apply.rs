@@ -34,7 +34,7 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Outc
             format!("{}nothing to apply: version {} is what is written", shown.changes.warning_lines(), shown.version)
         }
         false => format!(
-            "{}\napplied as version {}; a running gateway takes it up when it starts again",
+            "{}\napplied as version {}; a running gateway takes it up within a second",
             shown.changes, shown.version
         ),
     })?;

@@ -16,9 +16,12 @@ mod plan;
 mod plugin;
 mod push;
 mod quickstart;
+mod reload;
+mod rollback;
 mod schema;
 mod serve;
 mod services;
+mod shadow;
 mod stats;
 mod sync;
 mod syncs;
@@ -39,7 +42,7 @@ const GLOBAL: &str = "Options of every command";
 #[derive(Debug, Parser)]
 #[command(name = "lockstep", version, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 done · 1 a check found something (parity, plan, check) · 2 invalid input · 3 not found · \
+    after_help = "Exit codes: 0 done · 1 a check found something (parity, plan, check, plugin test) · 2 invalid input · 3 not found · \
 4 conflict · 5 too large · 6 a plugin failed · 7 exhausted · 8 too late · 9 unavailable · 10 internal"
 )]
 pub struct Cli {
@@ -69,6 +72,13 @@ enum Command {
     Plan(plan::Arguments),
     /// Record the definitions in the registry
     Apply(apply::Arguments),
+    /// Put an earlier version, or an earlier build of a plugin, on again
+    Rollback(rollback::Arguments),
+    /// Compare another build of a plugin with the one that answers, on live calls
+    #[command(subcommand)]
+    Shadow(shadow::Command),
+    /// Have a running gateway take the latest version up now
+    Reload(reload::Arguments),
     /// Show what was applied, when and by whom
     History(history::Arguments),
     /// Show where a feature comes from and who uses it
@@ -153,8 +163,10 @@ failure_from!(
     crate::toolchain::Error,
     crate::training::Error,
     crate::plan::Error,
+    crate::plugins::Error,
     crate::registry::Error,
     crate::transform::Error,
+    crate::transform::conformance::Error,
 );
 
 impl From<app::Error> for Failure {
@@ -191,6 +203,9 @@ pub async fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Init(arguments) => init::run(&context, &arguments),
         Command::Plan(arguments) => plan::run(&context, &arguments).await,
         Command::Apply(arguments) => apply::run(&context, &arguments).await,
+        Command::Rollback(arguments) => rollback::run(&context, &arguments).await,
+        Command::Shadow(command) => shadow::run(&context, &command).await,
+        Command::Reload(arguments) => reload::run(&context, &arguments).await,
         Command::History(arguments) => history::run(&context, &arguments).await,
         Command::Lineage(arguments) => lineage::run(&context, &arguments).await,
         Command::Services(arguments) => services::run(&context, &arguments).await,
@@ -207,7 +222,7 @@ pub async fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Compact(arguments) => compact::run(&context, &arguments).await,
         Command::Vacuum(arguments) => vacuum::run(&context, &arguments).await,
         Command::Parity(arguments) => parity::run(&context, &arguments).await,
-        Command::Plugin(command) => plugin::run(&context, &command),
+        Command::Plugin(command) => plugin::run(&context, &command).await,
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }

@@ -4,15 +4,16 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::file::{
-    ConfigFile, HotCacheFile, HotViewFile, ListenFile, OfflineKindFile, OfflineStoreFile, OnlineStoreFile,
-    SchedulesFile, SyncFile,
+    AuditFile, ConfigFile, HotCacheFile, HotViewFile, ListenFile, OfflineKindFile, OfflineStoreFile, OnImpureFile,
+    OnlineStoreFile, SchedulesFile, SyncFile,
 };
 use super::section::Section;
-use super::{Config, HotCache, HotView, Listen, OnlineStore, Sync, object_stores, postgres, redis};
+use super::{Audit, Config, HotCache, HotView, Listen, OnlineStore, Sync, object_stores, plugins, postgres, redis};
 use crate::catalog::snake_case_mistake;
 use crate::document::{Document, Mistakes, parse_size, size_text};
 use crate::limits;
 use crate::pit::Space;
+use crate::transform::OnImpure;
 
 /// The checked config; every mistake at once.
 pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Result<Config, Mistakes> {
@@ -22,8 +23,9 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
         whole.refuse("project", format!("the name of the project {wrong}"));
     }
     let registry = whole.path("registry/path", &file.registry.path);
-    let plugins = whole.path("plugins", &file.plugins);
     let cache = whole.path("cache", &file.cache);
+    let plugins = plugins::settings(&mut whole, folder, &cache, &file);
+    let plugin_limits = plugins::limits(whole.inner("plugin_limits"), &file.plugin_limits);
     let online_store = match &file.online_store {
         OnlineStoreFile::Embedded { path } => OnlineStore::Embedded { path: whole.path("online_store/path", path) },
         OnlineStoreFile::Memory {} => OnlineStore::Memory,
@@ -52,7 +54,9 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
         object_stores,
         postgres,
         plugins,
+        plugin_limits,
         cache,
+        audit: audit(&file.audit),
         listen,
         serve_deadline,
         sync,
@@ -69,6 +73,20 @@ fn sync(mut section: Section<'_>, file: &SyncFile) -> Option<Sync> {
     let checkpoint_every = section.duration("checkpoint_every", &file.checkpoint_every)?;
     let schedules = file.schedules == SchedulesFile::On;
     Some(Sync { schedules, memory_bytes: memory_bytes?, checkpoint_every, spool })
+}
+
+/// A share as one in so many; its bounds are those of the file's shape.
+fn audit(file: &AuditFile) -> Audit {
+    let compare_one_in = match file.share > 0.0 {
+        // A cast of a float to an integer ends at the integer's largest value.
+        true => (1.0 / file.share).round() as u32,
+        false => 0,
+    };
+    let on_impure = match file.on_impure {
+        OnImpureFile::Warn => OnImpure::Warn,
+        OnImpureFile::Quarantine => OnImpure::Quarantine,
+    };
+    Audit { compare_one_in, on_impure }
 }
 
 fn join_space(mut section: Section<'_>, file: &OfflineStoreFile) -> Option<Space> {

@@ -1,6 +1,26 @@
-//! What comes from the environment: who applies, how to log, and `${NAME}` in a value of `lockstep.yaml`.
+//! What comes from the environment: who applies, how to log, which program this is, and `${NAME}` in a value of
+//! `lockstep.yaml`.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
+
+/// Set once, by `main`: other programs that use the library are not `lockstep`, and know none of its commands.
+static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+
+/// Says that this process runs the program `lockstep`.
+pub fn this_is_the_program() {
+    // The file that is running, whatever has been put under its name since.
+    let running = PathBuf::from("/proc/self/exe");
+    let program = if running.exists() { Some(running) } else { std::env::current_exe().ok() };
+    if let Some(program) = program {
+        let _ = PROGRAM.set(program);
+    }
+}
+
+/// The program `lockstep`, if this process runs it.
+pub fn program() -> Option<PathBuf> {
+    PROGRAM.get().cloned()
+}
 
 /// How `LOCKSTEP_LOG` and `LOCKSTEP_LOG_FORMAT` want the log.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,9 +1,15 @@
 //! The shape of `lockstep.yaml`. Its comments are what an editor shows.
 
+mod audit;
+mod plugins;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub(super) use self::audit::{AuditFile, OnImpureFile};
+pub(super) use self::plugins::{ChosenFile, LoginFile, PluginLimitsFile, PluginsFile};
 
 /// How one project runs. Relative paths are relative to the folder of this file; `${NAME}` in a value stands for the
 /// environment variable NAME, and `$$` for a dollar sign.
@@ -30,12 +36,27 @@ pub(super) struct ConfigFile {
     /// PostgreSQL databases whose tables are sources, by the name that sources call them.
     #[serde(default)]
     pub postgres: BTreeMap<String, PostgresFile>,
-    /// The folder with the plugins (`<name>.wasm`).
-    #[serde(default = "plugins")]
-    pub plugins: String,
-    /// The folder for compiled plugins. It can be deleted at any time.
+    /// Where the plugins are: a folder with `<name>.wasm`, an address, or a registry of images.
+    #[serde(default)]
+    pub plugins: PluginsFile,
+    /// How to reach the hosts that have plugins, by host and port.
+    #[serde(default)]
+    pub plugin_logins: BTreeMap<String, LoginFile>,
+    /// The keys that sign plugins of this project, as `lockstep plugin key show` prints them, by a name of your choice.
+    #[serde(default)]
+    pub plugin_keys: BTreeMap<String, String>,
+    /// Whether plugins are refused that none of these keys has signed.
+    #[serde(default)]
+    pub require_signature: bool,
+    /// What single plugins may use, by name. A running gateway reads this section again when it is told to.
+    #[serde(default)]
+    pub plugin_limits: BTreeMap<String, PluginLimitsFile>,
+    /// The folder for plugins that were fetched or compiled. It can be deleted at any time.
     #[serde(default = "cache")]
     pub cache: String,
+    /// How plugins are watched for purity while they run.
+    #[serde(default)]
+    pub audit: AuditFile,
     /// The addresses to listen on.
     #[serde(default)]
     pub listen: ListenFile,
@@ -398,10 +419,6 @@ fn hot_age() -> String {
 
 fn yes() -> bool {
     true
-}
-
-fn plugins() -> String {
-    "plugins".to_owned()
 }
 
 fn cache() -> String {

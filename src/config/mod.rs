@@ -7,11 +7,12 @@ mod check;
 mod environment;
 mod file;
 mod object_stores;
+mod plugins;
 mod postgres;
 mod redis;
 mod section;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub use environment::{LogSettings, ToolFolders, log_settings, tool_folders, user};
+pub use environment::{LogSettings, ToolFolders, log_settings, program, this_is_the_program, tool_folders, user};
 pub use redis::prefix_mistake;
 
 use crate::catalog::DefinitionFile;
@@ -30,9 +31,13 @@ use crate::offline::Bucket;
 use crate::offline::postgres::Settings as PostgresSettings;
 use crate::online::redis::Settings as RedisSettings;
 use crate::pit::Space;
+use crate::plugins::Settings as PluginSettings;
+use crate::transform::{OnImpure, PluginLimits};
 
 /// The file that makes a folder a project.
 pub const FILE_NAME: &str = "lockstep.yaml";
+/// The file that pins plugins by their digests, beside it.
+pub const LOCK_FILE_NAME: &str = "plugins.lock";
 /// The folder of the definition files.
 pub const DEFINITIONS_FOLDER: &str = "features";
 
@@ -52,14 +57,25 @@ pub struct Config {
     pub join_space: Space,
     /// The PostgreSQL databases, by name.
     pub postgres: BTreeMap<String, PostgresSettings>,
-    /// The folder of the plugins.
-    pub plugins: PathBuf,
-    /// The folder for compiled plugins.
+    /// Where the plugins are, and whom they are trusted of.
+    pub plugins: PluginSettings,
+    /// What single plugins may use, by name.
+    pub plugin_limits: HashMap<String, PluginLimits>,
+    /// The folder for plugins that were fetched or compiled.
     pub cache: PathBuf,
+    pub audit: Audit,
     pub listen: Listen,
     /// For a request whose caller names no deadline.
     pub serve_deadline: Duration,
     pub sync: Sync,
+}
+
+/// How plugins are watched for purity while they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// One in so many calls of warm instances is compared; 0 compares none.
+    pub compare_one_in: u32,
+    pub on_impure: OnImpure,
 }
 
 /// How offline rows are brought online.

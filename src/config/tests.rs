@@ -3,6 +3,7 @@
 use expect_test::{Expect, expect, expect_file};
 
 use super::*;
+use crate::plugins::Place;
 
 fn check(text: &str, expected: Expect) {
     let environment = |name: &str| (name == "STORE").then(|| "/var/store".to_owned());
@@ -186,7 +187,7 @@ fn a_variable_that_is_not_set_is_a_mistake_with_its_place() {
     );
     let environment = |name: &str| (name == "STORE").then(|| "/var/store".to_owned());
     let config = parse(Path::new("/project"), "project: taxi\nplugins: a$$b$c${STORE}\n", &environment).unwrap();
-    assert_eq!(config.plugins, Path::new("/project/a$b$c/var/store"));
+    assert_eq!(config.plugins.usual, Place::Folder("/project/a$b$c/var/store".into()));
 }
 
 #[test]
@@ -273,4 +274,5 @@ fn files_that_are_too_large_or_not_text_are_refused() {
     assert!(matches!(read(folder.path()).unwrap_err(), Error::NotText { .. }));
 }
 
+mod plugins;
 mod stores;

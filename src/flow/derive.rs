@@ -121,11 +121,7 @@ fn compute_one(
     unreachable: Option<&BooleanBuffer>,
     deadline: Deadline,
 ) -> Result<Vec<ArrayRef>, Error> {
-    let mut columns = Vec::with_capacity(derivation.inputs.len() + 1);
-    if derivation.as_of != AsOf::Unused {
-        columns.push(as_of(derivation, working)?);
-    }
-    columns.extend(derivation.inputs.iter().map(|column| Arc::clone(working.column(*column))));
+    let columns = columns(derivation, working)?;
     let apply = |columns: &[ArrayRef], rows: usize| {
         let applied = transforms.apply(&derivation.transform, columns, rows, deadline);
         let failed = |source| Error::Transform { view: derivation.view.name.clone(), source };
@@ -143,6 +139,16 @@ fn compute_one(
         return Ok(outputs);
     }
     Ok(outputs.iter().map(|column| null_where_not(column, &present)).collect())
+}
+
+/// What a transform is called with.
+pub(super) fn columns(derivation: &Derivation, working: &Working) -> Result<Vec<ArrayRef>, Error> {
+    let mut columns = Vec::with_capacity(derivation.inputs.len() + 1);
+    if derivation.as_of != AsOf::Unused {
+        columns.push(as_of(derivation, working)?);
+    }
+    columns.extend(derivation.inputs.iter().map(|column| Arc::clone(working.column(*column))));
+    Ok(columns)
 }
 
 /// Computes the rows of which everything is known and leaves the others null. A plugin never gets the others: to it they

@@ -53,7 +53,7 @@ pub struct DifferingCell {
 /// that ended long ago is compared while its ttl still holds.
 pub async fn parity(gateway: &Gateway, service: &str, sample: usize, as_of: Option<Micros>) -> Result<Parity, Error> {
     let selection = Selection::Service { name: service.to_owned(), full_feature_names: Some(true) };
-    let prepared = prepare(gateway, &selection)?;
+    let prepared = prepare(gateway, &selection)?.undivided();
     let inputs = sampled_inputs(gateway, &prepared, sample.clamp(1, SERVE_ROWS_MAX)).await?;
     let rows = inputs.first().map_or(0, |column| column.len());
 

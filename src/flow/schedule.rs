@@ -212,7 +212,7 @@ impl Lease<'_> {
 pub async fn tell_freshness(gateway: &Gateway) -> Result<(), Error> {
     let (applied, freshness) = (gateway.applied.load_full(), gateway.registry.freshness().await?);
     let mut states = BTreeMap::new();
-    for view in sync::syncable_views(gateway) {
+    for view in sync::syncable(&applied.catalog) {
         let plan = plan::storing(&applied.catalog, &view)?;
         let (newest_event_time, coverage) = freshness.get(&view).copied().unzip();
         let synced_until = synced_until(gateway, &plan).await?;

@@ -6,12 +6,13 @@ use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, TimestampMi
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{Schema, SchemaRef};
 
-use super::derive::{Working, derive};
+use super::derive::{Working, columns, derive};
 use super::{Error, Selection};
 use crate::batch::{KeyBatch, StoredRows, null_where_not, timestamps};
+use crate::cast::to_text;
 use crate::catalog::{Day, Field};
 use crate::clock::{Deadline, Micros};
-use crate::gateway::{Applied, Gateway, Planned};
+use crate::gateway::{Applied, Arms, Gateway, Planned};
 use crate::limits::{PARTIAL_ANSWER_PART, PLANS_KEPT_MAX, SERVE_ROWS_MAX};
 use crate::online::Read;
 use crate::plan::{self, ColumnRef, Derivation, FeaturePlan, InputKind, Notice, PlanRead};
@@ -30,8 +31,11 @@ pub struct Prepared {
     pub transforms: Arc<str>,
     /// The fingerprint of the answer's schema, in hex; see [`crate::plan::fingerprint`].
     pub fingerprint: Arc<str>,
+    /// Which of two services answers, where the callers of the one that is asked for are divided; known once the inputs are.
+    pub arm: Option<Arc<str>>,
     /// What is deprecated of that which was asked for, on whatever day.
     notices: Arc<[Notice]>,
+    arms: Option<Arc<Arms>>,
 }
 
 /// What a cell of an answer is, in Feast's words and numbers.
@@ -87,14 +91,48 @@ pub struct Answer {
 }
 
 impl Prepared {
-    /// Refuses to answer a caller that trained on another schema, if it `sent` the fingerprint of that.
-    pub fn check_schema(&self, sent: Option<&str>) -> Result<(), Error> {
-        match sent {
-            Some(sent) if !sent.eq_ignore_ascii_case(&self.fingerprint) => {
-                Ok(plan::check_fingerprint(&self.applied.catalog, &self.plan, sent)?)
-            }
-            Some(_) | None => Ok(()),
+    /// Refuses to answer a caller that trained on another schema, if it `sent` the fingerprint of that. Of a service whose
+    /// callers are divided, such a caller gets the one that it trained on.
+    pub fn checked(self, sent: Option<&str>) -> Result<Self, Error> {
+        let Some(sent) = sent else { return Ok(self) };
+        let arms = self.arms.clone();
+        if let Some(arms) = arms.filter(|arms| sent.eq_ignore_ascii_case(&arms.other.fingerprint)) {
+            return Ok(self.of_arm(&arms, true));
         }
+        if !sent.eq_ignore_ascii_case(&self.fingerprint) {
+            plan::check_fingerprint(&self.applied.catalog, &self.plan, sent)?;
+        }
+        Ok(match self.arms.clone() {
+            Some(arms) => self.of_arm(&arms, false),
+            None => self,
+        })
+    }
+
+    /// Answered by the service that was asked for, also where its callers are divided.
+    #[must_use]
+    pub fn undivided(self) -> Self {
+        Self { arms: None, ..self }
+    }
+
+    /// The service that answers these inputs: of a divided one, by the value of the first row. A request is answered whole
+    /// by one of the two, so that its rows can be compared with one another.
+    fn for_inputs(self, inputs: &[ArrayRef], rows: usize) -> Self {
+        let Some(arms) = self.arms.clone() else { return self };
+        let value = &inputs[arms.by];
+        let is_other = rows > 0 && !value.is_null(0) && arms.split.takes(&arms.service, &to_text(value, 0));
+        self.of_arm(&arms, is_other)
+    }
+
+    fn of_arm(self, arms: &Arms, is_other: bool) -> Self {
+        match is_other {
+            true => Self { arm: Some(arms.split.other.as_str().into()), ..Self::of(self.applied, arms.other.clone()) },
+            false => Self { arm: Some(Arc::clone(&arms.service)), arms: None, ..self },
+        }
+    }
+
+    fn of(applied: Arc<Applied>, planned: Planned) -> Self {
+        let Planned { plan, schema, transforms, fingerprint, notices, arms } = planned;
+        Self { applied, plan, schema, transforms, fingerprint, arm: None, notices, arms }
     }
 
     /// What is deprecated on the day of `now`. Where nothing ever is, nothing is looked at.
@@ -145,29 +183,55 @@ impl Answer {
 
 /// Plans a question, or finds its plan.
 pub fn prepare(gateway: &Gateway, selection: &Selection) -> Result<Prepared, Error> {
-    let applied = gateway.applied.load_full();
+    prepare_with(gateway.applied.load_full(), selection)
+}
+
+/// The same with certain definitions, for who asks several questions of one version.
+pub fn prepare_with(applied: Arc<Applied>, selection: &Selection) -> Result<Prepared, Error> {
+    let planned = planned(&applied, selection)?;
+    Ok(Prepared::of(applied, planned))
+}
+
+/// The plan of a question, found or made; it is kept for the next one.
+pub fn planned(applied: &Applied, selection: &Selection) -> Result<Planned, Error> {
     let known = applied.plans.lock().expect("no one panics while planning").get(selection).cloned();
-    let planned = match known {
-        Some(planned) => planned,
-        None => {
-            let plan = plan::serving(&applied.catalog, selection)?;
-            let schema = answer_schema(&plan, applied.version);
-            let planned = Planned {
-                schema,
-                transforms: shown_digests(&plan),
-                fingerprint: plan::fingerprint(&plan).to_string().into(),
-                notices: plan::notices(&applied.catalog, &plan),
-                plan: Arc::new(plan),
-            };
-            let mut plans = applied.plans.lock().expect("no one panics while planning");
-            if plans.len() < PLANS_KEPT_MAX {
-                plans.insert(selection.clone(), planned.clone());
-            }
-            planned
-        }
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let plan = plan::serving(&applied.catalog, selection)?;
+    let planned = Planned {
+        schema: answer_schema(&plan, applied.version),
+        transforms: shown_digests(&plan),
+        fingerprint: plan::fingerprint(&plan).to_string().into(),
+        notices: plan::notices(&applied.catalog, &plan),
+        arms: arms(applied, selection, &plan)?,
+        plan: Arc::new(plan),
     };
-    let Planned { plan, schema, transforms, fingerprint, notices } = planned;
-    Ok(Prepared { applied, plan, schema, transforms, fingerprint, notices })
+    let mut plans = applied.plans.lock().expect("no one panics while planning");
+    if plans.len() < PLANS_KEPT_MAX {
+        plans.insert(selection.clone(), planned.clone());
+    }
+    Ok(planned)
+}
+
+/// The two services that answer a selection, where its callers are divided. A list that a service has had is asked for by
+/// who wants that one, so it is not; nor is an answer whose columns are not named as the service says, because the other
+/// one's names would differ.
+fn arms(applied: &Applied, selection: &Selection, plan: &FeaturePlan) -> Result<Option<Arc<Arms>>, Error> {
+    let Selection::Service { name, full_feature_names } = selection else { return Ok(None) };
+    let Some(split) = applied.catalog.services.get(name).and_then(|service| service.split.clone()) else {
+        return Ok(None);
+    };
+    let other = Selection::Service { name: split.other.clone(), full_feature_names: *full_feature_names };
+    let other = planned(applied, &other)?;
+    let names = |plan: &FeaturePlan| plan.outputs.iter().map(|output| output.field.name.clone()).collect::<Vec<_>>();
+    let by = plan.inputs.iter().position(|input| input.field.name == split.by);
+    Ok(match by {
+        Some(by) if names(plan) == names(&other.plan) && plan.inputs == other.plan.inputs => {
+            Some(Arc::new(Arms { service: name.as_str().into(), split, by, other }))
+        }
+        _ => None,
+    })
 }
 
 /// Answers a prepared question. `inputs` are in the order and of the types of `plan.inputs`; a request field that the
@@ -182,6 +246,7 @@ pub async fn serve(
     deadline: Deadline,
 ) -> Result<Answer, Error> {
     check(&prepared.plan, &inputs, rows)?;
+    let prepared = prepared.for_inputs(&inputs, rows);
     let plan = Arc::clone(&prepared.plan);
 
     let found = read_stored(gateway, &plan, &inputs, rows, unreachable, deadline).await?;
@@ -195,9 +260,24 @@ pub async fn serve(
     let working = Working { rows, as_of: as_of_column, inputs, stored, derived: Vec::new(), unreachable: Vec::new() };
     let working = derive(&gateway.transforms, &plan.derivations, working, deadline).await?;
 
+    if gateway.shadows.any() {
+        compare_beside(gateway, &plan, &working);
+    }
+
     let columns = answer_columns(&plan, &working, views);
     let deprecated = prepared.deprecated(gateway.clock.now());
     Ok(Answer { prepared, rows, inputs: working.inputs, columns, as_of, deprecated })
+}
+
+/// Hands some of the calls of transforms over to be compared with other builds of them. Those of which a part could not
+/// be reached are left out.
+fn compare_beside(gateway: &Gateway, plan: &FeaturePlan, working: &Working) {
+    for (derivation, unreachable) in plan.derivations.iter().zip(&working.unreachable) {
+        let shadow = gateway.shadows.due(&derivation.view.name, &derivation.transform);
+        if let (Some(shadow), None, Ok(columns)) = (shadow, unreachable, columns(derivation, working)) {
+            gateway.shadows.compare(shadow, &gateway.transforms, &columns, working.rows);
+        }
+    }
 }
 
 fn check(plan: &FeaturePlan, inputs: &[ArrayRef], rows: usize) -> Result<(), Error> {

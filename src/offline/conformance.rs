@@ -12,7 +12,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
 use futures::TryStreamExt;
 
-use super::{Error, KeyFilter, Maintenance, OfflineStore, Scan};
+use super::{Error, KeyFilter, KnownBy, Maintenance, OfflineStore, Scan};
 use crate::batch::timestamps;
 use crate::catalog::{DType, Field, Scalar, Source, SourceKind, Stored};
 use crate::error::ErrorKind;
@@ -396,10 +396,10 @@ async fn what_was_written_later_was_not_known(subject: &Subject) {
 async fn a_snapshot_is_what_was_there(subject: &Subject) {
     let source = files(subject, "moments");
     (subject.put)(&source, rows([(Some(1), 1)]));
-    let snapshot = subject.store.snapshot(&source).await.expect("a snapshot");
-    assert_eq!(subject.store.snapshot(&source).await.expect("a snapshot"), snapshot);
+    let snapshot = subject.store.snapshot(&source, KnownBy::Content).await.expect("a snapshot");
+    assert_eq!(subject.store.snapshot(&source, KnownBy::Content).await.expect("a snapshot"), snapshot);
     (subject.put)(&source, rows([(Some(2), 2)]));
-    assert_ne!(subject.store.snapshot(&source).await.expect("a snapshot"), snapshot);
+    assert_ne!(subject.store.snapshot(&source, KnownBy::Content).await.expect("a snapshot"), snapshot);
     let then = Scan { at: Some(snapshot), ..scan(&[("x", Scalar::Int64)]) };
     let found = if subject.keeps_past { vec![1] } else { vec![1, 2] };
     assert_eq!(integers(subject, &source, &then).await, found);
@@ -416,7 +416,7 @@ async fn a_snapshot_of_a_query_is_one_of_all_that_it_reads(subject: &Subject) {
     let over = query("over_momentary", "SELECT x, t FROM momentary UNION ALL SELECT x, t FROM momentary_pushes");
     define(subject, &[&base, &pushes, &over]);
     subject.store.append(&pushes, "a", &rows([(Some(5), 5)])).await.expect("the push is stored");
-    let snapshot = subject.store.snapshot(&over).await.expect("a snapshot");
+    let snapshot = subject.store.snapshot(&over, KnownBy::Content).await.expect("a snapshot");
     let names: Vec<&str> = snapshot.parts.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!((names, snapshot.queries.len()), (vec!["momentary", "momentary_pushes"], 1));
     (subject.put)(&base, rows([(Some(2), 2)]));
@@ -426,7 +426,7 @@ async fn a_snapshot_of_a_query_is_one_of_all_that_it_reads(subject: &Subject) {
     values.sort_unstable();
     assert_eq!(values, if subject.keeps_past { vec![1, 5] } else { vec![1, 2, 5, 6] });
     let silent = pushed(subject, "momentary_silence");
-    let nothing = subject.store.snapshot(&silent).await.expect("a snapshot of nothing");
+    let nothing = subject.store.snapshot(&silent, KnownBy::Content).await.expect("a snapshot of nothing");
     let then = Scan { at: Some(nothing), ..scan(&[("x", Scalar::Int64)]) };
     subject.store.append(&silent, "a", &rows([(Some(5), 1)])).await.expect("the push is stored");
     assert_eq!(integers(subject, &silent, &then).await, Vec::<i64>::new());

@@ -13,7 +13,7 @@ use datafusion::datasource::MemTable;
 
 use super::merge::Merged;
 use super::tables::{NewRows, Table, Tables};
-use super::{Error, Maintained, Maintenance, Part};
+use super::{Error, KnownBy, Maintained, Maintenance, Part};
 use crate::catalog::Stored;
 
 /// Tables as batches in memory, by the name of their source. They take the place of every other kind of table.
@@ -83,7 +83,7 @@ impl Tables for MemoryTables {
         Ok(Some(Table { provider: Arc::new(provider), files: Vec::new() }))
     }
 
-    async fn snapshot(&self, name: &str, _: &Stored) -> Result<Option<Part>, Error> {
+    async fn snapshot(&self, name: &str, _: &Stored, _: KnownBy) -> Result<Option<Part>, Error> {
         let tables = self.tables();
         Ok(tables.get(name).map(|table| Part::Memory { batches: table.batches.len() as u64 }))
     }

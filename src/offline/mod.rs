@@ -37,6 +37,7 @@ mod conformance;
 #[path = "../../tests/servers/s3.rs"]
 pub(crate) mod s3;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ pub use object_stores::{Bucket, BucketLogin, ObjectStores};
 pub use parquet::ParquetTables;
 pub use postgres::PostgresTables;
 pub use reads::{Read, Reads};
-pub use snapshot::{FilePart, Part, Snapshot};
+pub use snapshot::{FilePart, KnownBy, Part, Snapshot};
 pub use sources::StoredSources;
 pub use tables::{NewRows, Table, TableFile, Tables};
 
@@ -135,9 +136,11 @@ pub const CREATED_TIME: &str = "created_time";
 /// - `explain` says in DataFusion's words how a scan would read.
 #[async_trait]
 pub trait OfflineStore: fmt::Debug + Send + Sync {
+    /// From now on queries over other sources see these.
+    fn define(&self, sources: BTreeMap<String, Source>);
     async fn schema(&self, source: &Source) -> Result<SchemaRef, Error>;
     async fn scan(&self, source: &Source, scan: &Scan) -> Result<Rows, Error>;
-    async fn snapshot(&self, source: &Source) -> Result<Snapshot, Error>;
+    async fn snapshot(&self, source: &Source, files: KnownBy) -> Result<Snapshot, Error>;
     async fn explain(&self, source: &Source, scan: &Scan) -> Result<String, Error>;
     async fn append(&self, source: &Source, batch_id: &str, rows: &RecordBatch) -> Result<(), Error>;
     async fn upsert(&self, source: &Source, batch_id: &str, keys: &[String], rows: &RecordBatch) -> Result<(), Error>;

@@ -46,7 +46,17 @@ pub struct FilePart {
     pub path: String,
     pub bytes: u64,
     /// SHA-256 of the content in hex; of a file in an object store, what the store calls its ETag, with `etag:` before it.
+    /// By its state, a local file has such a tag too: of its inode, its size and the time of its last change.
     pub content: String,
+}
+
+/// By what a file is known again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KnownBy {
+    /// What it holds, on whatever machine. Every local file is read for it.
+    Content,
+    /// What the file system says of it; good on this machine for as long as nobody copies the file.
+    State,
 }
 
 impl Snapshot {

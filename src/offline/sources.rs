@@ -12,7 +12,9 @@ use async_trait::async_trait;
 use super::engine::{self, Opened, Tables as OpenedTables};
 use super::sql::reading_order;
 use super::tables::{NewRows, Table, Tables};
-use super::{Error, Maintained, Maintenance, ObjectStores, OfflineStore, ParquetTables, Part, Rows, Scan, Snapshot};
+use super::{
+    Error, KnownBy, Maintained, Maintenance, ObjectStores, OfflineStore, ParquetTables, Part, Rows, Scan, Snapshot,
+};
 use crate::catalog::{Source, SourceKind, Stored};
 use crate::space::Space;
 
@@ -102,6 +104,10 @@ fn no_table(source: &Source, stored: &Stored) -> Error {
 
 #[async_trait]
 impl OfflineStore for StoredSources {
+    fn define(&self, sources: BTreeMap<String, Source>) {
+        Self::define(self, sources);
+    }
+
     async fn schema(&self, source: &Source) -> Result<SchemaRef, Error> {
         let opened = self.open(source, None).await?;
         opened.map_or_else(|| Ok(Arc::new(Schema::empty())), |opened| opened.schema())
@@ -114,14 +120,14 @@ impl OfflineStore for StoredSources {
         }
     }
 
-    async fn snapshot(&self, source: &Source) -> Result<Snapshot, Error> {
+    async fn snapshot(&self, source: &Source, files: KnownBy) -> Result<Snapshot, Error> {
         let mut snapshot = Snapshot { parts: Vec::new(), queries: Vec::new() };
         for read in reading_order(source, &self.sources.load())? {
             match &read.kind {
                 SourceKind::Sql { query } => snapshot.queries.push((read.name.clone(), query.clone())),
                 SourceKind::Long(long) => snapshot.queries.push((read.name.clone(), long.to_string())),
                 SourceKind::Stored(stored) | SourceKind::Push { into: stored } => {
-                    let part = self.keeper(&read, stored)?.snapshot(&read.name, stored).await?;
+                    let part = self.keeper(&read, stored)?.snapshot(&read.name, stored, files).await?;
                     let part = match (part, &read.kind) {
                         (None, SourceKind::Stored(_)) => return Err(no_table(&read, stored)),
                         (part, _) => part.unwrap_or(Part::Nothing),

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use object_store::{ObjectMeta, ObjectStore};
 
-use super::{Error, Maintained, Maintenance, Part};
+use super::{Error, KnownBy, Maintained, Maintenance, Part};
 use crate::catalog::Stored;
 
 /// One kind of stored table. `name` is the source's, for errors; `stored` is always of the store's own kind.
@@ -26,7 +26,7 @@ pub trait Tables: fmt::Debug + Send + Sync {
 
     /// What exactly `open` would read now, so that it can be read again; `None` where there is no table (yet). It may
     /// have to look at all of the table's bytes, so no ordinary scan asks for it.
-    async fn snapshot(&self, name: &str, stored: &Stored) -> Result<Option<Part>, Error>;
+    async fn snapshot(&self, name: &str, stored: &Stored, files: KnownBy) -> Result<Option<Part>, Error>;
 
     /// Adds rows, whole or not at all. Makes the table if there is none.
     async fn write(&self, name: &str, stored: &Stored, new: NewRows<'_>) -> Result<(), Error>;

@@ -98,7 +98,7 @@ impl Newest {
 
     /// Bytes of memory that all this takes.
     pub fn bytes(&self) -> usize {
-        self.bytes_kept + self.keys.bytes() + self.candidates.len() * size_of::<Candidate>()
+        self.bytes_kept + self.keys.bytes() + self.candidates.capacity() * size_of::<Candidate>()
     }
 
     /// The encoded key with this number.
@@ -231,7 +231,7 @@ impl KeyTable {
     }
 
     fn bytes(&self) -> usize {
-        self.places.len() * size_of::<(u32, u32)>() + self.keys.len() + self.ends.len() * size_of::<usize>()
+        self.places.len() * size_of::<(u32, u32)>() + self.keys.capacity() + self.ends.capacity() * size_of::<usize>()
     }
 
     fn grow(&mut self) {

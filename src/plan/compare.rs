@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::users::users;
 use crate::catalog::{
     Alias, Catalog, Day, Defined, Deprecation, DerivedView, Entity, Expectation, FeatureRef, FeatureService,
-    FeatureView, Field, Placement, Source, SourceKind, View, split_version, versioned_name,
+    FeatureView, Field, Placement, Source, SourceKind, Split, View, split_version, versioned_name,
 };
 use crate::document::duration_text;
 
@@ -468,6 +468,8 @@ fn service(changes: &mut Changes<'_>, before: &FeatureService, after: &FeatureSe
         let detail = format!("full_feature_names {} → {}", before.full_feature_names, after.full_feature_names);
         changes.add(ChangeKind::Incompatible, detail);
     }
+    let split = |service: &FeatureService| service.split.as_ref().map_or_else(|| "none".to_owned(), Split::to_string);
+    changes.changed("split", split(before), split(after));
     changes.description(&before.description, &after.description);
 }
 

@@ -9,11 +9,13 @@ use super::{Error, Registry};
 use crate::limits::{REGISTRY_BUSY_TIMEOUT, REGISTRY_CONNECTIONS_MAX};
 
 /// The steps from an empty file to the current format. The format of a file, its `user_version`, is how many were done.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
     include_str!("migrations/4.sql"),
+    include_str!("migrations/5.sql"),
+    include_str!("migrations/6.sql"),
 ];
 
 impl Registry {

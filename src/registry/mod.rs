@@ -12,6 +12,7 @@ mod database;
 mod progress;
 mod schedules;
 mod services;
+mod shadows;
 mod versions;
 
 #[cfg(test)]
@@ -45,6 +46,15 @@ pub struct PluginFile {
     /// Of `bytes`.
     pub digest: Digest,
     pub bytes: Vec<u8>,
+    pub beside: PluginTexts,
+}
+
+/// What came beside a plugin's bytes, as texts that are kept and not read here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PluginTexts {
+    pub signature: Option<String>,
+    pub goldens: Option<String>,
+    pub report: Option<String>,
 }
 
 /// What `apply` hands over.
@@ -170,6 +180,19 @@ pub struct OnlineSnapshot {
     pub source: String,
     /// Batches into which its keys are cut.
     pub groups: u32,
+}
+
+/// A build of a plugin that runs beside the one of a derived view.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShadowRecord {
+    pub view: String,
+    /// As the view's definition names it.
+    pub plugin: String,
+    pub digest: Digest,
+    /// Of the live calls of the view, above 0 and 1 at most.
+    pub share: f64,
+    pub started_by: String,
+    pub started_at: Micros,
 }
 
 /// Why the registry could not be read or written.

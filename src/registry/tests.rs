@@ -14,7 +14,12 @@ fn folder() -> (TempDir, PathBuf) {
 }
 
 fn plugin(name: &str, bytes: &[u8]) -> PluginFile {
-    PluginFile { name: name.to_owned(), digest: Digest::of(bytes), bytes: bytes.to_vec() }
+    PluginFile {
+        name: name.to_owned(),
+        digest: Digest::of(bytes),
+        bytes: bytes.to_vec(),
+        beside: PluginTexts::default(),
+    }
 }
 
 fn version(content: &str) -> NewVersion {
@@ -195,7 +200,7 @@ async fn a_file_of_a_newer_version_is_refused() {
     drop(Registry::open(&path).await.unwrap());
     tamper(&path, "PRAGMA user_version = 7").await;
     let error = Registry::open(&path).await.unwrap_err();
-    assert!(matches!(error, Error::NewerFormat { format: 7, known: 4, .. }), "{error}");
+    assert!(matches!(error, Error::NewerFormat { format: 7, known: 5, .. }), "{error}");
     assert_eq!(error.kind(), ErrorKind::Conflict);
 }
 
@@ -293,7 +298,7 @@ async fn versions_from_before_services_were_recorded_get_theirs_once() {
     drop(registry);
     let as_it_was =
         "ALTER TABLE sync_runs DROP COLUMN rows_quarantined; ALTER TABLE sync_runs DROP COLUMN expectations;
-        DROP TABLE version_services; DROP TABLE service_shapes;
+        DROP TABLE shadows; DROP TABLE version_services; DROP TABLE service_shapes;
         ALTER TABLE versions DROP COLUMN has_services; PRAGMA user_version = 2";
     tamper(&path, as_it_was).await;
 
@@ -394,4 +399,61 @@ async fn what_runs_brought_says_how_fresh_and_how_complete_a_view_is() {
     assert_eq!(freshness.into_iter().collect::<Vec<_>>(), [("companies".to_owned(), (50, 0.75))]);
     registry.set_progress("companies@1", 7).await.unwrap();
     assert_eq!(registry.all_progress().await.unwrap().into_iter().collect::<Vec<_>>(), [("companies@1".to_owned(), 7)]);
+}
+
+#[tokio::test]
+async fn what_came_beside_a_plugin_is_kept_and_added_to() {
+    let registry = Registry::in_memory().await.unwrap();
+    let mut new = version("one");
+    new.plugins[0].beside = PluginTexts { goldens: Some("{}".to_owned()), ..PluginTexts::default() };
+    registry.record(new.clone()).await.unwrap();
+    assert_eq!(registry.latest().await.unwrap().unwrap().plugins, new.plugins);
+
+    // The same bytes are signed later: nothing else has changed, so there is no new version.
+    let signed = PluginTexts { signature: Some("signed".to_owned()), ..PluginTexts::default() };
+    new.plugins[0].beside = signed;
+    assert!(registry.record(new.clone()).await.unwrap().unchanged);
+    new.plugins[0].beside.goldens = Some("{}".to_owned());
+    assert_eq!(registry.latest().await.unwrap().unwrap().plugins, new.plugins);
+}
+
+#[tokio::test]
+async fn a_view_has_one_shadow_at_most_and_its_build_is_kept() {
+    let registry = Registry::in_memory().await.unwrap();
+    assert_eq!(registry.latest_number().await.unwrap(), None);
+    registry.record(version("a")).await.unwrap();
+    assert_eq!(registry.latest_number().await.unwrap(), Some(1));
+    let (first, second) = (plugin("ratio", b"\0asm other"), plugin("ratio", b"\0asm third"));
+    for (build, share) in [(&first, 0.5), (&second, 0.25)] {
+        registry.put_shadow("ratios", build, share, "ana@host", 7).await.unwrap();
+    }
+    let shadow = ShadowRecord {
+        view: "ratios".to_owned(),
+        plugin: "ratio".to_owned(),
+        digest: second.digest,
+        share: 0.25,
+        started_by: "ana@host".to_owned(),
+        started_at: 7,
+    };
+    assert_eq!(registry.shadows().await.unwrap(), [shadow]);
+    assert_eq!(registry.plugin(second.digest).await.unwrap(), Some(second.bytes.clone()));
+    assert!(registry.drop_shadow("ratios").await.unwrap());
+    assert!(!registry.drop_shadow("ratios").await.unwrap());
+    assert_eq!(registry.shadows().await.unwrap(), []);
+    let wrong = PluginFile { digest: first.digest, ..second };
+    assert!(matches!(registry.put_shadow("ratios", &wrong, 0.5, "", 0).await, Err(Error::WrongDigest { .. })));
+}
+
+#[tokio::test]
+async fn builds_of_a_plugin_are_found_by_how_their_digests_begin() {
+    let registry = Registry::in_memory().await.unwrap();
+    registry.record(version("a")).await.unwrap();
+    let ratio = plugin("ratio", b"\0asm ratio");
+    let digest = ratio.digest.to_string();
+    let found = async |name: &str, begin: &str| registry.plugins_that_begin(name, begin).await.unwrap();
+    for begin in [&digest[..8], &digest, &digest[..8].to_uppercase()] {
+        assert_eq!(found("ratio", begin).await, [(ratio.digest, ratio.bytes.clone())]);
+    }
+    assert_eq!(found("bucket", &digest[..8]).await, [], "it is a build of another plugin");
+    assert_eq!(found("ratio", &"0".repeat(64)).await, []);
 }

@@ -4,7 +4,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::services::insert_services;
-use super::{DefinitionFile, Error, NewVersion, PluginFile, Recorded, Registry, Version, VersionSummary};
+use super::{DefinitionFile, Error, NewVersion, PluginFile, PluginTexts, Recorded, Registry, Version, VersionSummary};
 use crate::catalog::Digest;
 
 impl Registry {
@@ -18,11 +18,17 @@ impl Registry {
 
     /// The version that was recorded last; nothing before the first.
     pub async fn latest(&self) -> Result<Option<Recorded>, Error> {
-        let number = sqlx::query_scalar::<_, Option<i64>>("SELECT max(number) FROM versions").fetch_one(&self.pool);
-        match number.await.map_err(|error| self.describe("reading the latest version", error))? {
-            Some(number) => self.version(number.unsigned_abs()).await,
+        match self.latest_number().await? {
+            Some(number) => self.version(number).await,
             None => Ok(None),
         }
+    }
+
+    /// The number of the version that was recorded last; cheap enough to be asked every second.
+    pub async fn latest_number(&self) -> Result<Option<u64>, Error> {
+        let number = sqlx::query_scalar::<_, Option<i64>>("SELECT max(number) FROM versions").fetch_one(&self.pool);
+        let number = number.await.map_err(|error| self.describe("reading the latest version", error))?;
+        Ok(number.map(i64::unsigned_abs))
     }
 
     /// The version with this number, if there is one. Versions never change, so its parts need no transaction.
@@ -64,6 +70,33 @@ impl Registry {
         }
     }
 
+    /// The builds of a plugin that versions used under this name and whose digests, in hex, begin so; with their bytes.
+    pub async fn plugins_that_begin(&self, name: &str, begin: &str) -> Result<Vec<(Digest, Vec<u8>)>, Error> {
+        let found = sqlx::query_as(
+            "SELECT bytes FROM plugins WHERE digest IN (SELECT digest FROM version_plugins WHERE name = ?1)
+             AND substr(lower(hex(digest)), 1, length(?2)) = lower(?2) LIMIT 2",
+        );
+        let found: Vec<(Vec<u8>,)> = found
+            .bind(name)
+            .bind(begin)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| self.describe("looking for a build of a plugin", error))?;
+        Ok(found.into_iter().map(|(bytes,)| (Digest::of(&bytes), bytes)).collect())
+    }
+
+    /// What came beside the plugin with this digest; nothing of one that nobody recorded.
+    pub async fn plugin_texts(&self, digest: Digest) -> Result<PluginTexts, Error> {
+        let texts = sqlx::query_as("SELECT signature, goldens, report FROM plugins WHERE digest = ?");
+        let texts: Option<(Option<String>, Option<String>, Option<String>)> = texts
+            .bind(digest.0.to_vec())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|error| self.describe("reading what came beside a plugin", error))?;
+        let (signature, goldens, report) = texts.unwrap_or_default();
+        Ok(PluginTexts { signature, goldens, report })
+    }
+
     async fn record_checked(&self, new: &NewVersion) -> Result<Version, sqlx::Error> {
         // Immediate, so that no one else records between the look at the latest number and our own.
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
@@ -71,6 +104,11 @@ impl Registry {
         let latest: Option<(i64, Vec<u8>)> = latest.fetch_optional(&mut *transaction).await?;
         let number = match latest {
             Some((number, hash)) if hash == new.catalog_hash.0 => {
+                // The same bytes may have been signed since.
+                for plugin in &new.plugins {
+                    keep_plugin(&mut transaction, plugin).await?;
+                }
+                transaction.commit().await?;
                 return Ok(Version { number: number.unsigned_abs(), unchanged: true });
             }
             Some((number, _)) => number + 1,
@@ -91,16 +129,18 @@ impl Registry {
 
     async fn plugins_of(&self, version: i64) -> Result<Vec<PluginFile>, Error> {
         let rows = sqlx::query_as(
-            "SELECT name, digest, bytes FROM version_plugins JOIN plugins USING (digest) WHERE version = ?
-             ORDER BY position",
+            "SELECT name, digest, bytes, signature, goldens, report FROM version_plugins JOIN plugins USING (digest)
+             WHERE version = ? ORDER BY position",
         );
-        let rows: Vec<(String, Vec<u8>, Vec<u8>)> = rows
+        let rows: Vec<PluginRow> = rows
             .bind(version)
             .fetch_all(&self.pool)
             .await
             .map_err(|error| self.describe("reading the plugins of a version", error))?;
-        let plugin = |(name, digest, bytes): (String, Vec<u8>, Vec<u8>)| match Digest::of(&bytes) {
-            is if is.0[..] == digest[..] => Ok(PluginFile { name, digest: is, bytes }),
+        let plugin = |(name, digest, bytes, signature, goldens, report): PluginRow| match Digest::of(&bytes) {
+            is if is.0[..] == digest[..] => {
+                Ok(PluginFile { name, digest: is, bytes, beside: PluginTexts { signature, goldens, report } })
+            }
             _ => Err(self.damaged_plugin(&name)),
         };
         rows.into_iter().map(plugin).collect()
@@ -125,6 +165,9 @@ impl Registry {
     }
 }
 
+/// Name, digest, bytes, signature, golden cases and report of a plugin.
+type PluginRow = (String, Vec<u8>, Vec<u8>, Option<String>, Option<String>, Option<String>);
+
 async fn insert_version(connection: &mut SqliteConnection, number: i64, new: &NewVersion) -> Result<(), sqlx::Error> {
     let insert = sqlx::query(
         "INSERT INTO versions (number, project, catalog_hash, applied_by, applied_at, summary)
@@ -136,7 +179,24 @@ async fn insert_version(connection: &mut SqliteConnection, number: i64, new: &Ne
     Ok(())
 }
 
-/// Bytes are kept once by digest. Should those that are there be damaged, the new ones replace them.
+/// Bytes are kept once by digest. Should those that are there be damaged, the new ones replace them; what came beside
+/// them stays where nothing new came.
+pub(super) async fn keep_plugin(connection: &mut SqliteConnection, plugin: &PluginFile) -> Result<(), sqlx::Error> {
+    let keep = sqlx::query(
+        "INSERT INTO plugins (digest, bytes, signature, goldens, report) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT (digest) DO UPDATE SET
+            bytes = excluded.bytes,
+            signature = coalesce(excluded.signature, signature),
+            goldens = coalesce(excluded.goldens, goldens),
+            report = coalesce(excluded.report, report)
+         WHERE bytes <> excluded.bytes OR coalesce(excluded.signature, excluded.goldens, excluded.report) IS NOT NULL",
+    );
+    let PluginTexts { signature, goldens, report } = &plugin.beside;
+    let keep = keep.bind(plugin.digest.0.to_vec()).bind(&plugin.bytes).bind(signature).bind(goldens).bind(report);
+    keep.execute(connection).await?;
+    Ok(())
+}
+
 async fn insert_plugin(
     connection: &mut SqliteConnection,
     version: i64,
@@ -144,11 +204,7 @@ async fn insert_plugin(
     plugin: &PluginFile,
 ) -> Result<(), sqlx::Error> {
     let digest = plugin.digest.0.to_vec();
-    let keep = sqlx::query(
-        "INSERT INTO plugins (digest, bytes) VALUES (?, ?)
-         ON CONFLICT (digest) DO UPDATE SET bytes = excluded.bytes WHERE bytes <> excluded.bytes",
-    );
-    keep.bind(digest.clone()).bind(&plugin.bytes).execute(&mut *connection).await?;
+    keep_plugin(&mut *connection, plugin).await?;
     let insert = sqlx::query("INSERT INTO version_plugins (version, position, name, digest) VALUES (?, ?, ?, ?)");
     insert.bind(version).bind(position).bind(&plugin.name).bind(digest).execute(connection).await?;
     Ok(())

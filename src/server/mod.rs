@@ -43,6 +43,9 @@ pub enum Phase {
 /// Counts what an answer found, by view and status; one look at each row of each view, none at the values.
 pub fn observe_answer(metrics: &Metrics, answer: &Answer) {
     metrics.rows(Flow::Serve, answer.rows as u64);
+    if let Some(arm) = &answer.prepared.arm {
+        metrics.answered_by(arm);
+    }
     let mut seen: Vec<*const ViewRows> = Vec::new();
     for (output, column) in answer.prepared.plan.outputs.iter().zip(&answer.columns) {
         let rows = Arc::as_ptr(&column.rows);

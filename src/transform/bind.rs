@@ -5,7 +5,6 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use crate::catalog::{DType, Digest, Field, Parameter, ParameterSpec, Scalar, Signature, Transform};
-use crate::clock::Deadline;
 use crate::limits::{DESCRIPTOR_STRING_BYTES_MAX, PLUGIN_PARAMETER_BYTES_MAX};
 
 use super::frame::Column;
@@ -58,10 +57,10 @@ pub fn bind(
 /// A new instance in its initial state: instantiated and bound.
 pub fn start(stage: &Transforms, plugin: &Plugin, binding: &Binding) -> Result<(Instance, Bound), Error> {
     let slot = stage.slot()?;
-    let budget = || Budget::new(&stage.settings, 0, Deadline::after(stage.settings.call_time_max));
+    let limits = plugin.limits.load();
     let at_fault = |fault: Fault| Error::Fault { plugin: plugin.name.clone(), fault };
-    let mut instance = Instance::start(stage, &plugin.pre, slot, budget()).map_err(at_fault)?;
-    match instance.bind(binding, budget()).map_err(at_fault)? {
+    let mut instance = Instance::start(stage, &plugin.pre, slot, &limits).map_err(at_fault)?;
+    match instance.bind(binding, Budget::without_rows(&limits)).map_err(at_fault)? {
         Ok(bound) => Ok((instance, bound)),
         Err(error) => Err(refusal(plugin, error)),
     }

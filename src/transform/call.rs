@@ -3,14 +3,13 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::atomic::Ordering;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::concat;
 use tracing::error;
 
-use crate::catalog::NullPolicy;
+use crate::catalog::{Digest, NullPolicy};
 use crate::clock::Deadline;
 use crate::limits::{FRAME_BYTES_GOAL, FRAME_BYTES_MAX, FRAME_ROWS_MAX};
 
@@ -86,9 +85,6 @@ impl Call<'_> {
                 .map_err(|refused| self.not_writable(refused, rows.start))?;
             self.guest(frame, rows.len())
         })?;
-        if applied.frame.len() > FRAME_BYTES_MAX {
-            return Err(self.failed(Fault::OutputTooLarge { max: FRAME_BYTES_MAX }));
-        }
         let kept = self.kept(rows.clone());
         let kept = self.refusals.add(&applied.errors, rows.clone(), kept).map_err(|fault| self.failed(fault))?;
         let columns = frame::read(&pool.outputs, applied.frame, rows.len(), kept.as_ref());
@@ -107,13 +103,12 @@ impl Call<'_> {
             return Err(Stopped::Failed(Error::Late { plugin: pool.name().to_owned() }));
         }
         let mut instance = pool.take(stage).map_err(Stopped::Failed)?;
-        let budget = Budget::new(&stage.settings, rows, self.deadline);
+        let budget = Budget::new(&pool.limits(), rows, self.deadline);
         let (applied, fuel) = instance.apply(frame, budget).map_err(|fault| self.failed(fault))?;
         self.fuel += fuel;
         stats::add(&stage.stats.fuel, fuel);
-        let calls = stage.stats.calls.fetch_add(1, Ordering::Relaxed) + 1;
-        let one_in = u64::from(stage.settings.compare_one_in);
-        match pool.is_warm() && one_in > 0 && calls.is_multiple_of(one_in) {
+        stats::add(&stage.stats.calls, 1);
+        match pool.is_warm() && pool.plugin().audit.is_due(stage.settings.compare_one_in) {
             true => self.compared(frame, budget, applied, instance),
             false => Ok((applied, Some(instance))),
         }
@@ -138,11 +133,13 @@ impl Call<'_> {
         };
         stats::add(&stage.stats.compared, 1);
         if answer == warm {
+            pool.plugin().audit.passed();
             return Ok((warm, Some(instance)));
         }
         stats::add(&stage.stats.impure, 1);
-        let digest = pool.transform.digest;
-        error!(plugin = pool.name(), %digest, "a plugin is impure: a used instance answers otherwise than a fresh one");
+        pool.plugin().caught(stage.settings.on_impure);
+        let (digest, frame) = (pool.transform.digest, Digest::of(frame));
+        error!(plugin = pool.name(), %digest, %frame, "a plugin is impure: a used instance answers otherwise than a fresh one");
         Ok((answer, None))
     }
 

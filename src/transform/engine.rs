@@ -5,7 +5,7 @@ use std::thread;
 
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::limits::PLUGIN_TABLE_ELEMENTS_MAX;
+use crate::limits::{PLUGIN_MEMORY_BYTES_CEILING, PLUGIN_TABLE_ELEMENTS_MAX};
 
 use super::limits::EPOCH;
 use super::{Error, Settings};
@@ -37,13 +37,27 @@ pub fn start(settings: &Settings) -> Result<Engine, Error> {
         .max_core_instances_per_component(MODULES_PER_COMPONENT)
         .max_memories_per_component(1)
         .max_tables_per_component(TABLES_PER_COMPONENT)
-        .max_memory_size(settings.memory_bytes_max)
+        .max_memory_size(PLUGIN_MEMORY_BYTES_CEILING)
         .max_component_instance_size(INSTANCE_BYTES_MAX)
         .max_core_instance_size(INSTANCE_BYTES_MAX)
         .table_elements(PLUGIN_TABLE_ELEMENTS_MAX)
         .linear_memory_keep_resident(MEMORY_BYTES_KEPT)
         .table_keep_resident(TABLE_BYTES_KEPT);
 
+    let mut config = config();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    let engine = Engine::new(&config).map_err(|error| Error::Engine(format!("{error:#}")))?;
+    count_epochs(&engine)?;
+    Ok(engine)
+}
+
+/// An engine that only compiles: what it makes runs on the others, and it reserves no memory for instances.
+pub fn compiler() -> Result<Engine, Error> {
+    Engine::new(&config()).map_err(|error| Error::Engine(format!("{error:#}")))
+}
+
+/// Everything that compiled code depends on.
+fn config() -> Config {
     let mut config = Config::new();
     config
         .consume_fuel(true)
@@ -55,11 +69,8 @@ pub fn start(settings: &Settings) -> Result<Engine, Error> {
         .wasm_multi_memory(false)
         .max_wasm_stack(STACK_BYTES_MAX)
         .memory_init_cow(true)
-        .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX))
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-    let engine = Engine::new(&config).map_err(|error| Error::Engine(format!("{error:#}")))?;
-    count_epochs(&engine)?;
-    Ok(engine)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX));
+    config
 }
 
 /// The thread ends with the engine.

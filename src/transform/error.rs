@@ -10,6 +10,10 @@ use super::frame::BadFrame;
 pub enum Error {
     #[error("plugin {plugin} is not a component we can run: {detail}")]
     NotAComponent { plugin: String, detail: String },
+    #[error("plugin {plugin} cannot be compiled: {detail}")]
+    NotCompiled { plugin: String, detail: String },
+    #[error("no process to compile plugin {plugin} in: {detail}")]
+    NoCompiler { plugin: String, detail: String },
     #[error("plugin {plugin} has {bytes} bytes, at most {max} are loaded")]
     ComponentTooLarge { plugin: String, bytes: usize, max: usize },
     #[error(
@@ -139,7 +143,8 @@ impl Error {
             Self::NotLoaded { .. } => ErrorKind::NotFound,
             Self::Late { .. } => ErrorKind::Late,
             Self::Exhausted { .. } => ErrorKind::Exhausted,
-            Self::Fault { .. } => ErrorKind::PluginFault,
+            Self::Fault { .. } | Self::NotCompiled { .. } => ErrorKind::PluginFault,
+            Self::NoCompiler { .. } => ErrorKind::Unavailable,
             Self::Engine(_) => ErrorKind::Internal,
         }
     }

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use wasmtime::Store;
 
-use crate::limits::{DESCRIPTOR_STRING_BYTES_MAX, FRAME_BYTES_MAX, PLUGIN_MEMORY_GROWTH_BYTES_MAX};
+use crate::limits::{DESCRIPTOR_STRING_BYTES_MAX, PLUGIN_MEMORY_GROWTH_BYTES_MAX};
 
 use super::error::Fault;
-use super::limits::{Budget, Usage};
+use super::limits::{Budget, Limits, Usage};
 use super::refusals::clipped;
 use super::wit::{Applied, ApplyError, BindError, Binding, Bound, Descriptor, TransformPlugin, TransformPluginPre};
 use super::{Settings, Transforms, stats};
@@ -62,12 +62,11 @@ impl Instance {
         stage: &Transforms,
         pre: &TransformPluginPre<Usage>,
         slot: Slot,
-        budget: Budget,
+        limits: &Limits,
     ) -> Result<Self, Fault> {
-        let mut store = Store::new(&stage.engine, Usage::new(&stage.settings));
+        let budget = Budget::without_rows(limits);
+        let mut store = Store::new(&stage.engine, Usage::new(limits));
         store.limiter(|usage| usage);
-        // Bytes that one call may hand over: the frame, and as much again for row errors.
-        store.set_hostcall_fuel(2 * FRAME_BYTES_MAX);
         budget.grant(&mut store)?;
         let guest = pre.instantiate(&mut store).map_err(|error| budget.verdict(&error, store.data()))?;
         stats::add(&stage.stats.instances_created, 1);
@@ -94,6 +93,9 @@ impl Instance {
         let answer = self.guest.lockstep_transform_transform().call_apply(&mut self.store, frame);
         let fuel = budget.fuel - self.store.get_fuel().unwrap_or(0);
         match answer {
+            Ok(Ok(applied)) if applied.frame.len() > budget.output_bytes_max => {
+                Err(Fault::OutputTooLarge { max: budget.output_bytes_max })
+            }
             Ok(Ok(applied)) => Ok((applied, fuel)),
             Ok(Err(ApplyError::BadFrame(reason))) => {
                 let reason = clipped(&reason, DESCRIPTOR_STRING_BYTES_MAX);
@@ -102,6 +104,16 @@ impl Instance {
             Ok(Err(ApplyError::Failed(reason))) => Err(Fault::Refused(clipped(&reason, DESCRIPTOR_STRING_BYTES_MAX))),
             Err(error) => Err(budget.verdict(&error, self.store.data())),
         }
+    }
+
+    /// The most memory that it had so far.
+    pub fn memory_bytes(&self) -> usize {
+        self.store.data().memory_bytes
+    }
+
+    /// What is left of the fuel that was last granted.
+    pub fn fuel_left(&self) -> u64 {
+        self.store.get_fuel().unwrap_or(0)
     }
 
     /// Whether it has served long enough, or holds more memory than a guest that cleans up after itself.

@@ -5,13 +5,56 @@ use std::time::Duration;
 use wasmtime::{ResourceLimiter, Store, Trap};
 
 use crate::clock::Deadline;
-use crate::limits::{FRAME_BYTES_MAX, PLUGIN_TABLE_ELEMENTS_MAX};
+use crate::limits::{FRAME_BYTES_MAX, PLUGIN_LARGE_MEMORY_BYTES_MAX, PLUGIN_TABLE_ELEMENTS_MAX};
 
 use super::Settings;
+use super::conformance::FuelBudget;
 use super::error::Fault;
 
 /// One epoch; the thread in `engine.rs` counts them.
 pub const EPOCH: Duration = Duration::from_millis(1);
+
+/// What a project allows one plugin; where it says nothing, what holds for all plugins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PluginLimits {
+    pub memory_bytes_max: Option<usize>,
+    pub fuel_per_call: Option<u64>,
+    pub fuel_per_row: Option<u64>,
+    pub call_time_max: Option<Duration>,
+    pub output_bytes_max: Option<usize>,
+}
+
+/// What one plugin may use now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub memory_bytes_max: usize,
+    pub fuel_per_call: u64,
+    pub fuel_per_row: u64,
+    /// To start, to describe itself, to be bound: nobody measures that in a plugin's tests.
+    pub fuel_of_setup: u64,
+    pub call_time_max: Duration,
+    pub output_bytes_max: usize,
+}
+
+impl Limits {
+    /// What the project says of the plugin goes before what its tests measured, and that before what holds for all.
+    pub fn of(settings: &Settings, is_large: bool, own: PluginLimits, measured: Option<FuelBudget>) -> Self {
+        let memory_bytes_max = match is_large {
+            true => settings.memory_bytes_max.max(PLUGIN_LARGE_MEMORY_BYTES_MAX),
+            false => settings.memory_bytes_max,
+        };
+        let (per_call, per_row) = measured
+            .map_or((settings.fuel_per_call, settings.fuel_per_row), |measured| (measured.per_call, measured.per_row));
+        Self {
+            memory_bytes_max: own.memory_bytes_max.unwrap_or(memory_bytes_max),
+            fuel_per_call: own.fuel_per_call.unwrap_or(per_call),
+            fuel_of_setup: settings.fuel_per_call.max(own.fuel_per_call.unwrap_or(0)),
+            fuel_per_row: own.fuel_per_row.unwrap_or(per_row),
+            call_time_max: own.call_time_max.unwrap_or(settings.call_time_max),
+            output_bytes_max: own.output_bytes_max.unwrap_or(FRAME_BYTES_MAX).min(FRAME_BYTES_MAX),
+        }
+    }
+}
 
 /// The host's side of one instance.
 #[derive(Debug)]
@@ -28,11 +71,13 @@ pub struct Usage {
 pub struct Budget {
     pub fuel: u64,
     limit_ms: u64,
+    memory_bytes_max: usize,
+    pub output_bytes_max: usize,
 }
 
 impl Usage {
-    pub fn new(settings: &Settings) -> Self {
-        Self { memory_bytes_max: settings.memory_bytes_max, memory_bytes: 0, denied: false }
+    pub fn new(limits: &Limits) -> Self {
+        Self { memory_bytes_max: limits.memory_bytes_max, memory_bytes: 0, denied: false }
     }
 }
 
@@ -54,16 +99,27 @@ impl ResourceLimiter for Usage {
 impl Budget {
     /// For a call with so many rows. The fuel is the same on every node; the time is the shorter of what one call may
     /// take and what is left until `deadline`.
-    pub fn new(settings: &Settings, rows: usize, deadline: Deadline) -> Self {
+    pub fn new(limits: &Limits, rows: usize, deadline: Deadline) -> Self {
         Self {
-            fuel: settings.fuel_per_call.saturating_add(settings.fuel_per_row.saturating_mul(rows as u64)),
-            limit_ms: settings.call_time_max.min(deadline.remaining()).as_millis() as u64,
+            fuel: limits.fuel_per_call.saturating_add(limits.fuel_per_row.saturating_mul(rows as u64)),
+            limit_ms: limits.call_time_max.min(deadline.remaining()).as_millis() as u64,
+            memory_bytes_max: limits.memory_bytes_max,
+            output_bytes_max: limits.output_bytes_max,
         }
+    }
+
+    /// For a call that is not about rows: to start, to describe itself, to be bound.
+    pub fn without_rows(limits: &Limits) -> Self {
+        Self { fuel: limits.fuel_of_setup, ..Self::new(limits, 0, Deadline::after(limits.call_time_max)) }
     }
 
     /// Begins a call: fills the fuel, winds the epoch, and bounds the bytes that the guest may hand over.
     pub fn grant(self, store: &mut Store<Usage>) -> Result<(), Fault> {
-        store.data_mut().denied = false;
+        let usage = store.data_mut();
+        usage.denied = false;
+        usage.memory_bytes_max = self.memory_bytes_max;
+        // Bytes that the guest may hand over: its answer, and as much again for row errors.
+        store.set_hostcall_fuel(2 * self.output_bytes_max);
         store.set_fuel(self.fuel).map_err(|error| Fault::Trap(error.to_string()))?;
         // The current epoch has begun already, so one more than the limit is the first that is surely past it.
         store.set_epoch_deadline(self.limit_ms / EPOCH.as_millis() as u64 + 1);
@@ -79,7 +135,7 @@ impl Budget {
             Some(trap) => Fault::Trap(trap.to_string()),
             // wasmtime keeps the type of this error to itself.
             None if error.root_cause().to_string().contains("fuel allocated for hostcalls") => {
-                Fault::OutputTooLarge { max: FRAME_BYTES_MAX }
+                Fault::OutputTooLarge { max: self.output_bytes_max }
             }
             None => Fault::Trap(error.root_cause().to_string()),
         }

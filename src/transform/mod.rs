@@ -12,9 +12,13 @@
 //! days. So there is nothing to call: a component that imports a function is refused when it is loaded. What a warm
 //! instance could still do is remember; a sample of calls is run again on a fresh instance and compared byte by byte.
 
+mod anatomy;
+mod audit;
 mod bind;
 mod cache;
 mod call;
+mod compile;
+pub mod conformance;
 mod engine;
 mod error;
 pub mod frame;
@@ -22,6 +26,7 @@ mod instance;
 mod limits;
 mod plugin;
 mod pool;
+mod probe;
 mod refusals;
 mod signature;
 mod stats;
@@ -33,7 +38,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -43,16 +48,23 @@ use wasmtime::Engine;
 use crate::catalog::{Digest, Parameter, Signature, Transform};
 use crate::clock::Deadline;
 use crate::limits::{
-    PLUGIN_CALL_TIME_MAX, PLUGIN_CALLS_PER_INSTANCE_MAX, PLUGIN_COMPARE_ONE_IN, PLUGIN_FUEL_PER_CALL,
-    PLUGIN_FUEL_PER_ROW, PLUGIN_INSTANCES_MAX, PLUGIN_MEMORY_BYTES_MAX,
+    PLUGIN_CACHE_BYTES_MAX, PLUGIN_CALL_TIME_MAX, PLUGIN_CALLS_PER_INSTANCE_MAX, PLUGIN_COMPARE_ONE_IN,
+    PLUGIN_FUEL_PER_CALL, PLUGIN_FUEL_PER_ROW, PLUGIN_INSTANCES_MAX, PLUGIN_MEMORY_BYTES_MAX,
 };
 
+use self::audit::Audits;
+use self::conformance::FuelBudget;
 use self::instance::{Slot, Slots};
 use self::plugin::Plugin;
 use self::pool::Pool;
 
+pub use self::anatomy::Anatomy;
+pub use self::audit::{Audited, OnImpure};
+pub use self::compile::{Child, Compiler, Confinement, compile_confined};
 pub use self::error::{Error, Fault, FaultKind};
+pub use self::limits::{Limits, PluginLimits};
 pub use self::refusals::CODE_NULL_INPUT;
+pub use self::signature::input_fields;
 pub use self::stats::Stats;
 
 /// How the stage runs its plugins. The defaults are those of `limits.rs`; tests make some of them small.
@@ -60,6 +72,9 @@ pub use self::stats::Stats;
 pub struct Settings {
     /// Where compiled plugins are kept, by digest; `None` compiles at every start.
     pub cache: Option<PathBuf>,
+    /// Bytes of all compiled plugins there.
+    pub cache_bytes_max: u64,
+    pub compiler: Compiler,
     pub reuse: Reuse,
     pub calls_per_instance_max: u32,
     pub instances_max: u32,
@@ -70,6 +85,8 @@ pub struct Settings {
     pub call_time_max: Duration,
     /// One in so many calls of warm instances is run again on a fresh one and compared; 0 compares none.
     pub compare_one_in: u32,
+    /// What becomes of a plugin whose answers differ then.
+    pub on_impure: OnImpure,
 }
 
 /// Whether an instance is used for more than one call.
@@ -87,6 +104,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             cache: None,
+            cache_bytes_max: PLUGIN_CACHE_BYTES_MAX,
+            compiler: Compiler::default(),
             reuse: Reuse::default(),
             calls_per_instance_max: PLUGIN_CALLS_PER_INSTANCE_MAX,
             instances_max: PLUGIN_INSTANCES_MAX,
@@ -95,6 +114,7 @@ impl Default for Settings {
             fuel_per_row: PLUGIN_FUEL_PER_ROW,
             call_time_max: PLUGIN_CALL_TIME_MAX,
             compare_one_in: PLUGIN_COMPARE_ONE_IN,
+            on_impure: OnImpure::default(),
         }
     }
 }
@@ -104,10 +124,19 @@ pub struct Transforms {
     engine: Engine,
     settings: Settings,
     stats: Stats,
+    audits: Audits,
     slots: Arc<Slots>,
     plugins: Mutex<HashMap<Digest, Arc<Plugin>>>,
+    allowed: Mutex<Allowed>,
     /// By the transform's digest. Read in every call and written when a transform is bound, so it is swapped whole.
     pools: ArcSwap<HashMap<Digest, Arc<Pool>, BuildHasherDefault<DigestHasher>>>,
+}
+
+/// What plugins may use, beside what the settings say of all of them.
+#[derive(Debug, Default)]
+struct Allowed {
+    by_plugin: HashMap<String, PluginLimits>,
+    measured: HashMap<Digest, FuelBudget>,
 }
 
 /// What one call gave: a batch with the transform's outputs, in order, and the rows that the plugin refused (their
@@ -135,8 +164,10 @@ impl Transforms {
         Ok(Self {
             engine: engine::start(&settings)?,
             stats: Stats::default(),
+            audits: Audits::default(),
             slots: Arc::new(Slots::new(settings.instances_max)),
             plugins: Mutex::default(),
+            allowed: Mutex::default(),
             pools: ArcSwap::default(),
             settings,
         })
@@ -167,16 +198,39 @@ impl Transforms {
         let loaded = self.plugins.lock().unwrap_or_else(PoisonError::into_inner).get(&component).cloned();
         let loaded = loaded.ok_or_else(|| Error::NotLoaded { plugin: plugin.to_owned(), component })?;
         let bound = bind::bind(self, &loaded, parameters, outputs).inspect_err(|error| self.count_fault(error))?;
-        let transform = Arc::clone(&bound.transform);
-        if !self.pools.load().contains_key(&transform.digest) {
-            let bound = Arc::new(bound);
+        // Held, so that `drop_unused` does not take away what is handed out here.
+        let _plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        let (digest, bound) = (bound.transform.digest, Arc::new(bound));
+        if let Some(known) = self.pools.load().get(&digest) {
+            return Ok(Arc::clone(&known.transform));
+        }
+        self.pools.rcu(|pools| {
+            let mut pools = HashMap::clone(pools);
+            pools.insert(digest, Arc::clone(&bound));
+            pools
+        });
+        Ok(Arc::clone(&bound.transform))
+    }
+
+    /// Drops every transform that nobody holds any more (no catalog, no plan, no call under way) with its instances, and
+    /// every plugin that no transform is of. A plugin that is loaded and not bound yet is of no transform: this is for
+    /// who loads them, when he is done. Where a plugin is being loaded, nothing is dropped before the next time.
+    pub fn drop_unused(&self) {
+        let Ok(mut plugins) = self.plugins.try_lock() else { return };
+        let is_unused = |pool: &Pool| Arc::strong_count(&pool.transform) == 1;
+        if self.pools.load().values().any(|pool| is_unused(pool)) {
             self.pools.rcu(|pools| {
-                let mut pools = HashMap::clone(pools);
-                pools.entry(transform.digest).or_insert_with(|| Arc::clone(&bound));
-                pools
+                let used = pools.iter().filter(|(_, pool)| !is_unused(pool));
+                used.map(|(digest, pool)| (*digest, Arc::clone(pool))).collect::<HashMap<_, _, _>>()
             });
         }
-        Ok(transform)
+        plugins.retain(|_, plugin| Arc::strong_count(plugin) > 1);
+    }
+
+    /// The transforms that can be called, and the plugins that they are of.
+    pub fn loaded(&self) -> (usize, usize) {
+        let plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.pools.load().len(), plugins.len())
     }
 
     /// Applies a transform to any number of rows. `columns` are the transform's input columns, in its order and of its
@@ -195,9 +249,64 @@ impl Transforms {
         call::apply(self, pool, columns, rows, deadline).inspect_err(|error| self.count_fault(error))
     }
 
+    /// Replaces what single plugins may use, by their names; from their next calls on.
+    pub fn set_limits(&self, by_plugin: HashMap<String, PluginLimits>) {
+        self.allowed().by_plugin = by_plugin;
+        self.renew_limits();
+    }
+
+    /// What the tests of a component found it to need.
+    pub fn set_fuel_budget(&self, component: Digest, measured: FuelBudget) {
+        self.allowed().measured.insert(component, measured);
+        self.renew_limits();
+    }
+
+    /// What a plugin of this name may use, or could if it were loaded as a small one.
+    pub fn limits(&self, plugin: &str, component: Digest) -> Limits {
+        let loaded = self.plugins.lock().unwrap_or_else(PoisonError::into_inner).get(&component).cloned();
+        self.limits_of(plugin, component, loaded.is_some_and(|loaded| loaded.is_large))
+    }
+
+    /// Whether instances of a loaded component are used for more than one call.
+    pub fn keeps_warm(&self, component: Digest) -> bool {
+        self.plugins
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&component)
+            .is_some_and(|plugin| plugin.is_warm())
+    }
+
+    /// What compiled code depends on beside its component: the version of wasmtime, its settings, the machine.
+    pub fn engine_hash(&self) -> String {
+        cache::engine_hash(&self.engine)
+    }
+
+    fn limits_of(&self, plugin: &str, component: Digest, is_large: bool) -> Limits {
+        let allowed = self.allowed();
+        let own = allowed.by_plugin.get(plugin).copied().unwrap_or_default();
+        Limits::of(&self.settings, is_large, own, allowed.measured.get(&component).copied())
+    }
+
+    fn renew_limits(&self) {
+        let plugins: Vec<Arc<Plugin>> =
+            self.plugins.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for plugin in plugins {
+            plugin.limits.store(Arc::new(self.limits_of(&plugin.name, plugin.component, plugin.is_large)));
+        }
+    }
+
+    fn allowed(&self) -> MutexGuard<'_, Allowed> {
+        self.allowed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What was counted so far.
     pub fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// What the audit of purity has found out, by plugin.
+    pub fn audited(&self) -> Vec<Audited> {
+        self.audits.found()
     }
 
     /// Plugin instances that are alive, in use or waiting.

@@ -1,17 +1,21 @@
 //! A loaded plugin: checked, compiled, described.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker};
 
 use crate::catalog::{Digest, Signature};
-use crate::clock::Deadline;
 use crate::limits::{COMPONENT_BYTES_MAX, PLUGIN_FRESH_MEMORY_BYTES_MAX};
 
+use super::audit::Audit;
 use super::instance::Instance;
-use super::limits::{Budget, Usage};
+use super::limits::{Budget, Limits, Usage};
 use super::wit::{Descriptor, TransformPluginPre};
-use super::{Error, Reuse, Transforms, cache, signature, stats};
+use super::{Error, OnImpure, Reuse, Transforms, cache, compile, signature, stats};
 
 /// A core module begins with its version 1, a component with its own version and layer.
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
@@ -23,8 +27,28 @@ pub struct Plugin {
     pub component: Digest,
     pub signature: Signature,
     pub pre: TransformPluginPre<Usage>,
+    /// Whether instances may be used again.
+    warm: bool,
+    pub audit: Arc<Audit>,
+    /// It was caught being impure: whatever it is, it gets fresh instances now.
+    quarantined: AtomicBool,
+    /// Whether it starts with so much memory that it brings an interpreter.
+    pub is_large: bool,
+    /// What a call may use; replaced while calls run, which end under those that they began with.
+    pub limits: ArcSwap<Limits>,
+}
+
+impl Plugin {
     /// Whether instances are used again.
-    pub warm: bool,
+    pub fn is_warm(&self) -> bool {
+        self.warm && !self.quarantined.load(Ordering::Relaxed)
+    }
+
+    /// A warm instance answered otherwise than a fresh one.
+    pub fn caught(&self, on_impure: OnImpure) {
+        self.audit.caught(self.component, on_impure);
+        self.quarantined.store(self.audit.is_quarantined(&self.component), Ordering::Relaxed);
+    }
 }
 
 /// Checks, compiles and describes a component.
@@ -45,55 +69,61 @@ pub fn load(stage: &Transforms, name: &str, digest: Digest, bytes: &[u8]) -> Res
     let not_a_component =
         |error: wasmtime::Error| Error::NotAComponent { plugin: name.to_owned(), detail: format!("{error:#}") };
 
-    let component = compile(stage, digest, bytes).map_err(not_a_component)?;
+    let component = compiled(stage, name, digest, bytes)?;
     refuse_imports(&stage.engine, &component, name)?;
     let linker = Linker::<Usage>::new(&stage.engine);
     let pre = linker.instantiate_pre(&component).and_then(TransformPluginPre::new).map_err(not_a_component)?;
     let memory_bytes = initial_memory_bytes(&component);
+    let is_large = memory_bytes.is_none_or(|bytes| bytes > PLUGIN_FRESH_MEMORY_BYTES_MAX as u64);
     let warm = match stage.settings.reuse {
         Reuse::Always => true,
         Reuse::Never => false,
-        Reuse::BySize => memory_bytes.is_none_or(|bytes| bytes > PLUGIN_FRESH_MEMORY_BYTES_MAX as u64),
+        Reuse::BySize => is_large,
     };
+    let limits = stage.limits_of(name, digest, is_large);
 
     // A plugin that says different things on different days cannot be relied on: ask one instance twice, and another.
-    let mut first = start(stage, name, &pre)?;
-    let described = describe(stage, name, &mut first)?;
-    let again = describe(stage, name, &mut first)?;
+    let mut first = start(stage, name, &pre, &limits)?;
+    let described = describe(name, &mut first, &limits)?;
+    let again = describe(name, &mut first, &limits)?;
     drop(first);
-    if again != described || describe(stage, name, &mut start(stage, name, &pre)?)? != described {
+    if again != described || describe(name, &mut start(stage, name, &pre, &limits)?, &limits)? != described {
         let detail = "it describes itself differently when asked again".to_owned();
         return Err(Error::LyingSignature { plugin: name.to_owned(), detail });
     }
     let signature =
         signature::check(&described).map_err(|detail| Error::BadSignature { plugin: name.to_owned(), detail })?;
-    Ok(Plugin { name: name.to_owned(), component: digest, signature, pre, warm })
+    let audit = stage.audits.of(name);
+    let quarantined = AtomicBool::new(audit.is_quarantined(&digest));
+    let (component, limits) = (digest, ArcSwap::from_pointee(limits));
+    Ok(Plugin { name: name.to_owned(), component, signature, pre, warm, audit, quarantined, is_large, limits })
 }
 
-fn start(stage: &Transforms, name: &str, pre: &TransformPluginPre<Usage>) -> Result<Instance, Error> {
+fn start(stage: &Transforms, name: &str, pre: &TransformPluginPre<Usage>, limits: &Limits) -> Result<Instance, Error> {
     let slot = stage.slot()?;
-    let budget = Budget::new(&stage.settings, 0, Deadline::after(stage.settings.call_time_max));
-    Instance::start(stage, pre, slot, budget).map_err(|fault| Error::Fault { plugin: name.to_owned(), fault })
+    Instance::start(stage, pre, slot, limits).map_err(|fault| Error::Fault { plugin: name.to_owned(), fault })
 }
 
-fn describe(stage: &Transforms, name: &str, instance: &mut Instance) -> Result<Descriptor, Error> {
-    let budget = Budget::new(&stage.settings, 0, Deadline::after(stage.settings.call_time_max));
-    instance.describe(budget).map_err(|fault| Error::Fault { plugin: name.to_owned(), fault })
+fn describe(name: &str, instance: &mut Instance, limits: &Limits) -> Result<Descriptor, Error> {
+    let described = instance.describe(Budget::without_rows(limits));
+    described.map_err(|fault| Error::Fault { plugin: name.to_owned(), fault })
 }
 
 /// From the cache, or compiled and put there.
-fn compile(stage: &Transforms, digest: Digest, bytes: &[u8]) -> wasmtime::Result<Component> {
+fn compiled(stage: &Transforms, name: &str, digest: Digest, bytes: &[u8]) -> Result<Component, Error> {
     let folder = stage.settings.cache.as_deref();
     if let Some(component) = folder.and_then(|folder| cache::find(folder, &stage.engine, digest)) {
         stats::add(&stage.stats.cache_hits, 1);
         return Ok(component);
     }
-    let component = Component::from_binary(&stage.engine, bytes)?;
+    let compiled = compile::compile(&stage.engine, &stage.settings, name, digest, bytes)?;
     stats::add(&stage.stats.compiled, 1);
     if let Some(folder) = folder {
-        cache::keep(folder, &stage.engine, digest, &component);
+        cache::keep(folder, &stage.engine, digest, &compiled, stage.settings.cache_bytes_max);
     }
-    Ok(component)
+    // SAFETY: these bytes come from our own compiler, through nothing but this process and files of its own.
+    let component = unsafe { Component::deserialize(&stage.engine, &compiled) };
+    component.map_err(|error| Error::NotCompiled { plugin: name.to_owned(), detail: format!("{error:#}") })
 }
 
 /// A transform computes from its columns alone. Interfaces that only name types may be imported, they do nothing.

@@ -11,6 +11,7 @@ use crate::catalog::{Transform, arrow_schema};
 
 use super::frame::Column;
 use super::instance::Instance;
+use super::limits::Limits;
 use super::plugin::Plugin;
 use super::wit::{Binding, Bound};
 use super::{Error, Fault, Transforms, bind, stats};
@@ -48,9 +49,19 @@ impl Pool {
         &self.plugin.name
     }
 
+    /// What the plugin may use now.
+    pub fn limits(&self) -> Limits {
+        **self.plugin.limits.load()
+    }
+
     /// Whether instances are used again.
     pub fn is_warm(&self) -> bool {
-        self.plugin.warm
+        self.plugin.is_warm()
+    }
+
+    /// The plugin that it is of.
+    pub fn plugin(&self) -> &Plugin {
+        &self.plugin
     }
 
     /// An instance that waits, else a fresh one.

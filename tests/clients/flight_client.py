@@ -247,7 +247,7 @@ def push_and_read_back(client: flight.FlightClient) -> None:
 def act(client: flight.FlightClient) -> None:
     actions = [action.type for action in client.list_actions()]
     online = ["online_set", "online_delete", "online_health", "online_stats"]
-    assert actions == ["health", "version", "sync", *online, "statistics"], actions
+    assert actions == ["health", "version", "reload", "sync", *online, "statistics"], actions
     do = lambda name, body=b"": json.loads(next(iter(client.do_action(flight.Action(name, body)))).body.to_pybytes())
     assert do("health") == {"status": "ok"}
     assert do("version")["project"] == "chicago_taxi"

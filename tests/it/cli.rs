@@ -12,11 +12,14 @@ use crate::command::{Up, command, json_of, refused, run, succeed};
 use crate::shop::{SHOP, shop, shop_of, synced_shop};
 use crate::world::{built_plugins, repository};
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 26] = [
     "quickstart",
     "init",
     "plan",
     "apply",
+    "rollback",
+    "shadow",
+    "reload",
     "history",
     "lineage",
     "services",
@@ -53,7 +56,11 @@ fn the_help_of_every_command_has_an_example() {
     assert_eq!(named, COMMANDS, "the list of this test and that of the binary");
     for name in COMMANDS {
         let under: &[&str] = match name {
-            "plugin" => &["inspect"],
+            "shadow" => &["start", "status", "promote", "drop"],
+            "plugin" => &[
+                "inspect", "new", "build", "test", "bench", "run", "diff", "watch", "publish", "key", "sign", "lock",
+                "update", "list",
+            ],
             "online" => &["set", "delete", "health", "stats", "snapshot"],
             _ => &[],
         };

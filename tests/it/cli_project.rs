@@ -56,7 +56,7 @@ fn plan_and_apply_tell_what_is_added_changed_and_removed() {
           added: feature service city_only
           changed: feature service customer_model: customer_visits:minutes added
           changed: feature service customer_model: version 1 → 2
-        applied as version 2; a running gateway takes it up when it starts again
+        applied as version 2; a running gateway takes it up within a second
     "#]]
     .assert_eq(&succeed(folder, &["apply"]));
 
@@ -157,7 +157,7 @@ feature_services:
         features/features.yaml:10:52: feature view store_pages reads source vists, which is not defined; did you mean visits?
         features/features.yaml:11:67: ttl of feature view store_minutes: "30" is not a span of time; write a whole number and ms, s, m, h, d or w, such as 30d
         features/features.yaml:11:106: feature minutes of feature view store_minutes: "int" is not a type; write bool, int32, int64, float32, float64, string, bytes, timestamp, date, list<…> of one of them, or list<float32, 384>
-        features/features.yaml:13:30: derived view distance: there is no ./plugins/nonesuch.wasm; build it, or correct the name
+        features/features.yaml:13:30: derived view distance: there is no nonesuch in ./plugins; build it, or correct the name
         features/features.yaml:15:36: feature service store_model names view store_dwell, which is not defined"#]].assert_eq(&message);
     assert_eq!(refused(folder.path(), &["apply"], 2), message);
 }

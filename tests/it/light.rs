@@ -21,7 +21,7 @@ use lockstep::flow::ingest::{Ingested, PushTo, ingest};
 use lockstep::flow::serve::{Answer, Status, WhenUnreachable, prepare, serve};
 use lockstep::flow::sync::{Range, Synced, sync};
 use lockstep::flow::train::{Labels, Options, train};
-use lockstep::gateway::{Applied, Gateway, Syncing};
+use lockstep::gateway::{Applied, Gateway, Swaps, Syncing};
 use lockstep::metrics::Metrics;
 use lockstep::offline::{self, MemoryTables, StoredSources};
 use lockstep::online::{self, OnlineStore};
@@ -130,6 +130,8 @@ impl Light {
             join_space: Space::default(),
             serve_deadline: Duration::from_secs(5),
             syncing: Syncing::in_folder(spool.path().to_owned()),
+            swaps: Swaps::default(),
+            shadows: Arc::default(),
         };
         Self { gateway, history, spool }
     }

@@ -11,6 +11,9 @@ mod s3;
 #[path = "../servers/postgres.rs"]
 #[expect(dead_code, reason = "shared with the tests of the library, which need more of it")]
 mod postgres_server;
+mod places;
+#[path = "../servers/registry.rs"]
+mod registry;
 mod shop;
 mod world;
 
@@ -45,6 +48,10 @@ mod hot_cache;
 mod limits;
 mod unreachable;
 
+mod swap;
+mod shadow;
+mod split;
+
 mod quickstart;
 mod taxi_tables;
 mod tip_model;
@@ -53,8 +60,11 @@ mod plugin_languages;
 mod cli;
 mod cli_project;
 mod cli_data;
+mod plugin_test;
 
 mod plugin_c;
+mod plugin_compiling;
 mod plugin_new;
+mod plugin_places;
 
 mod tidy;

@@ -24,8 +24,7 @@ async fn a_new_project_applies_takes_rows_and_serves_them() {
     fs::write(&config, format!("{text}{listen}")).expect("written");
 
     assert!(
-        succeed(&folder, &["apply"])
-            .ends_with("applied as version 1; a running gateway takes it up when it starts again\n")
+        succeed(&folder, &["apply"]).ends_with("applied as version 1; a running gateway takes it up within a second\n")
     );
     write(
         &folder.join("orders.parquet"),

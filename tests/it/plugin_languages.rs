@@ -5,6 +5,7 @@
 //! everything that they are made of, so that only the first run waits.
 
 mod built;
+mod examined;
 mod templates;
 
 use std::path::{Path, PathBuf};

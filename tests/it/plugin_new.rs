@@ -15,7 +15,7 @@ const PLUGINS_TARGET: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/plugins");
 
 /// `lockstep plugin build`, which must succeed: what it prints for programs.
 pub fn build(folder: &Path, words: &[&str]) -> Value {
-    let mut command = command(folder, &[&["plugin", "build", "-o", "json"], words].concat());
+    let mut command = command(folder, &[&["plugin", "build"][..], words, &["-o", "json"]].concat());
     let output = command.env("CARGO_TARGET_DIR", PLUGINS_TARGET).output().expect("the binary runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("JSON")

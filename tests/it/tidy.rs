@@ -101,6 +101,20 @@ fn no_adapter_names_another_adapter() {
     check_absent(&["src/offline"], &["crate::online", "crate::registry", "crate::flow", "crate::server"]);
     check_absent(&["src/registry"], &["crate::online", "crate::offline", "crate::flow", "crate::server"]);
     check_absent(
+        &["src/plugins"],
+        &[
+            "crate::transform",
+            "crate::online",
+            "crate::offline",
+            "crate::registry",
+            "crate::flow",
+            "crate::server",
+            "crate::plan",
+            "crate::app",
+            "crate::config",
+        ],
+    );
+    check_absent(
         &["src/transform"],
         &["crate::online", "crate::offline", "crate::registry", "crate::flow", "crate::server", "crate::plan"],
     );
@@ -127,6 +141,7 @@ fn planning_and_the_catalog_are_pure() {
         "src/batch.rs",
         "src/cast.rs",
         "src/document",
+        "src/values",
     ];
     check_absent(&pure, &impure);
 }
@@ -158,7 +173,9 @@ fn the_concrete_adapters_are_named_by_the_app_alone() {
     check_only("DeltaTables", &["src/app.rs", "src/offline/"]);
     check_only("deltalake", &["src/offline/delta"]);
     check_only("tokio_postgres", &["src/offline/postgres"]);
-    check_only("object_store::", &["src/offline/"]);
+    check_only("object_store::", &["src/offline/", "src/plugins/url.rs"]);
+    check_only("oci_client", &["src/plugins/oci.rs"]);
+    check_only("ring::signature", &["src/plugins/signature.rs"]);
 }
 
 #[test]

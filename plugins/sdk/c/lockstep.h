@@ -127,6 +127,7 @@ typedef struct {
     ls_output *outputs;
     ls_row_error *errors;
     uint32_t error_count, error_capacity;
+    uint32_t next_input, next_output; /* columns are mostly asked for in their order */
     const char *failure; /* the first thing that went wrong; the call fails with it */
     ls_output no_output;
 } ls_call;
@@ -245,16 +246,24 @@ static inline void ls_fail(const char **failure, const char *reason) {
 
 static inline bool ls_bit(const uint8_t *bits, uint32_t at) { return bits[at >> 3] >> (at & 7) & 1; }
 
+/* The position of the column `name`, looked for from `*next` on; `count` if there is none. */
+static inline uint32_t ls_find(const char *name, const ls_column *columns, size_t stride, uint32_t count, uint32_t *next) {
+    for (uint32_t step = 0; step < count; step++) {
+        uint32_t at = *next + step < count ? *next + step : *next + step - count;
+        const char *other = ((const ls_column *)(const void *)((const uint8_t *)columns + at * stride))->name;
+        size_t same = 0;
+        while (name[same] && name[same] == other[same]) same++;
+        if (name[same] == other[same]) return *next = at + 1 < count ? at + 1 : 0, at;
+    }
+    return count;
+}
+
 /* The input `name`, which must be of this type. */
 static inline ls_input ls_in(ls_call *call, const char *name, ls_type type) {
-    for (uint32_t at = 0; at < call->input_count; at++) {
-        const ls_column *column = &call->input_columns[at];
-        if (!ls_same(ls_text_of(name), column->name)) continue;
-        if (column->type == type) return call->inputs[at];
-        ls_fail(&call->failure, ls_format("input %s is read as another type than the signature says", name));
-        return (ls_input){0};
-    }
-    ls_fail(&call->failure, ls_format("input %s is read, which the signature does not have", name));
+    uint32_t at = ls_find(name, call->input_columns, sizeof(ls_column), call->input_count, &call->next_input);
+    if (at < call->input_count && call->input_columns[at].type == type) return call->inputs[at];
+    ls_fail(&call->failure, ls_format(at < call->input_count ? "input %s is read as another type than the signature says"
+                                                             : "input %s is read, which the signature does not have", name));
     return (ls_input){0};
 }
 
@@ -319,14 +328,11 @@ static inline size_t ls_items_bytes(ls_column column, size_t items) {
 
 /* The output `name`, which must be of this type. */
 static inline ls_output *ls_out(ls_call *call, const char *name, ls_type type) {
-    for (uint32_t at = 0; at < call->output_count; at++) {
-        ls_output *output = &call->outputs[at];
-        if (!ls_same(ls_text_of(name), output->column.name)) continue;
-        if (output->column.type == type) return output;
-        ls_fail(&call->failure, ls_format("output %s is written as another type than the signature says", name));
-        return &call->no_output;
-    }
-    ls_fail(&call->failure, ls_format("output %s is written, which the signature does not have", name));
+    const ls_column *columns = call->output_count ? &call->outputs->column : NULL;
+    uint32_t at = ls_find(name, columns, sizeof(ls_output), call->output_count, &call->next_output);
+    if (at < call->output_count && call->outputs[at].column.type == type) return &call->outputs[at];
+    ls_fail(&call->failure, ls_format(at < call->output_count ? "output %s is written as another type than the signature says"
+                                                              : "output %s is written, which the signature does not have", name));
     return &call->no_output;
 }
 
@@ -473,23 +479,25 @@ static inline void ls_put_word(uint8_t *frame, size_t at, size_t value) {
     for (int byte = 0; byte < 4; byte++) frame[at + (size_t)byte] = (uint8_t)(value >> (8 * byte));
 }
 
-/* The buffer whose place stands at `at`, which must have `wanted` bytes; NULL if it is not there. An empty one is not
- * read. */
-static inline const uint8_t *ls_buffer(const uint8_t *frame, uint32_t bytes, size_t at, uint64_t wanted) {
+/* The buffer whose place stands at `at`: of `wanted` bytes, where the one before ended. NULL if it lies elsewhere. An empty
+ * one is at 0 and is not read. */
+static inline const uint8_t *ls_buffer(const uint8_t *frame, uint32_t bytes, size_t at, uint64_t wanted, uint64_t *end) {
     uint64_t start = ls_word(frame, at), length = ls_word(frame, at + 4);
-    bool there = length == wanted && start + length <= bytes && start % 8 == 0;
-    return there ? frame + start : NULL;
+    if (length != wanted || start != (length ? *end : 0) || start + length > bytes) return NULL;
+    if (length) *end = (start + length + 7) & ~(uint64_t)7;
+    return frame + start;
 }
 
 /* Reads one column; what is wrong with it, or NULL. */
 static inline const char *ls_read_column(
-    const uint8_t *frame, uint32_t bytes, uint32_t position, ls_column column, uint32_t rows, ls_input *input) {
+    const uint8_t *frame, uint32_t bytes, uint32_t position, ls_column column, uint32_t rows, ls_input *input,
+    uint64_t *end) {
     size_t at = LS_HEADER_BYTES + (size_t)position * LS_DESCRIPTOR_BYTES;
     if (frame[at] != column.type) return "a column has another type than was agreed on";
     uint64_t items = rows, bits_bytes = ((uint64_t)rows + 7) / 8;
     *input = (ls_input){.rows = rows, .width = column.type == LS_EMBEDDING ? column.width : ls_width(column)};
     if (ls_has_offsets(column.type)) {
-        const uint8_t *offsets = ls_buffer(frame, bytes, at + 24, ((uint64_t)rows + 1) * 4);
+        const uint8_t *offsets = ls_buffer(frame, bytes, at + 24, ((uint64_t)rows + 1) * 4, end);
         if (!offsets) return "a column's offsets are not where its rows need them";
         input->offsets = (const int32_t *)(const void *)offsets;
         for (uint32_t row = 0; row < rows; row++)
@@ -498,10 +506,10 @@ static inline const char *ls_read_column(
         items = (uint64_t)input->offsets[rows];
     }
     uint64_t wanted = ls_has_bits(column.type) ? (items + 7) / 8 : items * ls_width(column);
-    input->values = ls_buffer(frame, bytes, at + 16, wanted);
+    input->values = ls_buffer(frame, bytes, at + 16, wanted, end);
     if (!input->values) return "a column's values are not where its rows need them";
     if (frame[at + 1] & 1) {
-        input->validity = ls_buffer(frame, bytes, at + 8, bits_bytes);
+        input->validity = ls_buffer(frame, bytes, at + 8, bits_bytes, end);
         if (!input->validity) return "a column's validity is not where its rows need it";
     }
     return NULL;
@@ -515,11 +523,12 @@ static inline const char *ls_read(
     if (bytes < LS_HEADER_BYTES + (uint64_t)count * LS_DESCRIPTOR_BYTES) return "it ends within its descriptors";
     *rows = ls_word(frame, 4);
     if (*rows > LS_ROWS_MAX) return "it has more rows than a frame may have";
+    uint64_t end = LS_HEADER_BYTES + (uint64_t)count * LS_DESCRIPTOR_BYTES;
     for (uint32_t at = 0; at < count; at++) {
-        const char *wrong = ls_read_column(frame, bytes, at, columns[at], *rows, &inputs[at]);
+        const char *wrong = ls_read_column(frame, bytes, at, columns[at], *rows, &inputs[at], &end);
         if (wrong) return wrong;
     }
-    return NULL;
+    return end == bytes ? NULL : "it does not end with its last buffer";
 }
 
 /* An output with no row set. */

@@ -16,6 +16,7 @@ mod placement;
 mod aliases;
 mod services;
 mod sources;
+mod splits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -61,6 +62,7 @@ pub fn build(
     feature_views::build(definitions, &mut view_names, &mut building);
     derived_views::build(definitions, bind, &mut view_names, &mut building);
     services::build(definitions, &mut building);
+    splits::build(definitions, &mut building);
     deprecations::build(definitions, &mut building);
     if !building.mistakes.is_empty() {
         return Err(Mistakes::from(building.mistakes));

@@ -29,6 +29,7 @@ pub(super) fn build(definitions: &Definitions, building: &mut Building) {
             name: file.name.clone(),
             features,
             full_feature_names: file.full_feature_names,
+            split: None,
             description: file.description.clone(),
         };
         building.catalog.services.insert(file.name.clone(), service);

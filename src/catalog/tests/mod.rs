@@ -8,6 +8,7 @@ mod names;
 mod placement;
 mod services;
 mod sources;
+mod splits;
 mod versions;
 
 use expect_test::{Expect, expect, expect_file};

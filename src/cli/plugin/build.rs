@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::inspect;
 use crate::catalog::{Digest, Signature};
-use crate::cli::{Context, Failure, Outcome};
+use crate::cli::{Context, Failure, Outcome, output};
 use crate::config;
 use crate::error::ErrorKind;
 use crate::toolchain::{self, Folder};
@@ -30,20 +30,24 @@ pub(super) struct Built {
     pub path: PathBuf,
     pub digest: Digest,
     pub signature: Signature,
-    pub bytes: usize,
+    pub component: Vec<u8>,
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Outcome, Failure> {
     let built = build(&arguments.folder, arguments.out.as_deref())?;
-    inspect::print(context, &built.signature, built.digest, built.bytes)?;
-    crate::cli::note(format!("wrote {}", built.path.display()));
+    inspect::print(context, &built.signature, built.digest, &built.path, &built.component)?;
+    output::note(format!("wrote {}", built.path.display()));
     Ok(Outcome::Done)
 }
 
 /// Builds the plugin in `folder` and writes it to `out`. Nothing is written that a gateway would not load.
 pub(super) fn build(folder: &Path, out: Option<&Path>) -> Result<Built, Failure> {
     let folder = Folder::open(folder)?;
-    let component = toolchain::build(&folder, &config::tool_folders())?;
+    let bar = output::progress(&folder.name);
+    bar.set_message(format!("building with the tools of {}", folder.language));
+    let component = toolchain::build(&folder, &config::tool_folders());
+    bar.finish_and_clear();
+    let component = component?;
     let (digest, signature) = Transforms::start(Settings::default())?.load(&folder.name, &component)?;
     if signature.name != folder.name {
         let text = format!("its plugin.yaml calls the plugin {}, its source {}", folder.name, signature.name);
@@ -54,5 +58,5 @@ pub(super) fn build(folder: &Path, out: Option<&Path>) -> Result<Built, Failure>
         kind: ErrorKind::Unavailable,
         text: format!("{} cannot be written: {error}", path.display()),
     })?;
-    Ok(Built { path, digest, signature, bytes: component.len() })
+    Ok(Built { path, digest, signature, component })
 }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::serve::micros;
 use super::{Error, Selection};
-use crate::catalog::{Digest, Source, View};
+use crate::catalog::{Catalog, Digest, Source, View};
 use crate::clock::Micros;
 use crate::gateway::{Gateway, Stop};
 use crate::plan::{self, StorePlan};
@@ -191,12 +191,15 @@ fn made_of(plan: &StorePlan, source: &Source) -> String {
 
 /// The feature views that `sync` is for: online, with a history to read.
 pub fn syncable_views(gateway: &Gateway) -> Vec<String> {
-    let applied = gateway.applied.load();
+    syncable(&gateway.applied.load().catalog)
+}
+
+pub(super) fn syncable(catalog: &Catalog) -> Vec<String> {
     let online = |view: &View| match view {
         View::Feature(view) if view.online => Some(view.name.clone()),
         _ => None,
     };
-    applied.catalog.views.values().filter_map(online).collect()
+    catalog.views.values().filter_map(online).collect()
 }
 
 /// Those of them that a feature service reads, itself or through derived views.

@@ -14,7 +14,7 @@ use crate::flow::expectations::{Examined, Looked, before_sync};
 use crate::flow::spool::Spool;
 use crate::flow::{Error, history};
 use crate::gateway::{Gateway, Stop};
-use crate::offline::Snapshot;
+use crate::offline::{KnownBy, Snapshot};
 use crate::pit::{Newest, Ties};
 use crate::plan::StorePlan;
 use crate::quality::Unmet;
@@ -131,7 +131,7 @@ impl<'a> Run<'a> {
 
     /// Looks at the source, and goes on with a run of the same if one was interrupted.
     async fn open(&mut self, options: &Options) -> Result<(), Error> {
-        self.task.snapshot = Some(self.gateway.offline.snapshot(self.source).await?);
+        self.task.snapshot = Some(self.gateway.offline.snapshot(self.source, KnownBy::State).await?);
         let runs = self.gateway.registry.runs(Some(&self.plan.view.name), RUNS_LOOKED_AT).await?;
         let alike = |run: &&crate::registry::SyncRun| {
             run.range == "full" && run.range == self.task.range && run.outcome == Outcome::Finished

@@ -156,10 +156,10 @@ async fn write_gathered(
     write_rows(gateway, plan, gathered.await.map_err(|error| Unwritten { rows, error })?).await
 }
 
-/// How many partitions one write has: all writes that are under way share the memory, and one share stays free for what
-/// is gathered of them.
+/// How many partitions one write has: all writes that are under way share the memory, one share stays free for what is
+/// gathered of them, and half of each is for finding the newest row of a key.
 fn partitions_at_once(memory_bytes: usize, bytes_spooled: u64) -> usize {
-    let share = (memory_bytes / (SYNC_WRITES_AT_ONCE + 1)) as u64;
+    let share = (memory_bytes / (SYNC_WRITES_AT_ONCE + 1) / 2) as u64;
     let fit = share.saturating_mul(SYNC_PARTITIONS as u64) / bytes_spooled.max(1);
     usize::try_from(fit).unwrap_or(usize::MAX).clamp(1, SYNC_PARTITIONS)
 }

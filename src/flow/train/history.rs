@@ -11,7 +11,7 @@ use crate::catalog::{Catalog, DType, FeatureView, Field, Source, arrow_schema};
 use crate::clock::Micros;
 use crate::flow::{Error, history};
 use crate::gateway::Gateway;
-use crate::offline::{CREATED_TIME, EVENT_TIME, KeyFilter, OfflineStore, Scan, Snapshot};
+use crate::offline::{CREATED_TIME, EVENT_TIME, KeyFilter, KnownBy, OfflineStore, Scan, Snapshot};
 use crate::pit::{BoxError, History, Open, Ties, ViewJoin, Wanted};
 use crate::plan::{FeaturePlan, PlanRead};
 
@@ -30,7 +30,7 @@ pub(super) async fn snapshots(
     let names: BTreeSet<&String> = plan.reads.iter().map(|read| &read.view.source).collect();
     let mut snapshots = Vec::with_capacity(names.len());
     for name in names {
-        snapshots.push((name.clone(), gateway.offline.snapshot(&catalog.sources[name]).await?));
+        snapshots.push((name.clone(), gateway.offline.snapshot(&catalog.sources[name], KnownBy::Content).await?));
     }
     Ok(snapshots)
 }

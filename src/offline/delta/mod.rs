@@ -37,7 +37,7 @@ use tokio::runtime::Handle;
 use self::place::Place;
 pub use self::whole::{DeltaWriter, WholeTable};
 use super::tables::{NewRows, Table, Tables};
-use super::{Error, Maintained, Maintenance, ObjectStores, Part};
+use super::{Error, KnownBy, Maintained, Maintenance, ObjectStores, Part};
 use crate::catalog::{Stored, TableVersion};
 
 /// Delta tables under the project's folder and in object stores.
@@ -92,7 +92,7 @@ impl Tables for DeltaTables {
         Ok(read::open(&place, as_of, part).await?.map(|(table, _)| table))
     }
 
-    async fn snapshot(&self, name: &str, stored: &Stored) -> Result<Option<Part>, Error> {
+    async fn snapshot(&self, name: &str, stored: &Stored, _: KnownBy) -> Result<Option<Part>, Error> {
         let (place, as_of) = self.place(name, stored)?;
         Ok(read::open(&place, as_of, None).await?.map(|(_, part)| part))
     }

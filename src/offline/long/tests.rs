@@ -10,7 +10,7 @@ use futures::TryStreamExt;
 use super::*;
 use crate::batch::record_batch;
 use crate::catalog::{SourceKind, Stored};
-use crate::offline::{MemoryTables, OfflineStore, StoredSources, write_parquet};
+use crate::offline::{KnownBy, MemoryTables, OfflineStore, StoredSources, write_parquet};
 use crate::space::Space;
 
 fn source(name: &str, kind: SourceKind) -> Source {
@@ -241,7 +241,7 @@ async fn a_query_over_a_long_source_is_sent_to_what_that_reads() {
 #[tokio::test]
 async fn a_snapshot_says_how_a_long_source_is_read_in_the_words_of_its_definition() {
     let (store, wide) = store(&[("company", Some("a"), "trips", Some("7"), None, Some(S), None)]);
-    let snapshot = store.snapshot(&wide).await.expect("a snapshot");
+    let snapshot = store.snapshot(&wide, KnownBy::Content).await.expect("a snapshot");
     let [(name, text)] = snapshot.queries.as_slice() else { panic!("{snapshot:?}") };
     assert_eq!(name, "wide");
     expect![[r#"{"entity":{"column":"id","join_key":"company"},"entity_type":{"column":"kind","value":"company"},"name_column":"name","source":"readings","value_column":"value","value_columns":{"float64":"number"}}"#]].assert_eq(text);

@@ -15,7 +15,10 @@ use sha2::{Digest, Sha256};
 
 use super::place::{Found, Place, off_the_async_threads};
 use crate::limits;
-use crate::offline::{Error, FilePart};
+use crate::offline::{Error, FilePart, KnownBy};
+
+/// Before what the store, or the file system, says of a file.
+const E_TAG: &str = "etag:";
 
 /// The hashes of local files that were looked at.
 #[derive(Debug, Default)]
@@ -32,9 +35,14 @@ struct Known {
 
 impl Contents {
     /// What each of `files` is now, in their order.
-    pub(super) async fn parts(self: &Arc<Self>, place: &Place, files: Vec<Found>) -> Result<Vec<FilePart>, Error> {
+    pub(super) async fn parts(
+        self: &Arc<Self>,
+        place: &Place,
+        files: Vec<Found>,
+        by: KnownBy,
+    ) -> Result<Vec<FilePart>, Error> {
         let parts = stream::iter(files).map(|found| async move {
-            let content = self.content(place, &found).await?;
+            let content = self.content(place, &found, by).await?;
             Ok(FilePart { path: found.path, bytes: found.meta.size, content })
         });
         parts.buffered(at_once(place)).try_collect().await
@@ -53,7 +61,8 @@ impl Contents {
             if found.meta.size != part.bytes {
                 return Err(changed(&part, format!("has {} bytes, it had {}", found.meta.size, part.bytes)));
             }
-            let content = self.content(place, &found).await?;
+            let by = if part.content.starts_with(E_TAG) { KnownBy::State } else { KnownBy::Content };
+            let content = self.content(place, &found, by).await?;
             if content != part.content {
                 return Err(changed(&part, format!("has other content: {content}, it was {}", part.content)));
             }
@@ -62,8 +71,8 @@ impl Contents {
         files.buffered(at_once(place)).try_collect().await
     }
 
-    async fn content(self: &Arc<Self>, place: &Place, found: &Found) -> Result<String, Error> {
-        let Some(path) = place.local(&found.path) else {
+    async fn content(self: &Arc<Self>, place: &Place, found: &Found, by: KnownBy) -> Result<String, Error> {
+        let Some(path) = place.local(&found.path).filter(|_| by == KnownBy::Content) else {
             // Some stores say ETags of single objects only.
             let asked = if found.meta.e_tag.is_none() { place.head(&found.path).await? } else { None };
             return Ok(e_tag(&asked.as_ref().unwrap_or(found).meta));
@@ -97,7 +106,7 @@ impl Contents {
 fn e_tag(meta: &ObjectMeta) -> String {
     // A store without ETags says at least when.
     let e_tag = meta.e_tag.clone().unwrap_or_else(|| meta.last_modified.to_rfc3339());
-    format!("etag:{}", e_tag.trim_matches('"'))
+    format!("{E_TAG}{}", e_tag.trim_matches('"'))
 }
 
 fn at_once(place: &Place) -> usize {

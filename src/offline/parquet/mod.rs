@@ -42,7 +42,7 @@ use self::footers::Footers;
 use self::place::{Found, Place};
 use self::table::{ParquetTable, table_schema};
 use super::tables::{NewRows, Table, Tables};
-use super::{Error, Maintained, Maintenance, ObjectStores, Part, Reads};
+use super::{Error, KnownBy, Maintained, Maintenance, ObjectStores, Part, Reads};
 use crate::catalog::{Partition, Stored};
 use crate::clock::Clock;
 
@@ -127,10 +127,10 @@ impl Tables for ParquetTables {
         Ok(Some(Table { files, provider: Arc::new(table) }))
     }
 
-    async fn snapshot(&self, name: &str, stored: &Stored) -> Result<Option<Part>, Error> {
+    async fn snapshot(&self, name: &str, stored: &Stored, by: KnownBy) -> Result<Option<Part>, Error> {
         let place = self.place(name, stored)?;
         let Some(found) = self.now(&place).await? else { return Ok(None) };
-        Ok(Some(Part::Parquet { files: self.contents.parts(&place, found).await? }))
+        Ok(Some(Part::Parquet { files: self.contents.parts(&place, found, by).await? }))
     }
 
     async fn write(&self, name: &str, stored: &Stored, new: NewRows<'_>) -> Result<(), Error> {

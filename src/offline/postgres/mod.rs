@@ -43,7 +43,7 @@ use self::pool::Pool;
 use self::table::PostgresTable;
 use self::write::Writing;
 use super::tables::{NewRows, Table, Tables};
-use super::{Error, Maintained, Maintenance, Part};
+use super::{Error, KnownBy, Maintained, Maintenance, Part};
 use crate::catalog::Stored;
 
 pub use crate::tls::{Tls, TlsClient};
@@ -127,7 +127,7 @@ impl Tables for PostgresTables {
         Ok(self.opened(name, stored, part).await?.map(|(table, _)| table))
     }
 
-    async fn snapshot(&self, name: &str, stored: &Stored) -> Result<Option<Part>, Error> {
+    async fn snapshot(&self, name: &str, stored: &Stored, _: KnownBy) -> Result<Option<Part>, Error> {
         Ok(self.opened(name, stored, None).await?.map(|(_, part)| part))
     }
 

@@ -232,7 +232,7 @@ async fn a_recorded_moment_is_of_this_database_or_refused() {
     let world = World::new();
     world.run("CREATE TABLE recorded AS SELECT 1::bigint AS x, to_timestamp(1) AS t");
     let (store, source) = (world.store(), source("recorded"));
-    let snapshot = store.snapshot(&source).await.expect("a snapshot");
+    let snapshot = store.snapshot(&source, KnownBy::Content).await.expect("a snapshot");
     assert!(matches!(&snapshot.parts[0].1, Part::Postgres { transaction } if transaction.contains(':')));
     let at = |snapshot: Snapshot| Scan { at: Some(snapshot), ..columns(&[("x", Scalar::Int64)]) };
     assert_eq!(integers(&store, &source, &at(snapshot)).await, [1]);

@@ -4,6 +4,10 @@
 //! that carry the id) and one of progress ((view, stream, partition) → last offset). Every write call is one transaction, on disk when the call returns: after a crash or a kill
 //! each batch is there whole or not at all. The file belongs to one process at a time.
 //!
+//! # Why one thread writes
+//! redb lets in one writer at a time. Were that another thread each time, most pages of its cache would be freed by
+//! another thread than the one that made them, and the allocator would keep several times the cache in half-empty pieces.
+//!
 //! # Why every commit is written in two phases
 //! redb can commit with one flush to disk and check the whole file after a crash, or with two and be open at once. A
 //! gateway should serve again within seconds however large its file is, and writes come in large batches.
@@ -14,16 +18,21 @@ mod file;
 mod tests;
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::thread;
 
 use async_trait::async_trait;
 use redb::{
     Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition,
     TableError, WriteTransaction,
 };
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
 use self::file::{DatabaseFile, FORMAT, Failure};
@@ -49,7 +58,11 @@ pub struct EmbeddedStore {
     shared: Arc<Shared>,
     /// Writers wait here, where they hold no thread, and not in redb, which lets in one at a time too.
     turn: Arc<tokio::sync::Mutex<()>>,
+    /// To the thread that writes, which ends with the last of these.
+    writer: Sender<Job>,
 }
+
+type Job = Box<dyn FnOnce() + Send>;
 
 #[derive(Debug)]
 struct Shared {
@@ -69,11 +82,19 @@ struct OwnedRead {
 impl EmbeddedStore {
     /// Opens the file at `path`, or makes it; its folder must be there.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        DatabaseFile::open(path).map(Self::over)
+        Self::over(DatabaseFile::open(path)?)
     }
 
-    fn over(file: DatabaseFile) -> Self {
-        Self { shared: Arc::new(Shared { file, schemas: RwLock::default() }), turn: Arc::default() }
+    fn over(file: DatabaseFile) -> Result<Self, Error> {
+        let (writer, jobs) = channel::<Job>();
+        let thread = thread::Builder::new().name("embedded-writer".to_owned()).spawn(move || {
+            for job in jobs {
+                // One that panics has no answer; the next one is not to blame.
+                let _ = catch_unwind(AssertUnwindSafe(job));
+            }
+        });
+        thread.map_err(|error| Error::Store { doing: "starting its writer", detail: error.to_string() })?;
+        Ok(Self { shared: Arc::new(Shared { file, schemas: RwLock::default() }), turn: Arc::default(), writer })
     }
 
     /// Asks on a thread that may wait for the disk.
@@ -107,12 +128,19 @@ impl OnlineStore for EmbeddedStore {
         let turn = timeout_at(deadline.instant().into(), Arc::clone(&self.turn).lock_owned());
         let turn = turn.await.map_err(|_| Error::Late)?;
         let (shared, view, rows) = (Arc::clone(&self.shared), Arc::clone(view), rows.clone());
-        let task = spawn_blocking(move || {
-            // The next writer's turn comes when this one is done, even if no one waits for its answer any more.
-            let _turn = turn;
-            shared.write(&view, &rows, deadline)
-        });
-        finish(task, deadline).await
+        let (answer, answered) = oneshot::channel();
+        let job = move || {
+            let written = shared.write(&view, &rows, deadline);
+            // Who has the answer may close the store and open its file again.
+            drop(shared);
+            // Nobody may wait for it any more.
+            let _ = answer.send(written);
+            // Only now the next writer's turn comes.
+            drop(turn);
+        };
+        // Without a writer there is no answer, which `finish` says.
+        let _ = self.writer.send(Box::new(job));
+        finish(answered, deadline).await
     }
 
     async fn progress(
@@ -153,7 +181,10 @@ impl OnlineStore for EmbeddedStore {
 }
 
 /// The answer of `task`, if it comes before the deadline.
-async fn finish<T>(task: JoinHandle<Result<T, Error>>, deadline: Deadline) -> Result<T, Error> {
+async fn finish<T, E: Display>(
+    task: impl Future<Output = Result<Result<T, Error>, E>>,
+    deadline: Deadline,
+) -> Result<T, Error> {
     match timeout_at(deadline.instant().into(), task).await {
         Err(_) => Err(Error::Late),
         Ok(Ok(result)) => result,

@@ -250,7 +250,8 @@ async fn a_full_disk_loses_nothing_and_leaves_the_store_in_service() {
             Database::builder().create_with_backend(backend)
         })
     };
-    let store = EmbeddedStore::over(DatabaseFile::open_with(&folder.path().join("online.redb"), opener).unwrap());
+    let store =
+        EmbeddedStore::over(DatabaseFile::open_with(&folder.path().join("online.redb"), opener).unwrap()).unwrap();
     let view = plain_view("companies");
     let asked: Vec<Option<i64>> = (0..200).map(Some).collect();
     let batch = |time: i64| lines(&(0..200).map(|id| (Some(id), time, None, Some(time))).collect::<Vec<_>>());

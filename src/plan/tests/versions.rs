@@ -321,6 +321,7 @@ fn catalog_of((types, list, full_feature_names): &Version) -> Catalog {
         name: "s".to_owned(),
         features: listed,
         full_feature_names: *full_feature_names,
+        split: None,
         description: String::new(),
     };
     catalog.services.insert("s".to_owned(), service);

@@ -16,12 +16,13 @@ use crate::limits::HISTORY_STATISTICS_DEADLINE;
 use crate::server::http::values::{Times, instant};
 
 /// The actions there are.
-pub(super) fn list() -> [ActionType; 8] {
+pub(super) fn list() -> [ActionType; 9] {
     let action =
         |name: &str, description: &str| ActionType { r#type: name.to_owned(), description: description.to_owned() };
     [
         action("health", "Answers {\"status\": \"ok\"} as long as the gateway answers requests."),
         action("version", "The program's version, the project, and the version of the applied definitions."),
+        action("reload", "Takes the version that was applied last up now, in place of within the next second."),
         action(
             "sync",
             "Brings a feature view to the online store: {\"view\": name}, with \"full\": true for its whole history, or \"from\" and \"until\" for a part of it.",
@@ -58,6 +59,10 @@ pub(super) async fn act(
             let applied = gateway.applied.load();
             let project = &applied.catalog.project;
             json!({ "lockstep": env!("CARGO_PKG_VERSION"), "project": project, "definitions": applied.version })
+        }
+        "reload" => {
+            gateway.swaps.look_now().await.map_err(|error| refused(error.kind(), &error.to_string()))?;
+            json!(gateway.on_now())
         }
         "sync" => {
             let asked: Sync = serde_json::from_slice(&action.body)

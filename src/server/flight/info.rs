@@ -1,5 +1,7 @@
 //! What there is to ask for: the services and views, their columns, and a ticket to start from.
 
+use std::sync::Arc;
+
 use arrow::error::ArrowError;
 use arrow::ipc::writer::IpcWriteOptions;
 use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, SchemaAsIpc, SchemaResult, Ticket};
@@ -12,7 +14,7 @@ use super::status::{invalid, of_flow, refused};
 use crate::catalog::{Catalog, FeatureRef, Selection};
 use crate::error::ErrorKind;
 use crate::flow;
-use crate::flow::serve::{Prepared, WhenUnreachable, prepare};
+use crate::flow::serve::{Prepared, WhenUnreachable, prepare_with};
 use crate::gateway::Gateway;
 use crate::plan::InputKind;
 
@@ -32,7 +34,7 @@ pub(super) fn list(gateway: &Gateway, part: &[u8]) -> Result<Vec<FlightInfo>, St
     let mut infos = Vec::new();
     for (kind, name, selection) in services.chain(views).filter(|(_, name, _)| name.contains(part)) {
         let descriptor = FlightDescriptor::new_path(vec![kind.to_owned(), name.clone()]);
-        match prepare(gateway, &selection) {
+        match prepare_with(Arc::clone(&applied), &selection) {
             Ok(prepared) => infos.push(describe(descriptor, &Question::all(selection), &prepared)?),
             // A view for training only has no answer to describe.
             Err(error) if error.kind() == ErrorKind::Conflict => {}

@@ -88,9 +88,7 @@ pub(super) fn exchange(
 
 /// The plan of a question, if its answers have the schema that the caller wants.
 pub(super) fn planned(gateway: &Gateway, question: &Question) -> Result<Prepared, flow::Error> {
-    let prepared = prepare(gateway, &question.selection)?;
-    prepared.check_schema(question.fingerprint.as_deref())?;
-    Ok(prepared)
+    prepare(gateway, &question.selection)?.checked(question.fingerprint.as_deref())
 }
 
 /// The plan of the definitions that are applied now: the current one unless they have changed since.
@@ -178,6 +176,9 @@ fn provenance(answer: &Answer) -> Bytes {
     });
     if let Some(number) = answer.prepared.plan.service_version {
         made["service_version"] = number.into();
+    }
+    if let Some(arm) = &answer.prepared.arm {
+        made["arm"] = json!(&**arm);
     }
     if !answer.deprecated.is_empty() {
         made["deprecated"] = json!(&*answer.deprecated);

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::super::reply::{Failure, json_response};
 use super::values::{Column, Times, push_rfc3339, push_string};
-use super::{DEPRECATED, DIGEST, FINGERPRINT, UNAVAILABLE, VERSION, compute};
+use super::{ARM, DEPRECATED, DIGEST, FINGERPRINT, UNAVAILABLE, VERSION, compute};
 use crate::catalog::split_version;
 use crate::error::ErrorKind;
 use crate::flow::serve::{Answer, AnswerColumn, Status, ViewRows};
@@ -38,6 +38,7 @@ pub async fn respond(answer: Answer, shape: Shape) -> Result<Response, Failure> 
     let version = HeaderValue::from(answer.prepared.applied.version);
     let (transforms, fingerprint) = (Arc::clone(&answer.prepared.transforms), Arc::clone(&answer.prepared.fingerprint));
     let deprecated = Arc::clone(&answer.deprecated);
+    let arm = answer.prepared.arm.clone();
     let unavailable = answer.unavailable_views().join(",");
     let small = answer.rows * answer.columns.len() <= ENCODE_INLINE_CELLS_MAX;
     let mut response = compute(small, move || encode(&answer, &shape)).await??;
@@ -49,6 +50,9 @@ pub async fn respond(answer: Answer, shape: Shape) -> Result<Response, Failure> 
     }
     if let Ok(fingerprint) = HeaderValue::from_str(&fingerprint) {
         response.headers_mut().insert(FINGERPRINT, fingerprint);
+    }
+    if let Some(Ok(arm)) = arm.map(|arm| HeaderValue::from_str(&arm)) {
+        response.headers_mut().insert(ARM, arm);
     }
     if !deprecated.is_empty()
         && let Ok(deprecated) = HeaderValue::from_str(&written(&deprecated))

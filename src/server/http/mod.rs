@@ -23,7 +23,6 @@ mod openapi;
 mod answer;
 mod body;
 mod question;
-pub mod values;
 mod wire;
 
 use std::panic::AssertUnwindSafe;
@@ -43,6 +42,7 @@ pub use self::wire::Columns;
 use super::reply::{self, Failure};
 use crate::error::ErrorKind;
 use crate::gateway::Gateway;
+pub use crate::values;
 
 /// The applied version with which a request was answered.
 const VERSION: HeaderName = HeaderName::from_static("lockstep-version");
@@ -52,6 +52,8 @@ const DIGEST: HeaderName = HeaderName::from_static("lockstep-digest");
 const FINGERPRINT: HeaderName = HeaderName::from_static("lockstep-schema-fingerprint");
 /// What is deprecated of that which was asked for: `name; since=…; remove_after=…; use=…`, comma-separated.
 const DEPRECATED: HeaderName = HeaderName::from_static("lockstep-deprecated");
+/// Which of two services answered, where the callers of the one that was asked for are divided.
+const ARM: HeaderName = HeaderName::from_static("lockstep-arm");
 /// The views of which some row could not be reached, comma-separated; on partial answers only.
 const UNAVAILABLE: HeaderName = HeaderName::from_static("lockstep-unavailable");
 

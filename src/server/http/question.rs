@@ -77,8 +77,7 @@ pub fn ask(
     times: Times,
     wishes: Wishes,
 ) -> Result<Question, Failure> {
-    let prepared = serve::prepare(gateway, selection)?;
-    prepared.check_schema(wishes.fingerprint.as_deref())?;
+    let prepared = serve::prepare(gateway, selection)?.checked(wishes.fingerprint.as_deref())?;
     let (catalog, plan) = (&prepared.applied.catalog, &prepared.plan);
     let mut inputs: Vec<Option<ArrayRef>> = vec![None; plan.inputs.len()];
     let mut echoed: Vec<(String, ArrayRef)> = Vec::new();

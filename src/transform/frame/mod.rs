@@ -25,8 +25,8 @@ pub use write::{Refused, write};
 pub const VERSION: u32 = 1;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"LSF1");
-const HEADER_BYTES: usize = 16;
-const DESCRIPTOR_BYTES: usize = 32;
+pub(in crate::transform) const HEADER_BYTES: usize = 16;
+pub(in crate::transform) const DESCRIPTOR_BYTES: usize = 32;
 const HAS_VALIDITY: u8 = 1;
 const ALIGNMENT: usize = 8;
 

@@ -167,6 +167,56 @@ fn a_compiled_plugin_is_cached_and_a_damaged_one_compiled_again() {
     assert_eq!(load(), (1, 0));
 }
 
+/// Loads a plugin with its compiled form in this cache.
+fn cached(cache: &std::path::Path, bytes_max: u64, plugin: &str) {
+    let settings = Settings { cache: Some(cache.to_owned()), cache_bytes_max: bytes_max, ..settings() };
+    stage(settings).load(plugin, &component(plugin)).unwrap();
+}
+
+/// The plugins whose compiled form is in the cache.
+fn kept(cache: &std::path::Path) -> Vec<&'static str> {
+    let files: Vec<String> = std::fs::read_dir(cache)
+        .unwrap()
+        .map(|file| file.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    let is_kept = |plugin: &&str| {
+        let digest = Digest::of(&component(plugin)).to_string();
+        files.iter().any(|file| file.starts_with(&digest))
+    };
+    ["haversine", "taxi_company", "taxi_recency"].into_iter().filter(is_kept).collect()
+}
+
+#[test]
+fn the_cache_is_bounded_and_keeps_what_was_used_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("compiled");
+    cached(&cache, u64::MAX, "haversine");
+    cached(&cache, u64::MAX, "taxi_company");
+    let bytes: u64 = std::fs::read_dir(&cache).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+    // Something else in the folder is not ours to drop.
+    std::fs::write(cache.join("note.txt"), "keep").unwrap();
+    // The first one is used again, so the second is the one that was not used for longest.
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(60);
+    for file in std::fs::read_dir(&cache).unwrap() {
+        std::fs::File::options().append(true).open(file.unwrap().path()).unwrap().set_modified(long_ago).unwrap();
+    }
+    cached(&cache, u64::MAX, "haversine");
+    cached(&cache, bytes, "taxi_recency");
+    assert_eq!(kept(&cache), ["haversine", "taxi_recency"]);
+    cached(&cache, 1, "taxi_company");
+    assert_eq!(kept(&cache), ["taxi_company"], "the newest stays, however large");
+    assert!(cache.join("note.txt").exists());
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_to_costs_time_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("a file");
+    std::fs::write(&cache, "in the way").unwrap();
+    cached(&cache, u64::MAX, "haversine");
+    assert_eq!(std::fs::read_to_string(&cache).unwrap(), "in the way");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_cache_that_others_can_write_to_is_not_used() {

@@ -1,8 +1,10 @@
 //! The stage with real guests: the committed components, healthy ones and misbehaving ones.
 
+mod audit;
 mod faults;
 mod goldens;
 mod hostile;
+mod limits;
 mod loading;
 mod parity;
 pub mod values;

@@ -331,7 +331,7 @@ macro_rules! transform {
 
             impl $crate::Transform for Function {
                 fn describe() -> $crate::Signature {
-                    let takes_nulls = [
+                    let takes_nulls: &[bool] = &[
                         $(<$feature_kind as Argument>::TAKES_NULLS,)* $(<$request_kind as Argument>::TAKES_NULLS,)*
                     ];
                     let signature = $crate::Signature::new($name, $version).doc($doc);
@@ -363,8 +363,9 @@ macro_rules! transform {
                     Ok(Self { parameters: parameters.clone() })
                 }
 
+                // A function may have no columns, or no parameters.
+                #[allow(unused_mut, unused_variables)]
                 fn apply(&self, rows: &$crate::Rows, outputs: &mut $crate::Outputs) -> Result<(), $crate::Failure> {
-                    let _ = &self.parameters;
                     $(
                         let $parameter = <$parameter_kind as Parameter>::of(&self.parameters, stringify!($parameter))
                             .map_err($crate::function::not_bound)?;

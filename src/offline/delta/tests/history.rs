@@ -44,7 +44,7 @@ async fn a_snapshot_is_read_again_whatever_came_after() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = store(folder.path());
     append(&store, "a", 0..5).await;
-    let snapshot = store.snapshot(&trips()).await.expect("a snapshot");
+    let snapshot = store.snapshot(&trips(), KnownBy::Content).await.expect("a snapshot");
     assert_eq!(snapshot.parts, [("trips".to_owned(), Part::Delta { version: 1 })]);
     let at = Scan { at: Some(snapshot), ..wanted() };
     let before = read_at(&store, &trips(), &at).await.expect("the scan works");

@@ -15,7 +15,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArra
 use arrow::datatypes::Int64Type;
 use futures::TryStreamExt;
 
-use super::super::{Error, Maintenance, ObjectStores, OfflineStore, Part, Scan, StoredSources, conformance};
+use super::super::{Error, KnownBy, Maintenance, ObjectStores, OfflineStore, Part, Scan, StoredSources, conformance};
 use super::DeltaTables;
 use crate::batch::timestamps;
 use crate::catalog::{DType, Field, Scalar, Source, SourceKind, Stored, TableVersion};

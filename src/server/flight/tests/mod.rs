@@ -243,7 +243,7 @@ async fn actions_answer_json() {
     let actions: Vec<_> = world.client.list_actions().await.unwrap().try_collect().await.unwrap();
     let names: Vec<&str> = actions.iter().map(|action| action.r#type.as_str()).collect();
     let online = ["online_set", "online_delete", "online_health", "online_stats"];
-    assert_eq!(names, [&["health", "version", "sync"][..], &online[..], &["statistics"]].concat());
+    assert_eq!(names, [&["health", "version", "reload", "sync"][..], &online[..], &["statistics"]].concat());
     let results: Vec<_> =
         world.client.do_action(Action::new("version", "")).await.unwrap().try_collect().await.unwrap();
     let version: serde_json::Value = serde_json::from_slice(&results[0]).unwrap();

@@ -64,6 +64,8 @@ impl World {
             join_space: Space::default(),
             serve_deadline,
             syncing: crate::gateway::Syncing::in_folder(std::env::temp_dir().join("lockstep-unused")),
+            swaps: crate::gateway::Swaps::default(),
+            shadows: Arc::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -152,6 +154,7 @@ pub(super) fn taxi(service: &[&str]) -> Catalog {
         name: "tips".to_owned(),
         features: service.iter().map(|feature| FeatureRef::new("last_ride", feature)).collect(),
         full_feature_names: false,
+        split: None,
         description: text(),
     };
     let entity = Entity { name: "company".to_owned(), join_keys: vec![company], description: text() };

@@ -59,6 +59,8 @@ impl World {
             join_space: Space::default(),
             serve_deadline: Duration::from_secs(5),
             syncing: crate::gateway::Syncing::in_folder(std::env::temp_dir().join("lockstep-unused")),
+            swaps: crate::gateway::Swaps::default(),
+            shadows: Arc::default(),
         });
         Self { router: router(Arc::clone(&gateway)), gateway, offline }
     }
@@ -226,6 +228,7 @@ fn services() -> BTreeMap<String, FeatureService> {
         name: name.into(),
         features: refs.iter().map(|(view, feature)| FeatureRef::new(view, feature)).collect(),
         full_feature_names: false,
+        split: None,
         description: String::new(),
     };
     let stored = [("driver_hourly_stats", "conv_rate"), ("driver_customer", "trips")];

@@ -1,4 +1,5 @@
-//! Values on the HTTP wire: JSON and query text to Arrow columns and back, without a tree of values in between.
+//! Values as JSON and as query text, to Arrow columns and back, without a tree of values in between: on the wires, and
+//! in the golden cases of plugins.
 //!
 //! Knows types, not features: a column is decoded into the type that the plan (or the view) says it has, so the same
 //! value means the same thing however it was written.
