@@ -28,6 +28,6 @@ fn componentize(from: &PathBuf) -> Result<Vec<u8>, Box<dyn Error>> {
         return Ok(wat::parse_bytes(&bytes)?.into_owned());
     }
     let encoded =
-        wit_component::ComponentEncoder::default().validate(true).module(&bytes).and_then(|encoder| encoder.encode());
+        wit_component::ComponentEncoder::default().validate(true).module(&bytes).and_then(|mut encoder| encoder.encode());
     encoded.map_err(|error| format!("{error:#}").into())
 }
