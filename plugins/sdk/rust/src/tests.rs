@@ -184,7 +184,7 @@ mod mirror {
         items.map(|items| items.iter().collect())
     }
 
-    transform! {
+    crate::transform! {
         name: "mirror", version: "1.0.0", doc: "Every type, in and out.",
         fn mirror(
             bits: Option<bool>, int32: Option<i32>, int64: Option<i64>, float32: Option<f32>, float64: Option<f64>,
@@ -207,12 +207,23 @@ mod mirror {
             }
         }
     }
+
+    pub fn described() -> super::glue::Descriptor {
+        super::glue::describe::<<Mirror as super::Computed>::By>()
+    }
+
+    pub fn bound(
+        params: Vec<(String, super::Scalar)>,
+        outputs: &[&str],
+    ) -> Result<super::glue::Bound, super::BindError> {
+        super::bound::<Mirror>(params, outputs)
+    }
 }
 
 mod label {
     use crate::{Refuse, Timestamp};
 
-    transform! {
+    crate::transform! {
         name: "label", version: "1.2.3", doc: "Inputs, request fields, parameters and the time.",
         fn label(
             #[request] hour: i32,
@@ -229,6 +240,17 @@ mod label {
             Ok(Label { label, weight: weight.map(|weight| weight * times as f64) })
         }
     }
+
+    pub fn described() -> super::glue::Descriptor {
+        super::glue::describe::<<Label as super::Computed>::By>()
+    }
+
+    pub fn bound(
+        params: Vec<(String, super::Scalar)>,
+        outputs: &[&str],
+    ) -> Result<super::glue::Bound, super::BindError> {
+        super::bound::<Label>(params, outputs)
+    }
 }
 
 fn bound<T: Computed>(params: Vec<(String, Scalar)>, outputs: &[&str]) -> Result<glue::Bound, BindError> {
@@ -240,10 +262,9 @@ fn bound<T: Computed>(params: Vec<(String, Scalar)>, outputs: &[&str]) -> Result
 fn a_function_reads_and_writes_every_type() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../wit/vectors");
     let frame = std::fs::read(folder.join("all-types.frame")).unwrap();
-    let names: Vec<String> =
-        glue::describe::<<mirror::Mirror as Computed>::By>().outputs.into_iter().map(|field| field.name).collect();
+    let names: Vec<String> = mirror::described().outputs.into_iter().map(|field| field.name).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let bound = bound::<mirror::Mirror>(Vec::new(), &names).unwrap();
+    let bound = mirror::bound(Vec::new(), &names).unwrap();
     let tags: Vec<u8> = bound.inputs.iter().map(|field| field.dtype as u8).collect();
     assert_eq!(tags, (0..16).collect::<Vec<u8>>());
     let applied = glue::apply(&frame).unwrap();
@@ -253,7 +274,7 @@ fn a_function_reads_and_writes_every_type() {
 
 #[test]
 fn a_functions_arguments_become_its_signature() {
-    let descriptor = glue::describe::<<label::Label as Computed>::By>();
+    let descriptor = label::described();
     assert_eq!((descriptor.name.as_str(), descriptor.version.as_str()), ("label", "1.2.3"));
     assert!(matches!((descriptor.time, descriptor.nulls), (TimeUse::AsOf, NullPolicy::Handle)));
     let names = |fields: &[crate::bindings::lockstep::transform::types::Field]| {
@@ -270,7 +291,7 @@ fn a_functions_arguments_become_its_signature() {
 #[test]
 fn a_function_refuses_rows_skips_nulls_and_takes_the_nulls_it_asks_for() {
     let words = |word: &str| vec![("word".to_owned(), Scalar::Utf8(word.to_owned()))];
-    let bound = bound::<label::Label>(words("um"), &["label", "weight"]).unwrap();
+    let bound = label::bound(words("um"), &["label", "weight"]).unwrap();
     let kinds = [("as_of", Type::Timestamp), ("text", Type::String), ("weight", Type::Float64), ("hour", Type::Int32)];
     assert_eq!(bound.inputs.iter().map(|field| field.name.as_str()).collect::<Vec<_>>(), kinds.map(|(name, _)| name));
     let column = |(name, kind): (&str, Type)| Column { name: name.to_owned(), kind };
@@ -294,12 +315,10 @@ fn a_function_refuses_rows_skips_nulls_and_takes_the_nulls_it_asks_for() {
 
 #[test]
 fn a_parameter_that_does_not_fulfil_its_condition_is_refused() {
-    let refused = bound::<label::Label>(vec![("word".to_owned(), Scalar::Utf8(String::new()))], &["label"]);
+    let refused = label::bound(vec![("word".to_owned(), Scalar::Utf8(String::new()))], &["label"]);
     let Err(BindError::BadParam((name, reason))) = refused else { panic!("it is bound") };
     assert_eq!((name.as_str(), reason.as_str()), ("word", "\"\" does not fulfil !word.is_empty()"));
-    assert!(
-        matches!(bound::<label::Label>(Vec::new(), &["hour"]), Err(BindError::UnknownOutput(name)) if name == "hour")
-    );
-    let wrong = bound::<label::Label>(vec![("times".to_owned(), Scalar::Float64(1.0))], &["label"]);
+    assert!(matches!(label::bound(Vec::new(), &["hour"]), Err(BindError::UnknownOutput(name)) if name == "hour"));
+    let wrong = label::bound(vec![("times".to_owned(), Scalar::Float64(1.0))], &["label"]);
     assert!(matches!(wrong, Err(BindError::BadParam((name, _))) if name == "times"));
 }
