@@ -323,9 +323,11 @@ macro_rules! transform {
         fn $function($($all: $all_kind),*) -> $returned $body
 
         const _: () = {
+            #[allow(unused_imports)]
             use $crate::function::{Answer, Argument, Columns, Parameter};
 
             struct Function {
+                #[allow(dead_code)]
                 parameters: $crate::Parameters,
             }
 

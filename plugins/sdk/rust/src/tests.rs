@@ -196,42 +196,10 @@ fn a_mapped_column_has_the_nulls_of_its_input() {
     assert!(matches!(of_another_type, Err(Failure::Failed(_))));
 }
 
-mod mirror {
-    use crate::{Date, Items, Timestamp};
-
-    fn all<'a, T: crate::FixedValue + 'a>(items: Option<Items<'a, T>>) -> Option<Vec<T>> {
-        items.map(|items| items.iter().collect())
-    }
-
-    transform! {
-        name: "mirror", version: "1.0.0", doc: "Every type, in and out.",
-        fn mirror(
-            bits: Option<bool>, int32: Option<i32>, int64: Option<i64>, float32: Option<f32>, float64: Option<f64>,
-            string: Option<&str>, bytes: Option<&[u8]>, timestamp: Option<Timestamp>, date: Option<Date>,
-            embedding: Option<[f32; 3]>, bools: Option<Vec<bool>>, int32s: Option<Items<i32>>,
-            int64s: Option<Items<i64>>, float32s: Option<Items<f32>>, float64s: Option<Items<f64>>,
-            timestamps: Option<Items<Timestamp>>,
-        ) -> Mirror {
-            bits: Option<bool>, int32: Option<i32>, int64: Option<i64>, float32: Option<f32>, float64: Option<f64>,
-            string: Option<String>, bytes: Option<Vec<u8>>, timestamp: Option<Timestamp>, date: Option<Date>,
-            embedding: Option<[f32; 3]>, bools: Option<Vec<bool>>, int32s: Option<Vec<i32>>,
-            int64s: Option<Vec<i64>>, float32s: Option<Vec<f32>>, float64s: Option<Vec<f64>>,
-            timestamps: Option<Vec<Timestamp>>,
-        } {
-            Mirror {
-                bits, int32, int64, float32, float64, timestamp, date, embedding, bools,
-                string: string.map(str::to_owned), bytes: bytes.map(<[u8]>::to_vec),
-                int32s: all(int32s), int64s: all(int64s), float32s: all(float32s), float64s: all(float64s),
-                timestamps: all(timestamps),
-            }
-        }
-    }
-}
-
 mod label {
     use crate::{Refuse, Timestamp};
 
-    transform! {
+    crate::transform! {
         name: "label", version: "1.2.3", doc: "Inputs, request fields, parameters and the time.",
         fn label(
             #[request] hour: i32,
@@ -248,6 +216,17 @@ mod label {
             Ok(Label { label, weight: weight.map(|weight| weight * times as f64) })
         }
     }
+
+    pub fn described() -> super::glue::Descriptor {
+        super::glue::describe::<<Label as super::Computed>::By>()
+    }
+
+    pub fn bound(
+        params: Vec<(String, super::Scalar)>,
+        outputs: &[&str],
+    ) -> Result<super::glue::Bound, super::BindError> {
+        super::bound::<Label>(params, outputs)
+    }
 }
 
 fn bound<T: Computed>(params: Vec<(String, Scalar)>, outputs: &[&str]) -> Result<glue::Bound, BindError> {
@@ -256,23 +235,8 @@ fn bound<T: Computed>(params: Vec<(String, Scalar)>, outputs: &[&str]) -> Result
 }
 
 #[test]
-fn a_function_reads_and_writes_every_type() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../wit/vectors");
-    let frame = std::fs::read(folder.join("all-types.frame")).unwrap();
-    let names: Vec<String> =
-        glue::describe::<<mirror::Mirror as Computed>::By>().outputs.into_iter().map(|field| field.name).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let bound = bound::<mirror::Mirror>(Vec::new(), &names).unwrap();
-    let tags: Vec<u8> = bound.inputs.iter().map(|field| field.dtype as u8).collect();
-    assert_eq!(tags, (0..16).collect::<Vec<u8>>());
-    let applied = glue::apply(&frame).unwrap();
-    assert_eq!(applied.frame, frame);
-    assert_eq!(applied.errors.len(), 0);
-}
-
-#[test]
 fn a_functions_arguments_become_its_signature() {
-    let descriptor = glue::describe::<<label::Label as Computed>::By>();
+    let descriptor = label::described();
     assert_eq!((descriptor.name.as_str(), descriptor.version.as_str()), ("label", "1.2.3"));
     assert!(matches!((descriptor.time, descriptor.nulls), (TimeUse::AsOf, NullPolicy::Handle)));
     let names = |fields: &[crate::bindings::lockstep::transform::types::Field]| {
@@ -289,7 +253,7 @@ fn a_functions_arguments_become_its_signature() {
 #[test]
 fn a_function_refuses_rows_skips_nulls_and_takes_the_nulls_it_asks_for() {
     let words = |word: &str| vec![("word".to_owned(), Scalar::Utf8(word.to_owned()))];
-    let bound = bound::<label::Label>(words("um"), &["label", "weight"]).unwrap();
+    let bound = label::bound(words("um"), &["label", "weight"]).unwrap();
     let kinds = [("as_of", Type::Timestamp), ("text", Type::String), ("weight", Type::Float64), ("hour", Type::Int32)];
     assert_eq!(bound.inputs.iter().map(|field| field.name.as_str()).collect::<Vec<_>>(), kinds.map(|(name, _)| name));
     let column = |(name, kind): (&str, Type)| Column { name: name.to_owned(), kind };
@@ -313,12 +277,10 @@ fn a_function_refuses_rows_skips_nulls_and_takes_the_nulls_it_asks_for() {
 
 #[test]
 fn a_parameter_that_does_not_fulfil_its_condition_is_refused() {
-    let refused = bound::<label::Label>(vec![("word".to_owned(), Scalar::Utf8(String::new()))], &["label"]);
+    let refused = label::bound(vec![("word".to_owned(), Scalar::Utf8(String::new()))], &["label"]);
     let Err(BindError::BadParam((name, reason))) = refused else { panic!("it is bound") };
     assert_eq!((name.as_str(), reason.as_str()), ("word", "\"\" does not fulfil !word.is_empty()"));
-    assert!(
-        matches!(bound::<label::Label>(Vec::new(), &["hour"]), Err(BindError::UnknownOutput(name)) if name == "hour")
-    );
-    let wrong = bound::<label::Label>(vec![("times".to_owned(), Scalar::Float64(1.0))], &["label"]);
+    assert!(matches!(label::bound(Vec::new(), &["hour"]), Err(BindError::UnknownOutput(name)) if name == "hour"));
+    let wrong = label::bound(vec![("times".to_owned(), Scalar::Float64(1.0))], &["label"]);
     assert!(matches!(wrong, Err(BindError::BadParam((name, _))) if name == "times"));
 }
