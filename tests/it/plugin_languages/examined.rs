@@ -11,8 +11,8 @@ use lockstep::transform::conformance::{Verdict, examine};
 use super::built::{built, compiled};
 use super::in_repository;
 
-/// Every check passes, except for `warned`: what the author should know and nobody can change.
-fn check(language: Language, plugin: &str, warned: &[&str]) {
+/// Every check passes. Interpreters may be warned that they keep some memory: the gateway replaces them in time.
+fn check(language: Language, plugin: &str) {
     let cases = read_goldens(&in_repository("plugins/goldens").join(plugin)).unwrap();
     assert!(!cases.is_empty(), "{plugin} has golden cases");
     // Time is not what is tested, and these machines do much at once.
@@ -26,30 +26,29 @@ fn check(language: Language, plugin: &str, warned: &[&str]) {
         .filter(|check| !matches!(check.verdict, Verdict::Passed | Verdict::Skipped))
         .map(|check| (check.name.as_str(), (check.verdict, check.detail.as_str())))
         .collect();
-    let is_expected = odd.values().all(|(verdict, _)| *verdict == Verdict::Warned) && odd.keys().eq(warned.iter());
-    assert!(is_expected, "{plugin} in {language}: {odd:#?}");
+    let is_known = |(name, (verdict, _)): (&&str, &(Verdict, &str))| {
+        language != C && *name == "memory" && *verdict == Verdict::Warned
+    };
+    assert!(odd.iter().all(is_known), "{plugin} in {language}: {odd:#?}");
     assert_eq!(report.golden_cases, cases.len());
 }
 
 #[test]
 fn the_taxi_transforms_in_c_pass_the_conformance_suite() {
     for plugin in ["taxi_company", "taxi_recency", "taxi_quote"] {
-        check(C, plugin, &[]);
+        check(C, plugin);
     }
 }
 
-// An instance of componentize-py keeps every answer that it gave, and one of SpiderMonkey what it has not collected yet.
+// One of each interpreter: hundreds of rows, each in a new instance, take a while. It has columns, texts, nulls and
+// refused rows.
 
 #[test]
-fn the_taxi_transforms_in_python_pass_the_conformance_suite() {
-    for plugin in ["taxi_company", "taxi_recency", "taxi_quote"] {
-        check(Python, plugin, &["memory"]);
-    }
+fn a_transform_in_python_passes_the_conformance_suite() {
+    check(Python, "taxi_quote");
 }
 
 #[test]
-fn the_taxi_transforms_in_javascript_pass_the_conformance_suite() {
-    for plugin in ["taxi_company", "taxi_recency", "taxi_quote"] {
-        check(Js, plugin, &["memory"]);
-    }
+fn a_transform_in_javascript_passes_the_conformance_suite() {
+    check(Js, "taxi_quote");
 }

@@ -32,28 +32,28 @@ function byColumn(declared, parameters, rows, columns, errors) {
 }
 
 function byRow(declared, parameters, rows, columns, errors) {
-  const { inputs, outputs, row: compute } = declared;
-  const values = Object.fromEntries(outputs.map((field) => [field.name, new Array(rows).fill(null)]));
+  const { row: compute, inputs } = declared, names = declared.outputs.map((field) => field.name);
+  const values = columns.map((column) => column.list());
+  const outputs = names.map(() => new Array(rows).fill(null));
   const strict = declared.nulls === "propagate" ? columns.filter((column) => column.nullCount > 0) : [];
   for (let row = 0; row < rows; row++) {
-    if (strict.some((column) => !column.has(row))) continue;
+    if (strict.length > 0 && strict.some((column) => !column.has(row))) continue;
     const arguments_ = {};
-    for (let place = 0; place < inputs.length; place++) arguments_[inputs[place].name] = columns[place].get(row);
-    let answer;
+    for (let place = 0; place < columns.length; place++) arguments_[inputs[place].name] = values[place][row];
     try {
-      answer = compute(arguments_, parameters);
+      const answer = compute(arguments_, parameters);
       if (answer === null) continue;
-      checked(declared, answer);
-    } catch (error) {
-      if (error instanceof Refuse) {
-        errors.push({ row, code: error.code, message: error.message });
-        continue;
+      for (let place = 0; place < names.length; place++) {
+        const value = answer?.[names[place]];
+        if (value === undefined) checked(declared, answer);
+        outputs[place][row] = value;
       }
-      throw new Failed(`row ${row}: ${described(error)}`);
+    } catch (error) {
+      if (!(error instanceof Refuse)) throw new Failed(`row ${row}: ${described(error)}`);
+      errors.push({ row, code: error.code, message: error.message });
     }
-    for (const { name } of outputs) values[name][row] = answer[name];
   }
-  return values;
+  return Object.fromEntries(names.map((name, place) => [name, outputs[place]]));
 }
 
 /** An object with all outputs: one that is forgotten is an error and not a column of nulls. */

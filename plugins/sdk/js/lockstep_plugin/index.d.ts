@@ -20,6 +20,8 @@ export interface Column extends Iterable<Value | null> {
   readonly offsets: Int32Array | null;
   has(row: number): boolean;
   get(row: number): Value | null;
+  /** The values of all rows, null where one is null: an array, or a typed array of them. */
+  list(): ArrayLike<Value | null>;
 }
 
 export interface Rows {
