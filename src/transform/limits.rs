@@ -110,7 +110,8 @@ impl Budget {
 
     /// For a call that is not about rows: to start, to describe itself, to be bound.
     pub fn without_rows(limits: &Limits) -> Self {
-        Self { fuel: limits.fuel_of_setup, ..Self::new(limits, 0, Deadline::after(limits.call_time_max)) }
+        let calm = Self::new(limits, 0, Deadline::after(limits.call_time_max));
+        Self { fuel: limits.fuel_of_setup, output_bytes_max: FRAME_BYTES_MAX, ..calm }
     }
 
     /// Begins a call: fills the fuel, winds the epoch, and bounds the bytes that the guest may hand over.
