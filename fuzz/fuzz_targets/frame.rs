@@ -12,6 +12,8 @@ use libfuzzer_sys::fuzz_target;
 use catalog::{DType, Field, Scalar};
 use frame::{Column, read, write};
 
+#[path = "../../src/catalog/dtype.rs"]
+mod dtype;
 #[path = "../../src/transform/frame/mod.rs"]
 mod frame;
 #[path = "../../src/limits.rs"]
@@ -19,10 +21,7 @@ mod limits;
 
 /// What the frame module needs of the catalog.
 mod catalog {
-    #[path = "../../../src/catalog/dtype.rs"]
-    mod dtype;
-
-    pub use dtype::{DType, Scalar};
+    pub use crate::dtype::{DType, Scalar};
 
     #[derive(Clone, Debug, PartialEq, Eq, Hash)]
     pub struct Field {

@@ -27,7 +27,9 @@ fn componentize(from: &PathBuf) -> Result<Vec<u8>, Box<dyn Error>> {
     if from.extension().is_some_and(|extension| extension == "wat") {
         return Ok(wat::parse_bytes(&bytes)?.into_owned());
     }
-    let encoded =
-        wit_component::ComponentEncoder::default().validate(true).module(&bytes).and_then(|encoder| encoder.encode());
+    let encoded = wit_component::ComponentEncoder::default()
+        .validate(true)
+        .module(&bytes)
+        .and_then(|mut encoder| encoder.encode());
     encoded.map_err(|error| format!("{error:#}").into())
 }
