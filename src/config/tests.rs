@@ -35,7 +35,19 @@ fn a_project_needs_only_a_name() {
                     spill_bytes_max: 214748364800,
                 },
                 postgres: {},
-                plugins: "/project/plugins",
+                plugins: Settings {
+                    project: "/project",
+                    usual: Folder(
+                        "/project/plugins",
+                    ),
+                    from: {},
+                    logins: {},
+                    keys: {},
+                    require_signature: false,
+                    lock: "/project/plugins.lock",
+                    cache: "/project/.lockstep/cache/plugins",
+                },
+                plugin_limits: {},
                 cache: "/project/.lockstep/cache",
                 audit: Audit {
                     compare_one_in: 10000,
@@ -99,7 +111,19 @@ hot_cache: {views: {trips: {rows: 1000, max_age: 250ms, absent: false}, companie
                     spill_bytes_max: 214748364800,
                 },
                 postgres: {},
-                plugins: "/project/wasm",
+                plugins: Settings {
+                    project: "/project",
+                    usual: Folder(
+                        "/project/wasm",
+                    ),
+                    from: {},
+                    logins: {},
+                    keys: {},
+                    require_signature: false,
+                    lock: "/project/plugins.lock",
+                    cache: "/project/.cache/plugins",
+                },
+                plugin_limits: {},
                 cache: "/project/.cache",
                 audit: Audit {
                     compare_one_in: 10000,
@@ -138,7 +162,7 @@ fn unknown_keys_are_told_with_their_place() {
     check(
         "project: taxi\nonline: {type: memory}\n",
         expect![
-            "lockstep.yaml:2:1: the file has the unknown key online; it may have audit, cache, hot_cache, listen, object_stores, offline_store, online_store, plugins, postgres, project, registry, serve, sync"
+            "lockstep.yaml:2:1: the file has the unknown key online; it may have audit, cache, hot_cache, listen, object_stores, offline_store, online_store, plugin_keys, plugin_limits, plugin_logins, plugins, postgres, project, registry, require_signature, serve, sync"
         ],
     );
     check(
