@@ -35,7 +35,19 @@ fn a_project_needs_only_a_name() {
                     spill_bytes_max: 214748364800,
                 },
                 postgres: {},
-                plugins: "/project/plugins",
+                plugins: Settings {
+                    project: "/project",
+                    usual: Folder(
+                        "/project/plugins",
+                    ),
+                    from: {},
+                    logins: {},
+                    keys: {},
+                    require_signature: false,
+                    lock: "/project/plugins.lock",
+                    cache: "/project/.lockstep/cache/plugins",
+                },
+                plugin_limits: {},
                 cache: "/project/.lockstep/cache",
                 audit: Audit {
                     compare_one_in: 10000,
@@ -53,6 +65,7 @@ fn a_project_needs_only_a_name() {
                     checkpoint_every: 10s,
                     spool: "/project/.lockstep/sync",
                 },
+                request_log: None,
             }"#]],
     );
 }
@@ -99,7 +112,19 @@ hot_cache: {views: {trips: {rows: 1000, max_age: 250ms, absent: false}, companie
                     spill_bytes_max: 214748364800,
                 },
                 postgres: {},
-                plugins: "/project/wasm",
+                plugins: Settings {
+                    project: "/project",
+                    usual: Folder(
+                        "/project/wasm",
+                    ),
+                    from: {},
+                    logins: {},
+                    keys: {},
+                    require_signature: false,
+                    lock: "/project/plugins.lock",
+                    cache: "/project/.cache/plugins",
+                },
+                plugin_limits: {},
                 cache: "/project/.cache",
                 audit: Audit {
                     compare_one_in: 10000,
@@ -117,6 +142,7 @@ hot_cache: {views: {trips: {rows: 1000, max_age: 250ms, absent: false}, companie
                     checkpoint_every: 10s,
                     spool: "/project/.lockstep/sync",
                 },
+                request_log: None,
             }"#]],
     );
     let memory = parse(Path::new("/project"), "project: taxi\nonline_store: {type: memory}", &|_| None).unwrap();
@@ -138,7 +164,7 @@ fn unknown_keys_are_told_with_their_place() {
     check(
         "project: taxi\nonline: {type: memory}\n",
         expect![
-            "lockstep.yaml:2:1: the file has the unknown key online; it may have audit, cache, hot_cache, listen, object_stores, offline_store, online_store, plugins, postgres, project, registry, serve, sync"
+            "lockstep.yaml:2:1: the file has the unknown key online; it may have audit, cache, hot_cache, listen, object_stores, offline_store, online_store, plugin_keys, plugin_limits, plugin_logins, plugins, postgres, project, registry, request_log, require_signature, serve, sync"
         ],
     );
     check(

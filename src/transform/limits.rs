@@ -50,7 +50,7 @@ impl Limits {
         Self {
             memory_bytes_max: own.memory_bytes_max.unwrap_or(memory_bytes_max),
             fuel_per_call: own.fuel_per_call.unwrap_or(per_call),
-            fuel_of_setup: settings.fuel_per_call.max(own.fuel_per_call.unwrap_or(0)),
+            fuel_of_setup: usual[0].max(own.fuel_per_call.unwrap_or(0)),
             fuel_per_row: own.fuel_per_row.unwrap_or(per_row),
             call_time_max: own.call_time_max.unwrap_or(settings.call_time_max),
             output_bytes_max: own.output_bytes_max.unwrap_or(FRAME_BYTES_MAX).min(FRAME_BYTES_MAX),
@@ -112,7 +112,8 @@ impl Budget {
 
     /// For a call that is not about rows: to start, to describe itself, to be bound.
     pub fn without_rows(limits: &Limits) -> Self {
-        Self { fuel: limits.fuel_of_setup, ..Self::new(limits, 0, Deadline::after(limits.call_time_max)) }
+        let calm = Self::new(limits, 0, Deadline::after(limits.call_time_max));
+        Self { fuel: limits.fuel_of_setup, output_bytes_max: FRAME_BYTES_MAX, ..calm }
     }
 
     /// Begins a call: fills the fuel, winds the epoch, and bounds the bytes that the guest may hand over.
