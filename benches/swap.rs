@@ -175,7 +175,7 @@ fn ask(address: SocketAddr, part: &AtomicUsize, over: &AtomicBool) -> Result<Vec
 }
 
 fn new_seen() -> Result<Vec<Seen>> {
-    let seen = || Ok(Seen { latency: Histogram::new(3)?, failed: 0, mixed: 0 });
+    let seen = || -> Result<Seen> { Ok(Seen { latency: Histogram::new(3)?, failed: 0, mixed: 0 }) };
     (0..=PARTS).map(|_| seen()).collect()
 }
 
