@@ -15,6 +15,7 @@ mod peers;
 mod pit;
 mod postgres;
 mod process;
+mod replay;
 mod report;
 mod serving;
 mod soak;
@@ -40,11 +41,12 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 const SEED: u64 = 20_161_231;
 
 /// In the order in which they are made. The soak takes its time and is made only when it is asked for.
-const TABLES: [(&str, fn() -> Result<()>); 17] = [
+const TABLES: [(&str, fn() -> Result<()>); 18] = [
     ("transform", transform::run),
     ("swap", swap::run),
     ("languages", transform::languages),
     ("faults", faults::run),
+    ("replay", replay::run),
     ("pit", pit::run),
     ("sync", sync::into_embedded),
     ("writes", sync::into_redis),

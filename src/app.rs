@@ -50,6 +50,7 @@ use crate::online::{self, OnlineStore};
 use crate::plan::{self, Change};
 use crate::plugins::Beside;
 use crate::registry::{self, Recorded, Registry};
+use crate::request_log;
 use crate::shadow::Shadows;
 use crate::transform::{self, Transforms};
 
@@ -115,6 +116,8 @@ pub enum Error {
     OtherPlugin { plugin: String, place: String, is: String },
     #[error("the definitions use no plugin {plugin}; they use {known}")]
     NotUsed { plugin: String, known: String },
+    #[error(transparent)]
+    RequestLog(#[from] request_log::Error),
     #[error("nothing is applied yet; run lockstep apply")]
     NothingApplied,
     #[error("the registry has no version {version}; lockstep history shows those that it has")]
@@ -187,7 +190,9 @@ impl Error {
             | Self::NotUsed { .. } => ErrorKind::NotFound,
             Self::ManyBuilds { .. } | Self::NotComparable { .. } => ErrorKind::Invalid,
             Self::TooMuch { .. } => ErrorKind::TooLarge,
-            Self::Server(_) | Self::Folder { .. } | Self::NotReplaced { .. } => ErrorKind::Unavailable,
+            Self::Server(_) | Self::Folder { .. } | Self::NotReplaced { .. } | Self::RequestLog(_) => {
+                ErrorKind::Unavailable
+            }
         }
     }
 }
@@ -236,17 +241,24 @@ impl Project {
     pub async fn gateway(&self) -> Result<Arc<Gateway>, Error> {
         let registry = self.registry().await?;
         let recorded = registry.latest().await?.ok_or(Error::NothingApplied)?;
-        self.gateway_of(registry, recorded).await
+        self.gateway_of(registry, recorded, self.online_store().await?).await
     }
 
     /// The same with the definitions of an earlier version.
     pub async fn gateway_at(&self, version: u64) -> Result<Arc<Gateway>, Error> {
         let registry = self.registry().await?;
         let recorded = registry.version(version).await?.ok_or(Error::NoVersion { version })?;
-        self.gateway_of(registry, recorded).await
+        self.gateway_of(registry, recorded, self.online_store().await?).await
     }
 
-    async fn gateway_of(&self, registry: Registry, recorded: Recorded) -> Result<Arc<Gateway>, Error> {
+    /// The same with an empty online store, for work that reads history alone; a running gateway keeps the real one.
+    pub async fn gateway_offline_at(&self, version: u64) -> Result<Arc<Gateway>, Error> {
+        let registry = self.registry().await?;
+        let recorded = registry.version(version).await?.ok_or(Error::NoVersion { version })?;
+        self.gateway_of(registry, recorded, Opened { store: Arc::new(MemoryStore::default()), server: None }).await
+    }
+
+    async fn gateway_of(&self, registry: Registry, recorded: Recorded, opened: Opened) -> Result<Arc<Gateway>, Error> {
         let transforms = self.transforms()?;
         self.check_signatures(&recorded)?;
         let applied = self.load(recorded, &registry, &transforms).await?;
@@ -256,7 +268,9 @@ impl Project {
         let transforms = Arc::new(transforms);
         let mut metrics = Metrics::of(&transforms);
         metrics.of_reads(reads);
-        let Opened { store, server } = self.online_store().await?;
+        let Opened { store, server } = opened;
+        let request_log: Arc<request_log::RequestLog> = Arc::default();
+        metrics.of_request_log(&request_log);
         let online = guard(store, server, &mut metrics);
         let online = cache(online, &self.config.hot_cache, &applied.catalog, &mut metrics)?;
         metrics.version_on(applied.version);
@@ -279,6 +293,7 @@ impl Project {
             },
             swaps: Swaps::default(),
             shadows,
+            request_log,
         }))
     }
 

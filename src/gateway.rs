@@ -20,6 +20,7 @@ use crate::online::OnlineStore;
 use crate::pit::Space;
 use crate::plan::{FeaturePlan, Notice};
 use crate::registry::Registry;
+use crate::request_log::RequestLog;
 use crate::shadow::Shadows;
 use crate::transform::Transforms;
 
@@ -45,6 +46,8 @@ pub struct Gateway {
     pub swaps: Swaps,
     /// What runs beside the answers, for comparison.
     pub shadows: Arc<Shadows>,
+    /// What is logged of the requests that are served; nothing until it is opened.
+    pub request_log: Arc<RequestLog>,
 }
 
 /// How syncs run in this process.

@@ -17,7 +17,8 @@
 //! 3. [`transform`]: the shared stage, and the only place where a plugin runs. [`shadow`]: another build beside it.
 //! 4. [`online`], [`offline`], [`events`]: the ports, each with its contract, its adapters and its conformance suite.
 //!    [`pit`]: the point-in-time join. [`plugins`]: how transforms arrive. [`manifest`]: what a training set was made of;
-//!    [`training`]: sets as files. [`statistics`] of columns, and [`quality`]: rows against what is expected of them.
+//!    [`training`]: sets as files. [`request_log`]: what was served and of what. [`statistics`] of columns, and
+//!    [`quality`]: rows against what is expected of them.
 //! 5. [`catalog`] (what is defined), [`document`] (YAML with places), [`config`], [`registry`] (what was applied).
 //! 6. [`server`]: the wires. [`app`] puts the parts together. [`cli`]: one file a command. [`toolchain`]: from a plugin's
 //!    source to a component, for authors.
@@ -39,6 +40,7 @@ pub mod transform;
 pub mod plugins;
 pub mod shadow;
 pub mod pit;
+pub mod request_log;
 pub mod quality;
 pub mod statistics;
 pub mod manifest;

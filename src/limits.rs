@@ -1,10 +1,12 @@
 //! Every bound of the gateway, with its unit and the reason for it. Nothing else in the code invents a limit.
 
+mod callers;
 mod changing;
 mod shipping;
 
 use std::time::Duration;
 
+pub use self::callers::*;
 pub use self::changing::*;
 pub use self::shipping::*;
 

@@ -7,6 +7,7 @@ mod cache;
 mod offline;
 mod shadows;
 mod swaps;
+mod request_log;
 mod views;
 
 use std::collections::BTreeMap;
@@ -27,11 +28,13 @@ use prometheus_client::registry::Registry;
 use self::backends::Backends;
 use self::cache::HotCache;
 use self::offline::OfflineReads;
+use self::request_log::RequestLogCounts;
 pub use self::views::ViewState;
 use self::views::{ViewStates, Views};
 use crate::backend::Backend;
 use crate::offline::Reads;
 use crate::online::cache::CachedStore;
+use crate::request_log::RequestLog;
 use crate::shadow::Shadows;
 use crate::transform::{FaultKind, Transforms};
 
@@ -46,6 +49,7 @@ pub enum Flow {
     Sync,
     Ingest,
     Train,
+    Transform,
 }
 
 /// The counters and histograms, and the registry that prints them.
@@ -209,6 +213,11 @@ impl Metrics {
         self.registry.register_collector(Box::new(OfflineReads(reads)));
     }
 
+    /// From now on, what this request log counts is printed too.
+    pub fn of_request_log(&mut self, log: &RequestLog) {
+        self.registry.register_collector(Box::new(RequestLogCounts(Arc::clone(&log.counts))));
+    }
+
     fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register("requests", "Requests answered, by route and status", self.requests.clone());
@@ -248,6 +257,7 @@ impl Metrics {
             Flow::Sync => "sync",
             Flow::Ingest => "ingest",
             Flow::Train => "train",
+            Flow::Transform => "transform",
         };
         self.rows.get_or_create(&FlowLabel { flow }).clone()
     }

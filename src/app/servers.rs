@@ -9,6 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{Error, Project, allowances, swap};
 use crate::flow::schedule;
 use crate::gateway::{Gateway, Stop};
+use crate::request_log::RequestLog;
 use crate::{limits, server};
 
 /// The listeners of a running gateway.
@@ -25,6 +26,7 @@ pub struct Servers {
     stop_syncs: Stop,
     /// Reads again what plugins may use, until the gateway stops.
     _allowances: AbortOnDropHandle<()>,
+    request_log: Arc<RequestLog>,
 }
 
 impl Servers {
@@ -35,6 +37,10 @@ impl Servers {
         let flight = bind(listen.flight).await?;
         let admin = bind(listen.admin).await?;
         let addresses = (address(&http)?, address(&flight)?, address(&admin)?);
+        let request_log = Arc::clone(&gateway.request_log);
+        if let Some(settings) = &project.config.request_log {
+            request_log.open(settings.clone())?;
+        }
         let schedules = schedule::run(Arc::clone(&gateway), project.config.sync.schedules);
         let schedules = AbortOnDropHandle::new(tokio::spawn(schedules));
         let versions = AbortOnDropHandle::new(tokio::spawn(swap::watch(project.clone(), Arc::clone(&gateway))));
@@ -43,25 +49,33 @@ impl Servers {
         let _allowances = AbortOnDropHandle::new(tokio::spawn(allowances));
         let running = server::start(gateway, server::Listeners { http, flight, admin });
         let (http, flight, admin) = addresses;
-        Ok(Self { http, flight, admin, running, schedules, _versions: versions, stop_syncs, _allowances })
+        let _versions = versions;
+        Ok(Self { http, flight, admin, running, schedules, _versions, stop_syncs, _allowances, request_log })
     }
 
     /// Waits for SIGTERM or Ctrl-C, then drains.
     pub async fn until_stopped(self) -> Result<(), Error> {
         let ended = self.running.until_stopped().await;
         self.stop_syncs.ask();
-        drained(ended, self.schedules).await
+        drained(ended, self.schedules, self.request_log).await
     }
 
     /// Drains now.
     pub async fn stop(self) -> Result<(), Error> {
         let ended = self.running.stop().await;
-        drained(ended, self.schedules).await
+        drained(ended, self.schedules, self.request_log).await
     }
 }
 
 /// Waits for scheduled syncs, each of which ends at its next checkpoint.
-async fn drained(ended: Result<(), server::Error>, schedules: AbortOnDropHandle<()>) -> Result<(), Error> {
+async fn drained(
+    ended: Result<(), server::Error>,
+    schedules: AbortOnDropHandle<()>,
+    request_log: Arc<RequestLog>,
+) -> Result<(), Error> {
+    if let Err(broke_off) = tokio::task::spawn_blocking(move || request_log.close()).await {
+        tracing::error!(error = %broke_off, "the request log was not closed");
+    }
     match tokio::time::timeout(limits::DRAIN_TIMEOUT, schedules).await {
         Ok(Ok(())) => {}
         Ok(Err(broke_off)) => tracing::error!(error = %broke_off, "the schedules broke off"),

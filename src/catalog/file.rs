@@ -88,6 +88,9 @@ pub(super) struct FeatureViewFile {
     /// The source that takes quarantined rows; without it they go to a folder under .lockstep/quarantine.
     #[serde(default)]
     pub quarantine: Option<String>,
+    /// Whether requests that read it are kept out of the request log.
+    #[serde(default)]
+    pub sensitive: bool,
     #[serde(default)]
     pub description: String,
     #[serde(default)]
@@ -214,6 +217,9 @@ pub(super) struct DerivedViewFile {
     #[serde(default)]
     #[schemars(length(min = 1))]
     pub features: Option<Vec<OutputFile>>,
+    /// Whether requests that it answers are kept out of the request log, for the sake of their request fields.
+    #[serde(default)]
+    pub sensitive: bool,
     #[serde(default)]
     pub description: String,
     #[serde(default)]

@@ -51,6 +51,9 @@ impl Catalog {
         if !self.deprecations.is_empty() {
             canonical.push(deprecations.collect());
         }
+        if !self.sensitive.is_empty() {
+            canonical.push(json!(["sensitive", self.sensitive]));
+        }
         Digest::of(Value::Array(canonical).to_string().as_bytes())
     }
 

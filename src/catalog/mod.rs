@@ -25,7 +25,7 @@ mod hash;
 mod names;
 mod reach;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -390,6 +390,8 @@ pub struct Catalog {
     pub service_versions: BTreeMap<String, Vec<ServiceVersion>>,
     /// The other names under which services read views.
     pub aliases: BTreeMap<String, Alias>,
+    /// The views whose rows do not go to the request log: those that say so, and those whose source does.
+    pub sensitive: BTreeSet<String>,
 }
 
 impl View {
@@ -421,6 +423,7 @@ impl Catalog {
             deprecations: BTreeMap::new(),
             service_versions: BTreeMap::new(),
             aliases: BTreeMap::new(),
+            sensitive: BTreeSet::new(),
         }
     }
 

@@ -17,6 +17,7 @@ mod plugin;
 mod push;
 mod quickstart;
 mod reload;
+mod replay;
 mod rollback;
 mod schema;
 mod serve;
@@ -42,7 +43,7 @@ const GLOBAL: &str = "Options of every command";
 #[derive(Debug, Parser)]
 #[command(name = "lockstep", version, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 done · 1 a check found something (parity, plan, check, plugin test) · 2 invalid input · 3 not found · \
+    after_help = "Exit codes: 0 done · 1 a check found something (parity, replay, plan, check, plugin test) · 2 invalid input · 3 not found · \
 4 conflict · 5 too large · 6 a plugin failed · 7 exhausted · 8 too late · 9 unavailable · 10 internal"
 )]
 pub struct Cli {
@@ -114,6 +115,8 @@ enum Command {
     Vacuum(vacuum::Arguments),
     /// Prove that serving and training give the same values
     Parity(parity::Arguments),
+    /// Compute logged requests again and prove that the values are the same
+    Replay(replay::Arguments),
     /// Write, build and look into transform plugins
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -222,6 +225,7 @@ pub async fn run(cli: Cli) -> Result<Outcome, Failure> {
         Command::Compact(arguments) => compact::run(&context, &arguments).await,
         Command::Vacuum(arguments) => vacuum::run(&context, &arguments).await,
         Command::Parity(arguments) => parity::run(&context, &arguments).await,
+        Command::Replay(arguments) => replay::run(&context, &arguments).await,
         Command::Plugin(command) => plugin::run(&context, &command).await,
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

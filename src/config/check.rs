@@ -8,7 +8,9 @@ use super::file::{
     OnlineStoreFile, SchedulesFile, SyncFile,
 };
 use super::section::Section;
-use super::{Audit, Config, HotCache, HotView, Listen, OnlineStore, Sync, object_stores, plugins, postgres, redis};
+use super::{
+    Audit, Config, HotCache, HotView, Listen, OnlineStore, Sync, object_stores, plugins, postgres, redis, request_log,
+};
 use crate::catalog::snake_case_mistake;
 use crate::document::{Document, Mistakes, parse_size, size_text};
 use crate::limits;
@@ -37,6 +39,7 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
     let postgres = postgres::databases(whole.inner("postgres"), &file.postgres);
     let hot_cache = hot_cache(whole.inner("hot_cache"), &file.hot_cache);
     let sync = sync(whole.inner("sync"), &file.sync);
+    let request_log = file.request_log.as_ref().map(|file| request_log::settings(whole.inner("request_log"), file));
     let listen = listen(whole.inner("listen"), &file.listen);
     let too_long = |max| format!("a deadline may be {max} at most");
     let serve_deadline =
@@ -60,6 +63,7 @@ pub(super) fn config(folder: &Path, document: &Document, file: ConfigFile) -> Re
         listen,
         serve_deadline,
         sync,
+        request_log,
     })
 }
 

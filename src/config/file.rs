@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use self::audit::{AuditFile, OnImpureFile};
 pub(super) use self::plugins::{ChosenFile, LoginFile, PluginLimitsFile, PluginsFile};
+use super::request_log::RequestLogFile;
 
 /// How one project runs. Relative paths are relative to the folder of this file; `${NAME}` in a value stands for the
 /// environment variable NAME, and `$$` for a dollar sign.
@@ -66,6 +67,8 @@ pub(super) struct ConfigFile {
     /// How offline rows are brought online.
     #[serde(default)]
     pub sync: SyncFile,
+    /// A log of served requests, for `lockstep replay`; there is none where this is not written.
+    pub request_log: Option<RequestLogFile>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

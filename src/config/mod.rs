@@ -10,6 +10,7 @@ mod object_stores;
 mod plugins;
 mod postgres;
 mod redis;
+mod request_log;
 mod section;
 
 use std::collections::{BTreeMap, HashMap};
@@ -32,6 +33,7 @@ use crate::offline::postgres::Settings as PostgresSettings;
 use crate::online::redis::Settings as RedisSettings;
 use crate::pit::Space;
 use crate::plugins::Settings as PluginSettings;
+use crate::request_log::Settings as RequestLogSettings;
 use crate::transform::{OnImpure, PluginLimits};
 
 /// The file that makes a folder a project.
@@ -68,6 +70,8 @@ pub struct Config {
     /// For a request whose caller names no deadline.
     pub serve_deadline: Duration,
     pub sync: Sync,
+    /// What is logged of the requests that a gateway serves; nothing without it.
+    pub request_log: Option<RequestLogSettings>,
 }
 
 /// How plugins are watched for purity while they run.

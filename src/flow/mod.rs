@@ -10,21 +10,24 @@ pub mod parity;
 pub mod serve;
 pub mod statistics;
 pub mod labels;
+mod logged;
 pub mod maintain;
 pub mod online;
+pub mod replay;
 pub mod schedule;
 pub mod snapshot;
 mod spool;
 mod store;
 pub mod sync;
 pub mod train;
+pub mod transform;
 pub mod verify;
 
 use std::path::PathBuf;
 
 use crate::cast::CastError;
 use crate::error::ErrorKind;
-use crate::{manifest, offline, pit, plan, quality, registry, transform};
+use crate::{manifest, offline, pit, plan, quality, registry};
 
 pub use derive::Working;
 
@@ -67,10 +70,16 @@ pub enum Error {
     Transform {
         view: String,
         #[source]
-        source: transform::Error,
+        source: crate::transform::Error,
     },
     #[error(transparent)]
     Unmet(#[from] quality::Unmet),
+    #[error("plugin {plugin} is used by no derived view of the applied definitions; those that are: {has}")]
+    UnknownPlugin { plugin: String, has: String },
+    #[error(
+        "callers have bound plugins with {max} different parameters already; define a derived view with yours and name that"
+    )]
+    TooManyBindings { max: usize },
     #[error("{most} questions for statistics are being answered already; ask again when one of them is done")]
     StatisticsBusy { most: usize },
     #[error(transparent)]
@@ -102,8 +111,8 @@ impl Error {
             | Self::Unmet(_)
             | Self::Content(_)
             | Self::NoLabelTime(_) => ErrorKind::Invalid,
-            Self::StatisticsBusy { .. } => ErrorKind::Exhausted,
-            Self::UnknownPushSource(_) | Self::UnknownSource(_) => ErrorKind::NotFound,
+            Self::StatisticsBusy { .. } | Self::TooManyBindings { .. } => ErrorKind::Exhausted,
+            Self::UnknownPushSource(_) | Self::UnknownSource(_) | Self::UnknownPlugin { .. } => ErrorKind::NotFound,
             Self::Late(_) => ErrorKind::Late,
             Self::Online(source) => source.kind(),
             Self::Offline(source) => source.kind(),

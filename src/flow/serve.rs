@@ -7,7 +7,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::derive::{Working, columns, derive};
-use super::{Error, Selection};
+use super::{Error, Selection, logged};
 use crate::batch::{KeyBatch, StoredRows, null_where_not, timestamps};
 use crate::cast::to_text;
 use crate::catalog::{Day, Field};
@@ -264,7 +264,8 @@ pub async fn serve(
         compare_beside(gateway, &plan, &working);
     }
 
-    let columns = answer_columns(&plan, &working, views);
+    let columns = answer_columns(&plan, &working, &views);
+    logged::note(gateway, &prepared, &working, &views, &columns, as_of);
     let deprecated = prepared.deprecated(gateway.clock.now());
     Ok(Answer { prepared, rows, inputs: working.inputs, columns, as_of, deprecated })
 }
@@ -364,12 +365,12 @@ pub(super) fn micros(ttl: std::time::Duration) -> Micros {
     Micros::try_from(ttl.as_micros()).unwrap_or(Micros::MAX)
 }
 
-fn answer_columns(plan: &FeaturePlan, working: &Working, views: Vec<Arc<ViewRows>>) -> Vec<AnswerColumn> {
+fn answer_columns(plan: &FeaturePlan, working: &Working, views: &[Arc<ViewRows>]) -> Vec<AnswerColumn> {
     let derived: Vec<Arc<ViewRows>> = plan
         .derivations
         .iter()
         .zip(&working.unreachable)
-        .map(|(derivation, unreachable)| Arc::new(derived_rows(derivation, unreachable.as_ref(), working.rows, &views)))
+        .map(|(derivation, unreachable)| Arc::new(derived_rows(derivation, unreachable.as_ref(), working.rows, views)))
         .collect();
     let given = Arc::new(ViewRows {
         status: vec![Status::Present; working.rows],

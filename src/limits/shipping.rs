@@ -32,6 +32,9 @@ pub const PLUGIN_KEY_FILE_BYTES_MAX: usize = 16 << 10;
 /// Linear memory of one instance of a plugin that brings an interpreter (Python, JavaScript), which takes some tens of
 /// MiB before it begins.
 pub const PLUGIN_LARGE_MEMORY_BYTES_MAX: usize = 256 << 20;
+/// How many times the fuel of others such a plugin has: its interpreter burns 90 times as much for a number, and a
+/// billion units for a text of 64 KiB.
+pub const PLUGIN_LARGE_FUEL_TIMES: u64 = 32;
 /// The most that a project may allow one plugin. Address space for it is reserved for every instance.
 pub const PLUGIN_MEMORY_BYTES_CEILING: usize = 1 << 30;
 /// The least that it may allow: one page, below which nothing starts.

@@ -10,6 +10,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::sensitive;
 use super::users::users;
 use crate::catalog::{
     Alias, Catalog, Day, Defined, Deprecation, DerivedView, Entity, Expectation, FeatureRef, FeatureService,
@@ -91,6 +92,7 @@ pub fn compare(old: &Catalog, new: &Catalog, today: Day) -> Vec<Change> {
     changes.pairs(&old.aliases, &new.aliases, |_| "alias", alias, |changes, _| changes.removed());
     changes.service_versions();
     changes.deprecations();
+    changes.list.extend(sensitive::changes(old, new));
     changes.list
 }
 

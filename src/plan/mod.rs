@@ -17,6 +17,7 @@ mod deprecated;
 mod fingerprint;
 mod lineage;
 mod schemas;
+mod sensitive;
 mod users;
 
 use std::sync::Arc;

@@ -5,7 +5,9 @@ use std::time::Duration;
 use wasmtime::{ResourceLimiter, Store, Trap};
 
 use crate::clock::Deadline;
-use crate::limits::{FRAME_BYTES_MAX, PLUGIN_LARGE_MEMORY_BYTES_MAX, PLUGIN_TABLE_ELEMENTS_MAX};
+use crate::limits::{
+    FRAME_BYTES_MAX, PLUGIN_LARGE_FUEL_TIMES, PLUGIN_LARGE_MEMORY_BYTES_MAX, PLUGIN_TABLE_ELEMENTS_MAX,
+};
 
 use super::Settings;
 use super::conformance::FuelBudget;
@@ -39,12 +41,12 @@ pub struct Limits {
 impl Limits {
     /// What the project says of the plugin goes before what its tests measured, and that before what holds for all.
     pub fn of(settings: &Settings, is_large: bool, own: PluginLimits, measured: Option<FuelBudget>) -> Self {
-        let memory_bytes_max = match is_large {
-            true => settings.memory_bytes_max.max(PLUGIN_LARGE_MEMORY_BYTES_MAX),
-            false => settings.memory_bytes_max,
+        let (memory_bytes_max, fuel_times) = match is_large {
+            true => (settings.memory_bytes_max.max(PLUGIN_LARGE_MEMORY_BYTES_MAX), PLUGIN_LARGE_FUEL_TIMES),
+            false => (settings.memory_bytes_max, 1),
         };
-        let (per_call, per_row) = measured
-            .map_or((settings.fuel_per_call, settings.fuel_per_row), |measured| (measured.per_call, measured.per_row));
+        let usual = [settings.fuel_per_call, settings.fuel_per_row].map(|fuel| fuel.saturating_mul(fuel_times));
+        let [per_call, per_row] = measured.map_or(usual, |measured| [measured.per_call, measured.per_row]);
         Self {
             memory_bytes_max: own.memory_bytes_max.unwrap_or(memory_bytes_max),
             fuel_per_call: own.fuel_per_call.unwrap_or(per_call),

@@ -12,7 +12,7 @@ use crate::command::{Up, command, json_of, refused, run, succeed};
 use crate::shop::{SHOP, shop, shop_of, synced_shop};
 use crate::world::{built_plugins, repository};
 
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 27] = [
     "quickstart",
     "init",
     "plan",
@@ -36,6 +36,7 @@ const COMMANDS: [&str; 26] = [
     "compact",
     "vacuum",
     "parity",
+    "replay",
     "plugin",
     "schema",
     "completions",

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::world::{World, copy_taxi, repository};
 
 /// The Chicago taxi example under its own name, applied and synced.
-async fn example() -> World {
+pub async fn example() -> World {
     let world = World::of("", |folder| {
         let config = "project: chicago_taxi\nlisten: {http: 127.0.0.1:0, flight: 127.0.0.1:0, admin: 127.0.0.1:0}\n";
         fs::write(folder.join("lockstep.yaml"), config).expect("written");
@@ -17,7 +17,7 @@ async fn example() -> World {
     world
 }
 
-async fn run(world: &World, script: &str) {
+pub async fn run(world: &World, script: &str) {
     let python = std::env::var_os("LOCKSTEP_PYTHON")
         .expect("LOCKSTEP_PYTHON is not set: run bash tests/run, which installs them");
     let mut command = Command::new(python);

@@ -132,6 +132,7 @@ impl Light {
             syncing: Syncing::in_folder(spool.path().to_owned()),
             swaps: Swaps::default(),
             shadows: Arc::default(),
+            request_log: Arc::default(),
         };
         Self { gateway, history, spool }
     }

@@ -53,6 +53,9 @@ mod shadow;
 mod split;
 
 mod quickstart;
+mod replay;
+mod spark;
+mod transform_service;
 mod taxi_tables;
 mod tip_model;
 mod minimal;

@@ -281,7 +281,7 @@ fn a_javascript_transform_that_asks_for_what_it_cannot_have_is_told_what_to_do_i
 fn a_refused_row_is_null_and_an_error_of_the_code_fails_the_call_with_its_place() {
     let stage = stage(0);
     let failures = [
-        (Python, "ZeroDivisionError: integer division or modulo by zero (impure.py, line "),
+        (Python, "ZeroDivisionError: division by zero (impure.py, line "),
         (Js, "RangeError: BigInt division by zero (impure.js, line "),
     ];
     for (language, failure) in failures {

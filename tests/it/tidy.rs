@@ -129,6 +129,14 @@ fn toolchains_are_for_authors_and_know_nothing_of_a_running_gateway() {
 }
 
 #[test]
+fn the_request_log_names_no_flow_and_no_store_that_serves() {
+    check_absent(
+        &["src/request_log"],
+        &["crate::flow", "crate::online", "crate::registry", "crate::server", "crate::config", "crate::app"],
+    );
+}
+
+#[test]
 fn planning_and_the_catalog_are_pure() {
     let impure = ["async fn", ".await", "std::fs", "std::net", "tokio::", "std::env"];
     let pure = [

@@ -15,6 +15,7 @@ mod order;
 mod placement;
 mod aliases;
 mod services;
+mod sensitive;
 mod sources;
 mod splits;
 
@@ -64,6 +65,7 @@ pub fn build(
     services::build(definitions, &mut building);
     splits::build(definitions, &mut building);
     deprecations::build(definitions, &mut building);
+    building.catalog.sensitive = sensitive::views(definitions, &building.catalog);
     if !building.mistakes.is_empty() {
         return Err(Mistakes::from(building.mistakes));
     }

@@ -23,6 +23,9 @@ pub(in crate::catalog) enum SourceFile {
         /// The column that says when a row was written; of rows with the same event time the later one counts.
         #[serde(default)]
         created_time: Option<String>,
+        /// Whether requests that read its rows are kept out of the request log.
+        #[serde(default)]
+        sensitive: bool,
         #[serde(default)]
         description: String,
     },
@@ -43,6 +46,9 @@ pub(in crate::catalog) enum SourceFile {
         /// The column that says when a row was written; of rows with the same event time the later one counts.
         #[serde(default)]
         created_time: Option<String>,
+        /// Whether requests that read its rows are kept out of the request log.
+        #[serde(default)]
+        sensitive: bool,
         #[serde(default)]
         description: String,
     },
@@ -59,6 +65,9 @@ pub(in crate::catalog) enum SourceFile {
         /// The column that says when a row was written; of rows with the same event time the later one counts.
         #[serde(default)]
         created_time: Option<String>,
+        /// Whether requests that read its rows are kept out of the request log.
+        #[serde(default)]
+        sensitive: bool,
         #[serde(default)]
         description: String,
     },
@@ -73,6 +82,9 @@ pub(in crate::catalog) enum SourceFile {
         /// The column of the result that says when a row was written.
         #[serde(default)]
         created_time: Option<String>,
+        /// Whether requests that read its rows are kept out of the request log.
+        #[serde(default)]
+        sensitive: bool,
         #[serde(default)]
         description: String,
     },
@@ -101,6 +113,9 @@ pub(in crate::catalog) enum SourceFile {
         /// The column that says when a value was written; of values with the same event time the later one counts.
         #[serde(default)]
         created_time: Option<String>,
+        /// Whether requests that read its rows are kept out of the request log.
+        #[serde(default)]
+        sensitive: bool,
         #[serde(default)]
         description: String,
     },
@@ -125,6 +140,9 @@ pub(in crate::catalog) enum SourceFile {
         /// The column that says when a row was written.
         #[serde(default)]
         created_time: Option<String>,
+        /// Whether requests that read its rows are kept out of the request log.
+        #[serde(default)]
+        sensitive: bool,
         #[serde(default)]
         description: String,
     },
@@ -186,6 +204,17 @@ impl SourceFile {
             | Self::Sql { name, .. }
             | Self::Long { name, .. }
             | Self::Push { name, .. } => name,
+        }
+    }
+
+    pub fn is_sensitive(&self) -> bool {
+        match self {
+            Self::Parquet { sensitive, .. }
+            | Self::Delta { sensitive, .. }
+            | Self::Postgres { sensitive, .. }
+            | Self::Sql { sensitive, .. }
+            | Self::Long { sensitive, .. }
+            | Self::Push { sensitive, .. } => *sensitive,
         }
     }
 

@@ -8,12 +8,14 @@ use arrow_flight::flight_descriptor::DescriptorType;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::transform::WrittenTransform;
 use crate::catalog::{FeatureRef, Selection};
 use crate::clock::Micros;
 use crate::flow::Error;
 use crate::flow::ingest::PushTo;
 use crate::flow::serve::WhenUnreachable;
 use crate::flow::train::Options;
+use crate::flow::transform::Asked;
 use crate::limits::SERVE_ROWS_MAX;
 use crate::plan::FeaturePlan;
 use crate::server::columns::complete;
@@ -32,6 +34,8 @@ pub(super) enum Command {
     Push { source: String, to: PushTo },
     /// Rows for the online table of a feature view.
     Set { view: String, event_time: Option<Micros> },
+    /// A transform for rows that follow as batches.
+    Transform(Asked),
 }
 
 #[derive(Debug)]
@@ -161,6 +165,7 @@ struct Written {
     to: Option<WrittenTo>,
     set: Option<String>,
     event_time: Option<Box<RawValue>>,
+    transform: Option<WrittenTransform>,
 }
 
 #[derive(Deserialize)]
@@ -187,15 +192,25 @@ enum WrittenTo {
 
 impl Written {
     fn command(self) -> Result<Command, Error> {
-        let asks = [self.train.is_some(), self.training.is_some(), self.push.is_some(), self.set.is_some()];
+        let asks = [
+            self.train.is_some(),
+            self.training.is_some(),
+            self.push.is_some(),
+            self.set.is_some(),
+            self.transform.is_some(),
+        ];
         let reads = self.service.is_some() || self.features.is_some();
         if asks.iter().filter(|asked| **asked).count() + usize::from(reads) > 1 {
             return Err(Error::Invalid(
-                "one ticket asks for one thing: a service or features, train, training, push, or set".to_owned(),
+                "one ticket asks for one thing: a service or features, train, training, push, set, or transform"
+                    .to_owned(),
             ));
         }
         if let Some(training) = self.train {
             return training.command();
+        }
+        if let Some(transform) = self.transform {
+            return Ok(Command::Transform(transform.asked()?));
         }
         if let Some(upload) = self.training {
             return Ok(Command::Fetch { upload });

@@ -8,6 +8,7 @@
 //! | | `{"train": {"service": "tips", "labels": "label_source"}}` | the training set of a source's rows |
 //! | `DoExchange` | `{"service": "tips"}`, then batches of entities | one batch of features for each, in order |
 //! | | `{"train": {"service": "tips", "time_column": "at", "digest_column": true}}`, then labels | the training set |
+//! | | `{"transform": {"view": "trip_quote", "keep_columns": true}}`, then rows | the rows with the view's features |
 //! | `DoPut` | `{"train": …}`, then labels | the ticket `{"training": "<id>"}` |
 //! | | `{"push": "rides", "to": "online"}` or the path `push/rides`, then rows | counts, for each batch |
 //! | | `{"set": "company_stats"}` or the path `online/company_stats`, then rows | counts, for each batch |
@@ -32,6 +33,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod training;
+mod transform;
 mod uploads;
 
 use std::sync::Arc;
@@ -51,6 +53,7 @@ use self::incoming::Incoming;
 use self::status::{caller_timeout, deadline, invalid, of_flow};
 use self::uploads::Uploads;
 use crate::clock::Deadline;
+use crate::flow::transform::Bindings;
 use crate::gateway::Gateway;
 use crate::limits::{ARROW_MESSAGE_BYTES_MAX, FLIGHT_MESSAGE_BYTES_MAX};
 
@@ -58,7 +61,7 @@ type Outgoing<T> = Result<Response<BoxStream<'static, Result<T, Status>>>, Statu
 
 /// The Flight service, to be served by an accept loop that speaks HTTP/2.
 pub fn routes(gateway: Arc<Gateway>) -> axum::Router {
-    let service = FlightServiceServer::new(Flight { gateway, uploads: Arc::default() })
+    let service = FlightServiceServer::new(Flight { gateway, uploads: Arc::default(), bindings: Arc::default() })
         .max_decoding_message_size(FLIGHT_MESSAGE_BYTES_MAX)
         // One row can be longer than the message we aim at; what decoders of ours accept is sent.
         .max_encoding_message_size(ARROW_MESSAGE_BYTES_MAX as usize);
@@ -69,6 +72,7 @@ pub fn routes(gateway: Arc<Gateway>) -> axum::Router {
 struct Flight {
     gateway: Arc<Gateway>,
     uploads: Arc<Uploads>,
+    bindings: Arc<Bindings>,
 }
 
 impl Flight {
@@ -112,6 +116,7 @@ impl FlightService for Flight {
             Command::Train(training) => training::of_source(&self.gateway, training, whole_deadline(metadata)).await?,
             Command::Push { .. } => return Err(invalid("rows come with a push; use DoPut")),
             Command::Set { .. } => return Err(invalid("rows come with a set; use DoPut")),
+            Command::Transform(_) => return Err(invalid("rows come with a transform; use DoExchange")),
         };
         Ok(Response::new(messages))
     }
@@ -126,6 +131,9 @@ impl FlightService for Flight {
                 let uploads = Arc::clone(&self.uploads);
                 let set = training::exchange(gateway, uploads, training, incoming, deadline);
                 Ok(Response::new(stream::once(set).try_flatten().boxed()))
+            }
+            Command::Transform(asked) => {
+                Ok(Response::new(transform::exchange(gateway, &self.bindings, asked, incoming, deadline).await?))
             }
             Command::Fetch { .. } => Err(invalid("an upload is fetched with DoGet")),
             Command::Push { .. } => Err(invalid("rows are pushed with DoPut")),
@@ -149,6 +157,7 @@ impl FlightService for Flight {
                 let ticket = training::upload(Arc::clone(&self.uploads), training, incoming);
                 Ok(Response::new(stream::once(ticket).boxed()))
             }
+            Command::Transform(_) => Err(invalid("a transform answers rows with rows; use DoExchange")),
             Command::Read(_) | Command::Fetch { .. } => {
                 Err(invalid("DoPut takes {\"push\": source}, {\"set\": view} or {\"train\": {\"service\": name}}"))
             }

@@ -58,7 +58,7 @@ fn cache() -> PathBuf {
 pub fn kept(name: &str, folder: &Folder) -> Vec<u8> {
     let mut hash = Sha256::new();
     TOOLCHAIN.iter().for_each(|text| hash.update(text));
-    for part in ["src", "sdk"] {
+    for part in ["src", "sdk/lockstep_plugin", "sdk/lockstep.h"] {
         add(&mut hash, &folder.path.join(part));
     }
     let file = cache().join(format!("{name}-{}.wasm", hex::encode(&hash.finalize()[..8])));
@@ -81,18 +81,14 @@ pub fn kept(name: &str, folder: &Folder) -> Vec<u8> {
     component
 }
 
-/// The names and contents of all files in a folder, in the order of their names.
-fn add(hash: &mut Sha256, folder: &Path) {
-    let mut paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    for path in paths {
-        match path.is_dir() {
-            true if path.ends_with("__pycache__") => {}
-            true => add(hash, &path),
-            false => {
-                hash.update(path.file_name().unwrap().as_encoded_bytes());
-                hash.update(fs::read(&path).unwrap());
-            }
-        }
+/// The name and content of a file, or of all files in a folder in the order of their names; nothing if it is not there.
+fn add(hash: &mut Sha256, path: &Path) {
+    if let Ok(folder) = fs::read_dir(path) {
+        let mut paths: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        paths.iter().filter(|path| !path.ends_with("__pycache__")).for_each(|path| add(hash, path));
+    } else if let Ok(text) = fs::read(path) {
+        hash.update(path.file_name().unwrap_or_default().as_encoded_bytes());
+        hash.update(text);
     }
 }

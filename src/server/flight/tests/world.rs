@@ -66,6 +66,7 @@ impl World {
             syncing: crate::gateway::Syncing::in_folder(std::env::temp_dir().join("lockstep-unused")),
             swaps: crate::gateway::Swaps::default(),
             shadows: Arc::default(),
+            request_log: Arc::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

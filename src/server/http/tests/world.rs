@@ -61,6 +61,7 @@ impl World {
             syncing: crate::gateway::Syncing::in_folder(std::env::temp_dir().join("lockstep-unused")),
             swaps: crate::gateway::Swaps::default(),
             shadows: Arc::default(),
+            request_log: Arc::default(),
         });
         Self { router: router(Arc::clone(&gateway)), gateway, offline }
     }
