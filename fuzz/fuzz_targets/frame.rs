@@ -10,14 +10,12 @@ use arrow::buffer::BooleanBuffer;
 use libfuzzer_sys::fuzz_target;
 
 use catalog::{DType, Field, Scalar};
-use frame::{Column, read, write};
+use transform::frame::{Column, read, write};
 
 #[path = "../../src/catalog/dtype.rs"]
 mod dtype;
-#[path = "../../src/transform/frame/mod.rs"]
-mod frame;
-#[path = "../../src/limits.rs"]
 mod limits;
+mod transform;
 
 /// What the frame module needs of the catalog.
 mod catalog {

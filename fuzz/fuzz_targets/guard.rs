@@ -9,7 +9,6 @@ use libfuzzer_sys::fuzz_target;
 mod error;
 #[path = "../../src/server/guard/mod.rs"]
 mod guard;
-#[path = "../../src/limits.rs"]
 mod limits;
 
 fuzz_target!(
