@@ -4,7 +4,7 @@
 //! The columns that are agreed on are those that the bytes themselves claim, so that the fuzzer gets past the first check
 //! and every file of wit/vectors is a seed as it is.
 #![no_main]
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 use arrow::buffer::BooleanBuffer;
 use libfuzzer_sys::fuzz_target;
