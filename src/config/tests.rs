@@ -37,6 +37,10 @@ fn a_project_needs_only_a_name() {
                 postgres: {},
                 plugins: "/project/plugins",
                 cache: "/project/.lockstep/cache",
+                audit: Audit {
+                    compare_one_in: 10000,
+                    on_impure: Quarantine,
+                },
                 listen: Listen {
                     http: 127.0.0.1:6566,
                     flight: 127.0.0.1:8815,
@@ -97,6 +101,10 @@ hot_cache: {views: {trips: {rows: 1000, max_age: 250ms, absent: false}, companie
                 postgres: {},
                 plugins: "/project/wasm",
                 cache: "/project/.cache",
+                audit: Audit {
+                    compare_one_in: 10000,
+                    on_impure: Quarantine,
+                },
                 listen: Listen {
                     http: 127.0.0.1:1,
                     flight: [::1]:2,
@@ -129,9 +137,9 @@ fn unknown_keys_are_told_with_their_place() {
     );
     check(
         "project: taxi\nonline: {type: memory}\n",
-        expect![[
-            r#"lockstep.yaml:2:1: the file has the unknown key online; it may have cache, hot_cache, listen, object_stores, offline_store, online_store, plugins, postgres, project, registry, serve, sync"#
-        ]],
+        expect![
+            "lockstep.yaml:2:1: the file has the unknown key online; it may have audit, cache, hot_cache, listen, object_stores, offline_store, online_store, plugins, postgres, project, registry, serve, sync"
+        ],
     );
     check(
         "online_store: {type: redis}\noffline_store: {type: delta}\n",

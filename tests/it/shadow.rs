@@ -114,7 +114,7 @@ async fn a_promoted_build_is_the_next_version_and_the_next_apply_keeps_it() {
     let folder = world.folder.path();
     start(&world, "near", Globe::Equatorial, "5%");
     reload(&world).await;
-    let promoted = json_of(folder, &["shadow", "promote", "near"]);
+    let promoted = json_of(folder, &["shadow", "promote", "near", "--allow-incompatible"]);
     assert_eq!(promoted["version"], json!(2));
     reload(&world).await;
     let answer = ask(&world).await;

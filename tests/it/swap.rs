@@ -22,7 +22,7 @@ use crate::places::{Distances, Globe, IDS, PLACES, admin, apply_build, question,
 use crate::world::{World, http};
 
 /// Enough that every race has its chance, few enough for every run; the table `swap` makes a thousand.
-const SWAPS: u32 = 100;
+const SWAPS: u32 = 50;
 /// How long a gateway may take to see what was applied.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -74,7 +74,7 @@ async fn ask_over_flight(address: std::net::SocketAddr, stop: Arc<AtomicBool>) -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_swaps_under_load_fail_no_request_mix_no_answer_and_leave_nothing_behind() {
+async fn swaps_under_load_fail_no_request_mix_no_answer_and_leave_nothing_behind() {
     let world = world(PLACES, |_| {}).await;
     let stop = Arc::new(AtomicBool::new(false));
     let mut load = tokio::task::JoinSet::new();
@@ -277,7 +277,7 @@ async fn a_gateway_of_its_own_process_takes_up_what_is_applied_by_itself() {
     let on = async || http(serving.admin, Method::GET, "/applied", &[], Bytes::new()).await.json()["version"].clone();
     assert_eq!(on().await, json!(1));
     fs::write(folder.path().join("plugins/haversine.wasm"), Globe::Equatorial.bytes()).expect("written");
-    let applied = succeed(folder.path(), &["apply"]);
+    let applied = succeed(folder.path(), &["apply", "--allow-incompatible"]);
     assert!(applied.contains("applied as version 2; a running gateway takes it up within a second"), "{applied}");
     let begun = Instant::now();
     while on().await != json!(2) {
