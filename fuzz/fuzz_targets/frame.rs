@@ -4,20 +4,18 @@
 //! The columns that are agreed on are those that the bytes themselves claim, so that the fuzzer gets past the first check
 //! and every file of wit/vectors is a seed as it is.
 #![no_main]
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 use arrow::buffer::BooleanBuffer;
 use libfuzzer_sys::fuzz_target;
 
 use catalog::{DType, Field, Scalar};
-use frame::{Column, read, write};
+use transform::frame::{Column, read, write};
 
 #[path = "../../src/catalog/dtype.rs"]
 mod dtype;
-#[path = "../../src/transform/frame/mod.rs"]
-mod frame;
-#[path = "../../src/limits.rs"]
 mod limits;
+mod transform;
 
 /// What the frame module needs of the catalog.
 mod catalog {

@@ -1,7 +1,7 @@
 //! Whatever a client sends as an Arrow stream is refused, or becomes batches that hold what Arrow promises, within the
 //! bounds of memory that the guard sets.
 #![no_main]
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 use libfuzzer_sys::fuzz_target;
 
@@ -9,7 +9,6 @@ use libfuzzer_sys::fuzz_target;
 mod error;
 #[path = "../../src/server/guard/mod.rs"]
 mod guard;
-#[path = "../../src/limits.rs"]
 mod limits;
 
 fuzz_target!(

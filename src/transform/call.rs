@@ -179,7 +179,7 @@ impl Call<'_> {
     }
 }
 
-/// Rows of one call: as many as make frames that stay in a processor's own cache on their way.
+/// Rows of one call: as many as make frames that cost little to forget.
 fn rows_max(pool: &Pool) -> usize {
     let row_bytes = |columns: &[frame::Column]| columns.iter().map(frame::Column::row_bytes_min).sum::<usize>();
     let row_bytes = row_bytes(&pool.inputs).max(row_bytes(&pool.outputs));
