@@ -61,7 +61,7 @@ fn a_project_needs_only_a_name() {
                 serve_deadline: 5s,
                 sync: Sync {
                     schedules: true,
-                    memory_bytes: 1073741824,
+                    memory_bytes: 536870912,
                     checkpoint_every: 10s,
                     spool: "/project/.lockstep/sync",
                 },
@@ -138,7 +138,7 @@ hot_cache: {views: {trips: {rows: 1000, max_age: 250ms, absent: false}, companie
                 serve_deadline: 250ms,
                 sync: Sync {
                     schedules: true,
-                    memory_bytes: 1073741824,
+                    memory_bytes: 536870912,
                     checkpoint_every: 10s,
                     spool: "/project/.lockstep/sync",
                 },

@@ -61,7 +61,8 @@ impl PluginPlace for FolderPlace {
         if let Some(there) = layout::other_digest(&versions, version, digest) {
             let (plugin, version) = (name.to_owned(), version.to_string());
             let (place, there) = (self.place.to_string(), there.to_owned());
-            return Err(Error::Exists { plugin, version, place, there, new: digest });
+            let version = format!("{plugin} {version}");
+            return Err(Error::Exists { version, place, there, new: digest });
         }
         let folder = self.folder.join(name).join(version.to_string());
         fs::create_dir_all(&folder).map_err(|source| Error::File { path: folder.clone(), doing: "made", source })?;

@@ -232,9 +232,15 @@ pub enum Error {
     )]
     ChoiceChanged { plugin: String, locked: String, wanted: String },
     #[error(
-        "{place} has {plugin} {version} already, with other bytes: sha256:{there}, these are sha256:{new}; a version never changes, so give these another version"
+        "{place} has {version} already, with other bytes: sha256:{there}, these are sha256:{new}; a version never changes, so give these another version"
     )]
-    Exists { plugin: String, version: String, place: String, there: String, new: Digest },
+    Exists {
+        /// With the plugin's name.
+        version: String,
+        place: String,
+        there: String,
+        new: Digest,
+    },
     #[error(
         "plugin {plugin} is not signed, and lockstep.yaml says require_signature; have its team run lockstep plugin sign, and put the .sig file beside it"
     )]

@@ -215,7 +215,8 @@ impl PluginPlace for OciPlace {
         {
             let (plugin, version) = (release.name.to_owned(), release.version.to_string());
             let (place, there) = (self.place.to_string(), there.digest.trim_start_matches("sha256:").to_owned());
-            return Err(Error::Exists { plugin, version, place, there, new: release.digest });
+            let version = format!("{plugin} {version}");
+            return Err(Error::Exists { version, place, there, new: release.digest });
         }
         let (layers, config) = (layers(release.bundle), config(release));
         let manifest = OciImageManifest {

@@ -158,7 +158,7 @@ fn mistakes_in_a_lock_file_are_told_with_their_places() {
         let text = format!("plugins:\n  fares:\n    version: one\n    digest: {digest}\n    place: plugins\n");
         Lock::parse("plugins.lock", &text).unwrap_err().to_string()
     };
-    assert!(refused("12").starts_with("plugins.lock:4:13: digest must be"), "{}", refused("12"));
+    assert!(refused("12").starts_with("plugins.lock:4:13: digest of fares of plugins must be"), "{}", refused("12"));
     let told = refused("sha256:12");
     assert!(told.starts_with("plugins.lock:3:14: \"one\": "), "{told}");
     assert!(told.ends_with("plugins.lock:4:13: a digest is sha256: and 64 hex digits"), "{told}");

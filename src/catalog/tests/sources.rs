@@ -69,7 +69,7 @@ fn sources_need_the_keys_of_their_type() {
         expect![[r#"
             2:5: source a lacks the key path
             3:5: source b lacks the key event_time
-            4:26: source c has the unknown key path; it may have created_time, description, event_time, name, query, type
+            4:26: source c has the unknown key path; it may have created_time, description, event_time, name, query, sensitive, type
             5:21: type of source d must be one of parquet, delta, postgres, sql, long, push, it is the text "mysql"
             6:5: source e lacks the key type"#]],
     );

@@ -330,7 +330,7 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for EntriesVisitor<T> {
 /// The values of a column as JSON, each of them as it is read again.
 fn json_of(array: &ArrayRef) -> Box<RawValue> {
     let mut json = vec![b'['];
-    if array.len() > 0 {
+    if !array.is_empty() {
         let shown = Column::of(array, Times::Micros);
         for row in 0..array.len() {
             if row > 0 {

@@ -57,7 +57,7 @@ fn a_case_is_columns_of_values_as_requests_write_them() {
 
 #[test]
 fn what_a_case_gets_wrong_is_said() {
-    check_refused("[]", expect!["golden case odd: invalid type: sequence, expected struct File at line 1 column 0"]);
+    check_refused("[]", expect!["golden case odd: invalid length 0, expected struct File with 7 elements at line 1 column 2"]);
     check_refused("{}", expect!["golden case odd: missing field `inputs` at line 1 column 2"]);
     check_refused(
         r#"{"inputs": {}, "output": {}}"#,
@@ -72,7 +72,7 @@ fn what_a_case_gets_wrong_is_said() {
     );
     check_refused(
         r#"{"inputs": {"x": [1], "x": [2]}}"#,
-        expect!["golden case odd: inputs must be columns or a file: x stands there twice at line 1 column 13"],
+        expect!["golden case odd: inputs must be columns or a file: x stands there twice at line 1 column 20"],
     );
     check_refused(
         r#"{"inputs": {"x": [1, "far"], "name": ["a", "b"]}}"#,

@@ -87,7 +87,7 @@ fn a_fault_at_a_value_is_found_with_the_smallest_input() {
     check_found("fault_rows", "answers", "smallest input: x = 13.0");
     check_found("fault_type", "answers", "answered column y as int64");
     check_found("fault_huge", "answers", "smallest input: x = 13.0");
-    check_found("fault_hoard", "answers", "bytes of memory · smallest input: x = 13.0");
+    check_found("fault_hoard", "answers", "smallest input: x = 13.0");
     check_found("fault_endless", "answers", "endless loop · smallest input: x = 13.0");
 }
 
@@ -220,7 +220,7 @@ fn edges_of_every_type_fill_columns_of_that_type() {
         assert!(values.len() > edges::ORDINARY as usize, "{dtype} has no edges");
         assert_eq!(values.null_count(), 0, "{dtype}");
         let fields = [Field::new("x", dtype)];
-        let bytes = crate::transform::probe::canonical(&fields, &[values.clone()], 0..values.len());
+        let bytes = crate::transform::probe::canonical(&fields, std::slice::from_ref(&values), 0..values.len());
         assert!(bytes.is_some(), "{dtype} cannot cross");
     }
     let floats = edges::values(DType::One(Float64)).all;
