@@ -112,7 +112,8 @@ fn many_rows(plugin: &str) -> Vec<ArrayRef> {
             let payments =
                 ["Credit Card", "\u{2003}cReDiT cArD\t\u{85}", "credit\u{a0}card", "\u{feff}credit card", ""];
             let rows = 26 * 9 * 9;
-            let number = |row: usize, step: usize| (!row.is_multiple_of(11)).then(|| numbers[row / step % numbers.len()]);
+            let number =
+                |row: usize, step: usize| (!row.is_multiple_of(11)).then(|| numbers[row / step % numbers.len()]);
             vec![
                 Arc::new((0..rows).map(|row| number(row, 1)).collect::<Float64Array>()),
                 Arc::new((0..rows).map(|row| number(row + 3, 9)).collect::<Float64Array>()),

@@ -117,7 +117,7 @@ fn inspected(signature: &Signature, digest: Digest, path: &Path, component: &[u8
 fn show(plugin: &Inspected) -> String {
     let imports = match plugin.imports.is_empty() {
         true => "imports nothing".to_owned(),
-        false => format!("imports types of {}", plugin.imports.join(", ")),
+        false => format!("imports nothing but types of {}", plugin.imports.join(", ")),
     };
     let instances = if plugin.kept_warm { "kept for many calls" } else { "fresh for each call" };
     let tested = match &plugin.tested {

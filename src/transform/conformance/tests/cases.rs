@@ -57,7 +57,10 @@ fn a_case_is_columns_of_values_as_requests_write_them() {
 
 #[test]
 fn what_a_case_gets_wrong_is_said() {
-    check_refused("[]", expect!["golden case odd: invalid length 0, expected struct File with 7 elements at line 1 column 2"]);
+    check_refused(
+        "[]",
+        expect!["golden case odd: invalid length 0, expected struct File with 7 elements at line 1 column 2"],
+    );
     check_refused("{}", expect!["golden case odd: missing field `inputs` at line 1 column 2"]);
     check_refused(
         r#"{"inputs": {}, "output": {}}"#,
