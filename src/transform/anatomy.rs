@@ -1,7 +1,5 @@
 //! What can be seen of a component without running it.
 
-use std::collections::BTreeSet;
-
 use wasmparser::{Parser, Payload};
 
 use crate::limits::PLUGIN_FRESH_MEMORY_BYTES_MAX;
@@ -17,20 +15,14 @@ pub struct Anatomy {
     pub custom_bytes: usize,
     /// The largest of its memories before anything runs.
     pub memory_bytes: u64,
-    /// What the component as a whole imports; in a plugin that can be loaded these are types, which do nothing.
-    pub imports: Vec<String>,
 }
 
 impl Anatomy {
     /// Reads a component; nothing if the bytes are none.
     pub fn of(component: &[u8]) -> Option<Self> {
         let mut anatomy = Self::default();
-        let mut imports = BTreeSet::new();
-        let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(component) {
             match payload.ok()? {
-                Payload::Version { .. } => depth += 1,
-                Payload::End(_) => depth = depth.saturating_sub(1),
                 Payload::CodeSectionStart { size, .. } => anatomy.code_bytes += size as usize,
                 Payload::DataSection(data) => anatomy.data_bytes += data.range().len(),
                 Payload::CustomSection(custom) => anatomy.custom_bytes += custom.range().len(),
@@ -40,15 +32,9 @@ impl Anatomy {
                         anatomy.memory_bytes = anatomy.memory_bytes.max(bytes);
                     }
                 }
-                Payload::ComponentImportSection(section) if depth == 1 => {
-                    for import in section {
-                        imports.insert(import.ok()?.name.name.to_owned());
-                    }
-                }
                 _ => {}
             }
         }
-        anatomy.imports = imports.into_iter().collect();
         Some(anatomy)
     }
 

@@ -31,7 +31,10 @@ const INTERPRETED: [Language; 2] = [Python, Js];
 
 fn stage(compare_one_in: u32) -> Transforms {
     let cache = Some(compiled());
-    Transforms::start(Settings { cache, instances_max: 8, compare_one_in, ..Settings::default() }).unwrap()
+    // Many rows of an interpreter take their time on a machine that does other things too.
+    let call_time_max = Duration::from_secs(60);
+    Transforms::start(Settings { cache, instances_max: 8, compare_one_in, call_time_max, ..Settings::default() })
+        .unwrap()
 }
 
 fn bound(stage: &Transforms, plugin: &str, component: &[u8], parameters: &[(String, Parameter)]) -> Arc<Transform> {
