@@ -183,7 +183,8 @@ fn a_version_that_means_other_bytes_now_is_refused_until_it_is_taken() {
     let updated = json_of(path, &["plugin", "update", PLUGIN]);
     assert_eq!(updated[0]["digest"], json!(Digest::of(&other_component())));
     assert_eq!(updated[0]["before"], json!(Digest::of(&component())));
-    succeed(path, &["plan"]);
+    let planned = run(path, &["plan"]);
+    assert!(planned.code == 1 && planned.stdout.contains("values change"), "{planned:?}");
     assert!(refused(path, &["plugin", "update", "haversine"], 3).contains("they use taxi_company"));
 }
 
