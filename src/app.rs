@@ -244,20 +244,6 @@ impl Project {
         self.gateway_of(registry, recorded, self.online_store().await?).await
     }
 
-    /// The same with the definitions of an earlier version.
-    pub async fn gateway_at(&self, version: u64) -> Result<Arc<Gateway>, Error> {
-        let registry = self.registry().await?;
-        let recorded = registry.version(version).await?.ok_or(Error::NoVersion { version })?;
-        self.gateway_of(registry, recorded, self.online_store().await?).await
-    }
-
-    /// The same with an empty online store, for work that reads history alone; a running gateway keeps the real one.
-    pub async fn gateway_offline_at(&self, version: u64) -> Result<Arc<Gateway>, Error> {
-        let registry = self.registry().await?;
-        let recorded = registry.version(version).await?.ok_or(Error::NoVersion { version })?;
-        self.gateway_of(registry, recorded, Opened { store: Arc::new(MemoryStore::default()), server: None }).await
-    }
-
     async fn gateway_of(&self, registry: Registry, recorded: Recorded, opened: Opened) -> Result<Arc<Gateway>, Error> {
         let transforms = self.transforms()?;
         self.check_signatures(&recorded)?;

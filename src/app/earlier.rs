@@ -4,15 +4,36 @@
 //! Written definitions play no part; what the registry recorded does.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::{Error, Planned, Project};
+use super::{Error, Opened, Planned, Project};
 use crate::catalog::{Catalog, Day, DefinitionFile, Digest};
 use crate::clock::Clock;
+use crate::gateway::Gateway;
+use crate::online::memory::MemoryStore;
 use crate::plan;
 use crate::plugins::Beside;
 use crate::registry::{Recorded, Registry};
 
 impl Project {
+    /// Everything a flow needs, with the definitions of an earlier version.
+    pub async fn gateway_at(&self, version: u64) -> Result<Arc<Gateway>, Error> {
+        let (registry, recorded) = self.recorded_at(version).await?;
+        self.gateway_of(registry, recorded, self.online_store().await?).await
+    }
+
+    /// The same with an empty online store, for work that reads history alone; a running gateway keeps the real one.
+    pub async fn gateway_offline_at(&self, version: u64) -> Result<Arc<Gateway>, Error> {
+        let (registry, recorded) = self.recorded_at(version).await?;
+        self.gateway_of(registry, recorded, Opened { store: Arc::new(MemoryStore::default()), server: None }).await
+    }
+
+    async fn recorded_at(&self, version: u64) -> Result<(Registry, Recorded), Error> {
+        let registry = self.registry().await?;
+        let recorded = registry.version(version).await?.ok_or(Error::NoVersion { version })?;
+        Ok((registry, recorded))
+    }
+
     /// The content of an earlier version; of the one before the last change without a number.
     pub async fn earlier(&self, number: Option<u64>) -> Result<Planned, Error> {
         let registry = self.registry().await?;
