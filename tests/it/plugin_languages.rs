@@ -17,7 +17,7 @@ use std::time::Duration;
 use arrow::array::{
     Array, ArrayRef, AsArray, Float64Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::Int32Type;
+use arrow::datatypes::{Float64Type, Int32Type};
 use lockstep::catalog::{Field, Parameter, Transform};
 use lockstep::clock::Deadline;
 use lockstep::limits::FRAME_BYTES_MAX;
@@ -140,7 +140,16 @@ fn the_taxi_transforms_agree_with_rust_on_letters_of_all_scripts_times_at_the_bo
             let answer = apply(&stage, &transform, &inputs).unwrap();
             assert_eq!(answer.error_count, wanted.error_count, "{plugin} in {language}");
             assert_eq!(answer.errors, wanted.errors, "{plugin} in {language}");
-            for (is, said) in answer.rows.columns().iter().zip(wanted.rows.columns()) {
+            for (place, (is, said)) in answer.rows.columns().iter().zip(wanted.rows.columns()).enumerate() {
+                // The sine and the cosine of C are its own; docs/plugin-languages.md says that their last digit may differ.
+                if (plugin, language) == ("taxi_quote", C) && matches!(place, 1 | 2) {
+                    let (is, said) = (is.as_primitive::<Float64Type>(), said.as_primitive::<Float64Type>());
+                    assert!(is.iter().zip(said).all(|(is, said)| match (is, said) {
+                        (Some(is), Some(said)) => (is - said).abs() <= f64::EPSILON,
+                        (is, said) => is == said,
+                    }));
+                    continue;
+                }
                 check_equal(&format!("{plugin} in {language}"), is, said, &inputs[0]);
             }
         }
