@@ -48,12 +48,7 @@ fn limit(name: &str, what: &str) -> &'static str {
             "the guest's own sine and strings against the machine's"
         }
         ("P4", _) => "a call of a component goes through wasmtime's checks; a fresh instance is bound anew",
-        ("P5", _) => {
-            "at 1 M × 10 M a third is finding the label of each row, which waits for memory, and a quarter the kernel's: reading the file, pages touched for the first time"
-        }
-        ("P6", _) => {
-            "the newest row of a key is known when all are read, so Redis works for 1.8 s of 3.1; touching 1 GB for the first time is a quarter of the rest"
-        }
+        ("P6", _) => "the newest row of a key is known when all are read, so Redis works for 1.8 s of 3.1",
         ("P8", _) => {
             "a view is a row in Redis with a key of its own: 25 views of 2 features are 25 rows to ask for 50 values"
         }

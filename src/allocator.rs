@@ -1,8 +1,7 @@
 //! How long freed memory stays with the process.
 //!
 //! Who joins, syncs or answers again takes the memory that was freed before. Given back at once it would have to be
-//! fetched anew, page by page: on a virtual machine that was half of the time of a small training set, whose peer Polars
-//! gives nothing back until the system asks.
+//! fetched anew, page by page: on a virtual machine that was half of the time of a small training set.
 
 use std::ffi::c_long;
 
