@@ -245,7 +245,7 @@ impl Project {
     }
 
     async fn gateway_of(&self, registry: Registry, recorded: Recorded, opened: Opened) -> Result<Arc<Gateway>, Error> {
-        let transforms = self.transforms()?;
+        let transforms = self.transforms_of_gateway()?;
         self.check_signatures(&recorded)?;
         let applied = self.load(recorded, &registry, &transforms).await?;
         self.check_online_views(&applied.catalog)?;

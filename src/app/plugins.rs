@@ -88,11 +88,20 @@ impl Project {
         }
     }
 
-    /// A stage for the project's plugins.
+    /// A stage for the project's plugins, to look at them.
     pub(super) fn transforms(&self) -> Result<Transforms, Error> {
+        self.stage(false)
+    }
+
+    /// A stage for the project's plugins, to call them over and over.
+    pub(super) fn transforms_of_gateway(&self) -> Result<Transforms, Error> {
+        self.stage(true)
+    }
+
+    fn stage(&self, snapshots: bool) -> Result<Transforms, Error> {
         let config::Audit { compare_one_in, on_impure } = self.config.audit;
         let settings = compiling(Some(self.config.cache.clone()));
-        let transforms = Transforms::start(Settings { compare_one_in, on_impure, ..settings })?;
+        let transforms = Transforms::start(Settings { compare_one_in, on_impure, snapshots, ..settings })?;
         transforms.set_limits(self.config.plugin_limits.clone());
         Ok(transforms)
     }

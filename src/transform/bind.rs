@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
+use tracing::info;
 
 use crate::catalog::{DType, Digest, Field, Parameter, ParameterSpec, Scalar, Signature, Transform};
 use crate::limits::{DESCRIPTOR_STRING_BYTES_MAX, PLUGIN_PARAMETER_BYTES_MAX};
@@ -14,7 +15,7 @@ use super::plugin::Plugin;
 use super::pool::Pool;
 use super::refusals::clipped;
 use super::wit::{self, BindError, Binding, Bound};
-use super::{Error, Fault, Transforms, signature};
+use super::{Error, Fault, Transforms, signature, snapshot};
 
 /// What a digest is a digest of; changed when the form of what follows changes.
 const DIGEST_FORM: &[u8] = b"lockstep/transform/1\0";
@@ -49,7 +50,11 @@ pub fn bind(
         digest,
     };
     let (inputs, outputs) = (columns(plugin, inputs)?, columns(plugin, outputs)?);
-    let pool = Pool::new(Arc::clone(plugin), transform, binding, bound, inputs, outputs);
+    let snapshot = plugin.bytes.as_ref().and_then(|component| {
+        let taken = snapshot::take(stage, plugin, component, digest, &binding, &bound);
+        taken.inspect_err(|error| info!("every instance is bound by itself: {error}")).ok()
+    });
+    let pool = Pool::new(Arc::clone(plugin), transform, binding, bound, snapshot, inputs, outputs);
     pool.give_back(stage, instance);
     Ok(pool)
 }

@@ -59,16 +59,10 @@ impl Child {
 }
 
 /// The compiled code of a component.
-pub fn compile(
-    engine: &Engine,
-    settings: &Settings,
-    plugin: &str,
-    digest: Digest,
-    bytes: &[u8],
-) -> Result<Vec<u8>, Error> {
+pub fn compile(engine: &Engine, settings: &Settings, plugin: &str, bytes: &[u8]) -> Result<Vec<u8>, Error> {
     match &settings.compiler {
         Compiler::InProcess => precompile(engine, plugin, bytes),
-        Compiler::InChild(child) => in_child(child, settings.cache.as_deref(), plugin, digest, bytes),
+        Compiler::InChild(child) => in_child(child, settings.cache.as_deref(), plugin, bytes),
     }
 }
 
@@ -96,12 +90,12 @@ fn precompile(engine: &Engine, plugin: &str, bytes: &[u8]) -> Result<Vec<u8>, Er
     engine.precompile_component(bytes).map_err(not_a_component)
 }
 
-fn in_child(child: &Child, cache: Option<&Path>, plugin: &str, digest: Digest, bytes: &[u8]) -> Result<Vec<u8>, Error> {
+fn in_child(child: &Child, cache: Option<&Path>, plugin: &str, bytes: &[u8]) -> Result<Vec<u8>, Error> {
     let no_compiler = |error: io::Error| Error::NoCompiler { plugin: plugin.to_owned(), detail: error.to_string() };
     let folder = workplace(cache).map_err(no_compiler)?;
     let (from, to) = (folder.path().join("component.wasm"), folder.path().join("component.cwasm"));
     fs::write(&from, bytes).map_err(no_compiler)?;
-    let mut process = begin(child, digest, &from, &to).map_err(no_compiler)?;
+    let mut process = begin(child, Digest::of(bytes), &from, &to).map_err(no_compiler)?;
     let ended = end(&mut process, child.time_max).map_err(no_compiler)?;
     let not_compiled = |detail: String| Error::NotCompiled { plugin: plugin.to_owned(), detail };
     let Some((status, words)) = ended else {

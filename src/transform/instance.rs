@@ -57,6 +57,13 @@ impl Drop for Slot {
     }
 }
 
+/// Where one instance lives.
+pub fn store(stage: &Transforms, limits: &Limits) -> Store<Usage> {
+    let mut store = Store::new(&stage.engine, Usage::new(limits));
+    store.limiter(|usage| usage);
+    store
+}
+
 impl Instance {
     pub fn start(
         stage: &Transforms,
@@ -65,8 +72,7 @@ impl Instance {
         limits: &Limits,
     ) -> Result<Self, Fault> {
         let budget = Budget::without_rows(limits);
-        let mut store = Store::new(&stage.engine, Usage::new(limits));
-        store.limiter(|usage| usage);
+        let mut store = store(stage, limits);
         budget.grant(&mut store)?;
         let guest = pre.instantiate(&mut store).map_err(|error| budget.verdict(&error, store.data()))?;
         stats::add(&stage.stats.instances_created, 1);

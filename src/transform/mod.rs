@@ -29,6 +29,7 @@ mod pool;
 mod probe;
 mod refusals;
 mod signature;
+mod snapshot;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -76,6 +77,9 @@ pub struct Settings {
     pub cache_bytes_max: u64,
     pub compiler: Compiler,
     pub reuse: Reuse,
+    /// Whether a fresh instance begins where the first one was bound, in place of being bound itself; for those who ask
+    /// for few rows often, because a transform is compiled three times for it.
+    pub snapshots: bool,
     pub calls_per_instance_max: u32,
     pub instances_max: u32,
     pub memory_bytes_max: usize,
@@ -107,6 +111,7 @@ impl Default for Settings {
             cache_bytes_max: PLUGIN_CACHE_BYTES_MAX,
             compiler: Compiler::default(),
             reuse: Reuse::default(),
+            snapshots: false,
             calls_per_instance_max: PLUGIN_CALLS_PER_INSTANCE_MAX,
             instances_max: PLUGIN_INSTANCES_MAX,
             memory_bytes_max: PLUGIN_MEMORY_BYTES_MAX,

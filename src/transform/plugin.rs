@@ -27,6 +27,8 @@ pub struct Plugin {
     pub component: Digest,
     pub signature: Signature,
     pub pre: TransformPluginPre<Usage>,
+    /// Its bytes, where snapshots of bound instances are made of them.
+    pub bytes: Option<Box<[u8]>>,
     /// Whether instances may be used again.
     warm: bool,
     pub audit: Arc<Audit>,
@@ -95,8 +97,9 @@ pub fn load(stage: &Transforms, name: &str, digest: Digest, bytes: &[u8]) -> Res
         signature::check(&described).map_err(|detail| Error::BadSignature { plugin: name.to_owned(), detail })?;
     let audit = stage.audits.of(name);
     let quarantined = AtomicBool::new(audit.is_quarantined(&digest));
-    let (component, limits) = (digest, ArcSwap::from_pointee(limits));
-    Ok(Plugin { name: name.to_owned(), component, signature, pre, warm, audit, quarantined, is_large, limits })
+    let bytes = (stage.settings.snapshots && !warm && !is_large).then(|| bytes.into());
+    let (name, component, limits) = (name.to_owned(), digest, ArcSwap::from_pointee(limits));
+    Ok(Plugin { name, component, signature, pre, bytes, warm, audit, quarantined, is_large, limits })
 }
 
 fn start(stage: &Transforms, name: &str, pre: &TransformPluginPre<Usage>, limits: &Limits) -> Result<Instance, Error> {
@@ -110,13 +113,24 @@ fn describe(name: &str, instance: &mut Instance, limits: &Limits) -> Result<Desc
 }
 
 /// From the cache, or compiled and put there.
-fn compiled(stage: &Transforms, name: &str, digest: Digest, bytes: &[u8]) -> Result<Component, Error> {
+pub fn compiled(stage: &Transforms, name: &str, digest: Digest, bytes: &[u8]) -> Result<Component, Error> {
+    ready(stage, name, digest, || Ok(bytes))
+}
+
+/// What the cache has under `digest`, or what `bytes` gives, compiled and put there.
+pub fn ready<Bytes: AsRef<[u8]>>(
+    stage: &Transforms,
+    name: &str,
+    digest: Digest,
+    bytes: impl FnOnce() -> Result<Bytes, Error>,
+) -> Result<Component, Error> {
     let folder = stage.settings.cache.as_deref();
     if let Some(component) = folder.and_then(|folder| cache::find(folder, &stage.engine, digest)) {
         stats::add(&stage.stats.cache_hits, 1);
         return Ok(component);
     }
-    let compiled = compile::compile(&stage.engine, &stage.settings, name, digest, bytes)?;
+    let bytes = bytes()?;
+    let compiled = compile::compile(&stage.engine, &stage.settings, name, bytes.as_ref())?;
     stats::add(&stage.stats.compiled, 1);
     if let Some(folder) = folder {
         cache::keep(folder, &stage.engine, digest, &compiled, stage.settings.cache_bytes_max);

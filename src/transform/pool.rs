@@ -11,9 +11,9 @@ use crate::catalog::{Transform, arrow_schema};
 
 use super::frame::Column;
 use super::instance::Instance;
-use super::limits::Limits;
+use super::limits::{Limits, Usage};
 use super::plugin::Plugin;
-use super::wit::{Binding, Bound};
+use super::wit::{Binding, Bound, TransformPluginPre};
 use super::{Error, Fault, Transforms, bind, stats};
 
 /// Free lists; a thread always uses the same one, so that two rarely want the same lock.
@@ -28,6 +28,8 @@ pub struct Pool {
     plugin: Arc<Plugin>,
     binding: Binding,
     bound: Bound,
+    /// Instances of it are bound when they start.
+    snapshot: Option<TransformPluginPre<Usage>>,
     idle: [Mutex<Vec<Instance>>; LISTS],
 }
 
@@ -37,12 +39,13 @@ impl Pool {
         transform: Transform,
         binding: Binding,
         bound: Bound,
+        snapshot: Option<TransformPluginPre<Usage>>,
         inputs: Vec<Column>,
         outputs: Vec<Column>,
     ) -> Self {
         let schema = arrow_schema(&transform.outputs);
         let idle = array::from_fn(|_| Mutex::default());
-        Self { transform: Arc::new(transform), inputs, outputs, schema, plugin, binding, bound, idle }
+        Self { transform: Arc::new(transform), inputs, outputs, schema, plugin, binding, bound, snapshot, idle }
     }
 
     pub fn name(&self) -> &str {
@@ -57,6 +60,11 @@ impl Pool {
     /// Whether instances are used again.
     pub fn is_warm(&self) -> bool {
         self.plugin.is_warm()
+    }
+
+    #[cfg(test)]
+    pub fn has_snapshot(&self) -> bool {
+        self.snapshot.is_some()
     }
 
     /// The plugin that it is of.
@@ -79,10 +87,14 @@ impl Pool {
 
     /// A new instance, bound as the first one was.
     pub fn fresh(&self, stage: &Transforms) -> Result<Instance, Error> {
+        let at_fault = |fault| Error::Fault { plugin: self.name().to_owned(), fault };
+        if let Some(snapshot) = &self.snapshot {
+            return Instance::start(stage, snapshot, stage.slot()?, &self.limits()).map_err(at_fault);
+        }
         let (instance, bound) = bind::start(stage, &self.plugin, &self.binding)?;
         match bound == self.bound {
             true => Ok(instance),
-            false => Err(Error::Fault { plugin: self.name().to_owned(), fault: Fault::Rebound }),
+            false => Err(at_fault(Fault::Rebound)),
         }
     }
 

@@ -36,7 +36,7 @@ pub fn text_column(texts: &[String], dtype: DType, times: Times) -> Result<Array
         } else if !reading.builder.is_list() {
             reading.take(Literal::Text(text))?;
         } else {
-            let read = Cell(&mut reading).deserialize(&mut serde_json::Deserializer::from_str(text));
+            let read = Cell::of(&mut reading).deserialize(&mut serde_json::Deserializer::from_str(text));
             if read.is_err() {
                 let refused = reading.refused.take();
                 return Err(refused.unwrap_or_else(|| reading.refuse(Literal::Text(text), reading.builder.wanted())));
@@ -88,7 +88,7 @@ impl<'de> Visitor<'de> for Rows<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
-        while rows.next_element_seed(Cell(self.0))?.is_some() {
+        while rows.next_element_seed(Cell::of(self.0))?.is_some() {
             if self.0.builder.rows() > self.0.rows_max {
                 self.0.refused = Some(Refused::TooLong { max: self.0.rows_max });
                 return Err(A::Error::custom("too long"));
@@ -98,12 +98,26 @@ impl<'de> Visitor<'de> for Rows<'_> {
     }
 }
 
-/// The value of one row.
-struct Cell<'b>(&'b mut Reading);
+/// The value of one row, or one item of its list.
+struct Cell<'b> {
+    reading: &'b mut Reading,
+    is_item: bool,
+}
 
-impl Cell<'_> {
+impl<'b> Cell<'b> {
+    fn of(reading: &'b mut Reading) -> Self {
+        Self { reading, is_item: false }
+    }
+
     fn put<E: serde::de::Error>(self, literal: Literal<'_>) -> Result<(), E> {
-        self.0.builder.push(literal).map_err(|wanted| self.0.give_up(literal, wanted))
+        let Self { reading, is_item } = self;
+        match is_item {
+            false => reading.builder.push(literal).map_err(|wanted| reading.give_up(literal, wanted)),
+            true => {
+                let put = reading.builder.push_item(literal);
+                put.map_err(|wanted| reading.give_up(format_args!("a list with the item {literal}"), wanted))
+            }
+        }
     }
 }
 
@@ -147,75 +161,22 @@ impl<'de> Visitor<'de> for Cell<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        if !self.0.builder.is_list() {
-            return Err(self.0.give_up("an array", self.0.builder.wanted()));
+        let Self { reading, is_item } = self;
+        if is_item {
+            return Err(reading.give_up("a list of lists", "a list of single values"));
         }
-        while items.next_element_seed(Item(self.0))?.is_some() {}
-        self.0.builder.end_list().map_err(|wanted| self.0.give_up("a list of another length", wanted))
+        if !reading.builder.is_list() {
+            return Err(reading.give_up("an array", reading.builder.wanted()));
+        }
+        while items.next_element_seed(Cell { reading, is_item: true })?.is_some() {}
+        reading.builder.end_list().map_err(|wanted| reading.give_up("a list of another length", wanted))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<(), A::Error> {
-        Err(self.0.give_up("an object", self.0.builder.wanted()))
-    }
-}
-
-/// One item of a list.
-struct Item<'b>(&'b mut Reading);
-
-impl Item<'_> {
-    fn put<E: serde::de::Error>(self, literal: Literal<'_>) -> Result<(), E> {
-        self.0
-            .builder
-            .push_item(literal)
-            .map_err(|wanted| self.0.give_up(format_args!("a list with the item {literal}"), wanted))
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Item<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Item<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an item of a list")
-    }
-
-    fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
-        self.put(Literal::Null)
-    }
-
-    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<(), E> {
-        self.put(Literal::Bool(value))
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<(), E> {
-        self.put(Literal::Int(value))
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<(), E> {
-        self.put(i64::try_from(value).map_or(Literal::Large(value), Literal::Int))
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<(), E> {
-        self.put(Literal::Float(value))
-    }
-
-    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<(), E> {
-        self.put(Literal::Text(value))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<(), A::Error> {
-        Err(self.0.give_up("a list of lists", "a list of single values"))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<(), A::Error> {
-        Err(self.0.give_up("a list of objects", "a list of single values"))
+        Err(match self.is_item {
+            true => self.reading.give_up("a list of objects", "a list of single values"),
+            false => self.reading.give_up("an object", self.reading.builder.wanted()),
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::given::{Component, Workbench};
+use super::given::{Component, workbench};
 use crate::cli::{Context, Failure, Outcome, output};
 use crate::transform::Settings;
 use crate::transform::conformance::{Costs, Timed, costs};
@@ -16,6 +16,7 @@ use crate::transform::conformance::{Costs, Timed, costs};
 )]
 pub struct Arguments {
     /// A `.wasm` file, the folder of a plugin, or the name of a plugin of the project
+    #[arg(default_value = ".")]
     plugin: PathBuf,
     /// The folder with golden cases, whose rows are among those that are tried
     #[arg(long, value_name = "FOLDER")]
@@ -41,9 +42,8 @@ struct Limits {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<Outcome, Failure> {
     let component = Component::read(context, &arguments.plugin)?;
     let (cases, _) = component.goldens(arguments.goldens.as_deref())?;
-    let bench = Workbench::new()?;
     let bar = output::progress(&component.name);
-    let costs = costs(&component.name, &component.bytes, &cases, &bench.settings);
+    let costs = costs(&component.name, &component.bytes, &cases, &workbench());
     bar.finish_and_clear();
     let settings = Settings::default();
     let limits = Limits {

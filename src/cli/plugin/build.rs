@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::given::workbench;
 use super::inspect;
 use crate::catalog::{Digest, Signature};
 use crate::cli::{Context, Failure, Outcome, output};
 use crate::config;
 use crate::error::ErrorKind;
 use crate::toolchain::{self, Folder};
-use crate::transform::{Settings, Transforms};
+use crate::transform::Transforms;
 
 #[derive(Debug, Args)]
 #[command(
@@ -48,7 +49,7 @@ pub(super) fn build(folder: &Path, out: Option<&Path>) -> Result<Built, Failure>
     let component = toolchain::build(&folder, &config::tool_folders());
     bar.finish_and_clear();
     let component = component?;
-    let (digest, signature) = Transforms::start(Settings::default())?.load(&folder.name, &component)?;
+    let (digest, signature) = Transforms::start(workbench())?.load(&folder.name, &component)?;
     if signature.name != folder.name {
         let text = format!("its plugin.yaml calls the plugin {}, its source {}", folder.name, signature.name);
         return Err(Failure { kind: ErrorKind::Invalid, text });

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::given::{Component, Workbench, parameters};
+use super::given::{Component, parameters, workbench};
 use crate::app::read_rows;
 use crate::cli::{Context, Failure, Outcome, output};
 use crate::transform::Transforms;
@@ -39,8 +39,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Outcome, Failure>
         cases = old.goldens(arguments.goldens.as_deref())?.0;
     }
     let rows = arguments.input.as_deref().map(read_rows).transpose()?;
-    let bench = Workbench::new()?;
-    let stage = Transforms::start(bench.settings.clone())?;
+    let stage = Transforms::start(workbench())?;
     let (old_digest, old_signature) = stage.load(&old.name, &old.bytes)?;
     let (new_digest, new_signature) = stage.load(&new.name, &new.bytes)?;
     let given = parameters(&old_signature, &arguments.parameters)?;

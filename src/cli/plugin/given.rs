@@ -6,6 +6,7 @@ use super::path_of;
 use crate::app::{goldens_beside, read_goldens};
 use crate::catalog::{DType, Parameter, Scalar, Signature};
 use crate::cli::{Context, Failure};
+use crate::config;
 use crate::error::ErrorKind;
 use crate::transform::Settings;
 use crate::transform::conformance::Case;
@@ -15,12 +16,6 @@ pub struct Component {
     pub name: String,
     pub path: PathBuf,
     pub bytes: Vec<u8>,
-}
-
-/// Settings of a stage, and the folder where it keeps what it compiles; it ends with this.
-pub struct Workbench {
-    pub settings: Settings,
-    _cache: tempfile::TempDir,
 }
 
 impl Component {
@@ -43,15 +38,11 @@ impl Component {
     }
 }
 
-impl Workbench {
-    /// Two stages compile a component once; a component in Python takes seconds.
-    pub fn new() -> Result<Self, Failure> {
-        let cache = tempfile::tempdir().map_err(|error| Failure {
-            kind: ErrorKind::Unavailable,
-            text: format!("no temporary folder for compiled plugins: {error}"),
-        })?;
-        Ok(Self { settings: Settings { cache: Some(cache.path().to_owned()), ..Settings::default() }, _cache: cache })
-    }
+/// A stage as a gateway has it; what it compiles is kept among the user's own files, because a component in Python takes
+/// seconds and is looked at over and over.
+pub fn workbench() -> Settings {
+    let cache = config::tool_folders().cache.join("compiled");
+    Settings { cache: Some(cache), snapshots: true, ..Settings::default() }
 }
 
 /// `name=value` texts as parameters of the types that the plugin declares.

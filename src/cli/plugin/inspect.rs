@@ -4,11 +4,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::given::Component;
+use super::given::{Component, workbench};
 use crate::catalog::{Digest, Field, NullPolicy, Signature, TimeUse};
 use crate::cli::{Context, Failure, Outcome, output};
 use crate::transform::conformance::{Report, report_beside};
-use crate::transform::{Anatomy, Settings, Transforms};
+use crate::transform::{Anatomy, Transforms};
 
 #[derive(Serialize)]
 struct Inspected {
@@ -50,7 +50,7 @@ struct Column {
 
 pub(super) fn run(context: &Context, plugin: &Path) -> Result<Outcome, Failure> {
     let component = Component::read(context, plugin)?;
-    let (digest, signature) = Transforms::start(Settings::default())?.load(&component.name, &component.bytes)?;
+    let (digest, signature) = Transforms::start(workbench())?.load(&component.name, &component.bytes)?;
     print(context, &signature, digest, &component.path, &component.bytes)?;
     Ok(Outcome::Done)
 }

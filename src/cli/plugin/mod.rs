@@ -34,6 +34,7 @@ pub(super) enum Command {
     )]
     Inspect {
         /// A `.wasm` file, the folder of a plugin, or the name of a plugin of the project
+        #[arg(default_value = ".")]
         plugin: PathBuf,
     },
     /// Write the folder of a new plugin: source, test, golden case and README

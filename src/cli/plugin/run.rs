@@ -8,7 +8,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch};
 use clap::Args;
 use serde::Serialize;
 
-use super::given::{Component, Workbench, parameters};
+use super::given::{Component, parameters, workbench};
 use crate::app::read_rows;
 use crate::batch::{record_batch, timestamps};
 use crate::cast;
@@ -32,6 +32,7 @@ const CHARACTERS_SHOWN: usize = 32;
 )]
 pub struct Arguments {
     /// A `.wasm` file, the folder of a plugin, or the name of a plugin of the project
+    #[arg(default_value = ".")]
     plugin: PathBuf,
     /// A Parquet file with the plugin's inputs; other columns are left aside
     #[arg(long, value_name = "FILE")]
@@ -67,8 +68,7 @@ struct Refused {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<Outcome, Failure> {
     let component = Component::read(context, &arguments.plugin)?;
     let rows = read_rows(&arguments.input)?;
-    let bench = Workbench::new()?;
-    let stage = Transforms::start(bench.settings.clone())?;
+    let stage = Transforms::start(workbench())?;
     let (digest, signature) = stage.load(&component.name, &component.bytes)?;
     let transform = stage.bind(&component.name, digest, &parameters(&signature, &arguments.parameters)?, None)?;
     let rows = with_times(&signature, rows, arguments.as_of)?;

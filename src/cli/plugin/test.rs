@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use clap::Args;
 
-use super::given::{Component, Workbench};
+use super::given::{Component, workbench};
 use crate::app::write_golden;
 use crate::cli::{Context, Failure, Outcome, output};
 use crate::error::ErrorKind;
@@ -18,6 +18,7 @@ use crate::transform::conformance::{Case, Check, Report, Verdict, examine, recor
 )]
 pub struct Arguments {
     /// A `.wasm` file, the folder of a plugin, or the name of a plugin of the project
+    #[arg(default_value = ".")]
     plugin: PathBuf,
     /// The folder with golden cases; NAME.goldens or goldens beside the plugin if not given
     #[arg(long, value_name = "FOLDER")]
@@ -45,10 +46,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Outcome, Failure>
 
 /// Examines a component and prints what was found.
 pub fn test(context: &Context, component: &Component, cases: &[Case], json: Option<&Path>) -> Result<Outcome, Failure> {
-    let bench = Workbench::new()?;
     let begun = Instant::now();
     let bar = output::progress(&component.name);
-    let examined = examine(&component.name, &component.bytes, cases, &bench.settings, &mut |check: &str| {
+    let examined = examine(&component.name, &component.bytes, cases, &workbench(), &mut |check: &str| {
         bar.set_message(check.to_owned());
     });
     bar.finish_and_clear();
@@ -62,8 +62,7 @@ pub fn test(context: &Context, component: &Component, cases: &[Case], json: Opti
 }
 
 fn record_all(component: &Component, cases: &[Case], folder: &Path) -> Result<Outcome, Failure> {
-    let bench = Workbench::new()?;
-    let stage = Transforms::start(bench.settings.clone())?;
+    let stage = Transforms::start(workbench())?;
     let (digest, _) = stage.load(&component.name, &component.bytes)?;
     for case in cases {
         let recorded = record(&stage, &component.name, digest, case)?;

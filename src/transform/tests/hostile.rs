@@ -391,3 +391,20 @@ fn an_answer_is_never_larger_than_a_frame() {
     let error = beside.apply(&guest).unwrap_err();
     beside.check("an answer a little too large", error, FaultKind::BadOutput, "more than 8388608 bytes");
 }
+
+#[test]
+fn a_guest_of_which_no_snapshot_can_be_made_is_bound_for_every_call() {
+    let two_pages = 2 << 16;
+    let cases = [
+        ("segments that are dropped", Guest::answering("(data.drop 0)"), Settings::default().memory_bytes_max),
+        ("no room to tell of its memory", Guest::default(), two_pages),
+    ];
+    for (what, guest, memory_bytes_max) in cases {
+        let stage = stage(Settings { reuse: Reuse::Never, snapshots: true, memory_bytes_max, ..settings() });
+        let (digest, _) = stage.load("hostile", &guest.component()).unwrap();
+        let transform = stage.bind("hostile", digest, &[], None).unwrap();
+        assert!(!stage.pools.load()[&transform.digest].has_snapshot(), "{what}");
+        let answer = applied(&stage, &transform, &[vec![json!(1.5)]]).unwrap();
+        assert_eq!(values::cells(answer.rows.column(0)), "1.5", "{what}");
+    }
+}

@@ -7,6 +7,7 @@ mod hostile;
 mod limits;
 mod loading;
 mod parity;
+mod snapshots;
 pub mod values;
 
 use std::path::PathBuf;
