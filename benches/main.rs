@@ -41,7 +41,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 const SEED: u64 = 20_161_231;
 
 /// In the order in which they are made. The soak takes its time and is made only when it is asked for.
-const TABLES: [(&str, fn() -> Result<()>); 18] = [
+const TABLES: [(&str, fn() -> Result<()>); 19] = [
     ("transform", transform::run),
     ("swap", swap::run),
     ("languages", transform::languages),
@@ -57,6 +57,7 @@ const TABLES: [(&str, fn() -> Result<()>); 18] = [
     ("peers", peers::run),
     ("matrix", serving::matrix),
     ("serving", serving::pinned),
+    ("serving_transform", serving::request_transform),
     ("serving_unpinned", serving::unpinned),
     ("serving_embedded", serving::embedded),
     (SOAK, soak::run),

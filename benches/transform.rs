@@ -4,6 +4,7 @@ mod languages;
 mod native;
 
 pub use languages::run as languages;
+pub use native::distance_km;
 
 use std::fs;
 use std::sync::Arc;

@@ -45,6 +45,11 @@ impl Dataset {
         format!("derived_{}_v1", self.suffix())
     }
 
+    /// The service's features and one more, computed of four of them at the request; where it is defined.
+    pub fn service_with_distance(&self) -> String {
+        format!("beside_{}_v1", self.suffix())
+    }
+
     pub fn view(&self, view: usize) -> String {
         format!("view_{}_{view}", self.suffix())
     }
@@ -106,13 +111,24 @@ impl Dataset {
         Ok(())
     }
 
-    /// A derived view of all features and a service of it.
+    /// Derived views of all features and of the first four, and services of them.
     fn define_derived(&self) -> (String, String) {
-        let input =
-            |feature: usize| format!("      x_{feature}: \"{}:f_{feature}\"\n", self.view(self.view_of(feature)));
-        let inputs: String = (0..self.features).map(input).collect();
-        let view = format!("  - name: scaled\n    plugin: arithmetic\n    placement: request\n    inputs:\n{inputs}");
-        (view, format!("  - {{name: {}, features: [scaled]}}\n", self.derived_service()))
+        let input = |(feature, name): (usize, String)| {
+            format!("      {name}: \"{}:f_{feature}\"\n", self.view(self.view_of(feature)))
+        };
+        let view = |name: &str, plugin: &str, inputs: &mut dyn Iterator<Item = String>| {
+            let inputs: String = inputs.enumerate().map(input).collect();
+            format!("  - name: {name}\n    plugin: {plugin}\n    placement: request\n    inputs:\n{inputs}")
+        };
+        let places = ["from_latitude", "from_longitude", "to_latitude", "to_longitude"].map(str::to_owned);
+        let scaled = view("scaled", "arithmetic", &mut (0..self.features).map(|feature| format!("x_{feature}")));
+        let distance = view("distance", "haversine", &mut places.into_iter());
+        let stored: String = self.named_views().into_iter().map(|(view, _)| format!("{view}, ")).collect();
+        let (derived, beside) = (self.derived_service(), self.service_with_distance());
+        let services = format!(
+            "  - {{name: {derived}, features: [scaled]}}\n  - {{name: {beside}, features: [{stored}distance]}}\n"
+        );
+        (scaled + &distance, services)
     }
 }
 
@@ -124,7 +140,7 @@ pub struct Fixture {
 }
 
 impl Fixture {
-    /// Syncs these datasets into a store; `derived` of them gets its derived service too.
+    /// Syncs these datasets into a store; `derived` of them gets its derived services too.
     pub fn fill(store: Store, datasets: &[Dataset], derived: Option<Dataset>) -> Result<Self> {
         let mut project = Project::on(&store.yaml())?;
         let views: Vec<_> = datasets.iter().flat_map(Dataset::named_views).collect();

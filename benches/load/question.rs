@@ -21,6 +21,8 @@ const QUESTIONS: usize = 512;
 pub enum Service {
     /// Stored features.
     Stored,
+    /// Stored features and, after them, the distance that `haversine` computes of the first four at the request.
+    Beside,
     /// As many features, which `arithmetic` computes of the stored ones at the request.
     Derived,
 }
@@ -117,20 +119,30 @@ impl Plan {
     }
 
     pub fn name(&self) -> String {
-        let derived = if self.service == Service::Derived { ", derived" } else { "" };
+        let derived = match self.service {
+            Service::Stored => "",
+            Service::Beside => ", and one more derived",
+            Service::Derived => ", derived",
+        };
         let Dataset { features, views, .. } = self.dataset;
         format!("{}, {} × {features} of {views} views{derived}", self.wire.name(), self.rows)
     }
 
+    /// Features in one row of an answer.
+    pub fn features(&self) -> usize {
+        self.dataset.features + usize::from(self.service == Service::Beside)
+    }
+
     /// Feature values in one answer.
-    pub const fn values(&self) -> usize {
-        self.rows * self.dataset.features
+    pub fn values(&self) -> usize {
+        self.rows * self.features()
     }
 
     pub fn service_name(&self) -> String {
         match (self.service, self.speaker) {
             (Service::Stored, Speaker::FeastPrecomputed) => format!("{}_precomputed", self.dataset.service()),
             (Service::Stored, _) => self.dataset.service(),
+            (Service::Beside, _) => self.dataset.service_with_distance(),
             (Service::Derived, _) => self.dataset.derived_service(),
         }
     }
@@ -140,7 +152,8 @@ impl Plan {
             (Service::Stored, Speaker::FeastPrecomputed) => {
                 format!("{}__f_{feature}", self.dataset.view(self.dataset.view_of(feature)))
             }
-            (Service::Stored, _) => format!("f_{feature}"),
+            (Service::Beside, _) if feature == self.dataset.features => "distance_km".to_owned(),
+            (Service::Stored | Service::Beside, _) => format!("f_{feature}"),
             (Service::Derived, _) => format!("y_{feature}"),
         }
     }
@@ -181,7 +194,7 @@ impl Case {
         let opening = messages.remove(0);
         let question = |(keys, entities): (Vec<i64>, FlightData)| Question { body: plan.body(&keys), keys, entities };
         let questions = keys.into_iter().zip(messages).map(question).collect();
-        let features = (0..plan.dataset.features).map(|feature| plan.column(feature));
+        let features = (0..plan.features()).map(|feature| plan.column(feature));
         let columns = std::iter::once(JOIN_KEY.to_owned()).chain(features).collect();
         Ok(Self { plan, questions, opening, columns })
     }

@@ -3,9 +3,11 @@
 mod growth;
 mod level;
 mod matrix;
+mod request_transform;
 
 pub use growth::run as growth;
 pub use matrix::run as matrix;
+pub use request_transform::run as request_transform;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -32,7 +32,7 @@ pub fn haversine(rows: &RecordBatch) -> Vec<ArrayRef> {
     vec![Arc::new(Float64Array::new(distances.into(), nulls))]
 }
 
-fn distance_km(from: (f64, f64), to: (f64, f64)) -> f64 {
+pub fn distance_km(from: (f64, f64), to: (f64, f64)) -> f64 {
     let half_square = |a: f64, b: f64| ((b - a).to_radians() / 2.0).sin().powi(2);
     let along = from.0.to_radians().cos() * to.0.to_radians().cos() * half_square(from.1, to.1);
     let chord = half_square(from.0, to.0) + along;
