@@ -112,8 +112,12 @@ impl Budget {
 
     /// For a call that is not about rows: to start, to describe itself, to be bound.
     pub fn without_rows(limits: &Limits) -> Self {
-        let calm = Self::new(limits, 0, Deadline::after(limits.call_time_max));
-        Self { fuel: limits.fuel_of_setup, output_bytes_max: FRAME_BYTES_MAX, ..calm }
+        Self {
+            fuel: limits.fuel_of_setup,
+            limit_ms: limits.call_time_max.as_millis() as u64,
+            memory_bytes_max: limits.memory_bytes_max,
+            output_bytes_max: FRAME_BYTES_MAX,
+        }
     }
 
     /// Begins a call: fills the fuel, winds the epoch, and bounds the bytes that the guest may hand over.
