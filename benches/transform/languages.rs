@@ -80,7 +80,7 @@ pub fn run() -> Result<()> {
          `Transforms::apply` on one thread; a value is one cell of the outputs.",
     );
     table.note(
-        "Rust and C get a fresh instance for each call by default; Python and JavaScript, where one takes about a millisecond, are kept warm.",
+        "Rust and C get a fresh instance for each call by default; Python and JavaScript, where one takes milliseconds, are kept warm.",
     );
     table.note(
         "arrow-udf: `benches/peers/arrow_udf`, a core module and a program of its own, over the same values; its `Runtime::call` with an \

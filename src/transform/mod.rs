@@ -97,7 +97,7 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reuse {
     /// Small plugins (Rust, C) get a fresh instance for each call, which costs some microseconds and leaves nothing to
-    /// remember in; large ones (Python, JavaScript), where it would cost a millisecond, are kept warm.
+    /// remember in; large ones (Python, JavaScript), where it would cost milliseconds, are kept warm.
     #[default]
     BySize,
     Always,

@@ -71,7 +71,7 @@ pub fn load(stage: &Transforms, name: &str, digest: Digest, bytes: &[u8]) -> Res
     let not_a_component =
         |error: wasmtime::Error| Error::NotAComponent { plugin: name.to_owned(), detail: format!("{error:#}") };
 
-    let component = compiled(stage, name, digest, bytes)?;
+    let component = ready(stage, name, digest, || Ok(bytes))?;
     refuse_imports(&stage.engine, &component, name)?;
     let linker = Linker::<Usage>::new(&stage.engine);
     let pre = linker.instantiate_pre(&component).and_then(TransformPluginPre::new).map_err(not_a_component)?;
@@ -112,11 +112,6 @@ fn describe(name: &str, instance: &mut Instance, limits: &Limits) -> Result<Desc
     described.map_err(|fault| Error::Fault { plugin: name.to_owned(), fault })
 }
 
-/// From the cache, or compiled and put there.
-pub fn compiled(stage: &Transforms, name: &str, digest: Digest, bytes: &[u8]) -> Result<Component, Error> {
-    ready(stage, name, digest, || Ok(bytes))
-}
-
 /// What the cache has under `digest`, or what `bytes` gives, compiled and put there.
 pub fn ready<Bytes: AsRef<[u8]>>(
     stage: &Transforms,
@@ -129,15 +124,22 @@ pub fn ready<Bytes: AsRef<[u8]>>(
         stats::add(&stage.stats.cache_hits, 1);
         return Ok(component);
     }
-    let bytes = bytes()?;
-    let compiled = compile::compile(&stage.engine, &stage.settings, name, bytes.as_ref())?;
-    stats::add(&stage.stats.compiled, 1);
+    let (component, compiled) = compiled_anew(stage, name, bytes()?.as_ref())?;
     if let Some(folder) = folder {
         cache::keep(folder, &stage.engine, digest, &compiled, stage.settings.cache_bytes_max);
     }
+    Ok(component)
+}
+
+/// Compiled and not put anywhere; and the code, for who wants to.
+pub fn compiled_anew(stage: &Transforms, name: &str, bytes: &[u8]) -> Result<(Component, Vec<u8>), Error> {
+    let compiled = compile::compile(&stage.engine, &stage.settings, name, bytes)?;
+    stats::add(&stage.stats.compiled, 1);
     // SAFETY: these bytes come from our own compiler, through nothing but this process and files of its own.
     let component = unsafe { Component::deserialize(&stage.engine, &compiled) };
-    component.map_err(|error| Error::NotCompiled { plugin: name.to_owned(), detail: format!("{error:#}") })
+    let component =
+        component.map_err(|error| Error::NotCompiled { plugin: name.to_owned(), detail: format!("{error:#}") })?;
+    Ok((component, compiled))
 }
 
 /// A transform computes from its columns alone. Interfaces that only name types may be imported, they do nothing.

@@ -51,8 +51,7 @@ fn rewritten(
     let mut wizer = Wizer::new();
     wizer.keep_init_func(true);
     let (access, telling) = wizer.instrument_component(component).map_err(why)?;
-    let telling =
-        plugin::compiled(stage, &plugin.name, Digest::of(&telling), &telling).map_err(|error| error.to_string())?;
+    let (telling, _) = plugin::compiled_anew(stage, &plugin.name, &telling).map_err(|error| error.to_string())?;
 
     let limits = plugin.limits.load();
     let budget = Budget::without_rows(&limits);
