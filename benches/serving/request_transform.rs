@@ -89,9 +89,6 @@ async fn table(fixture: &Fixture) -> Result<()> {
         ROUND.as_secs_f64()
     ));
     table.note("The plugins are in Rust, `haversine` and `arithmetic`; each call gets a fresh instance. `arithmetic` takes 50 columns and gives 50.");
-    table.note(
-        "Saturated, requests that wait share their wake-ups, and those of a service that takes longer share less: the ratios there are of both.",
-    );
     table.publish()
 }
 

@@ -5,7 +5,8 @@
 //! This is the only folder that names wasmtime.
 //!
 //! Reading order: `call.rs` (one application, from rows to rows), `pool.rs` and `instance.rs` (where a guest comes
-//! from), `limits.rs` (what it may use), `plugin.rs` and `bind.rs` (how it got there), `frame/` (the bytes).
+//! from), `limits.rs` (what it may use), `plugin.rs`, `bind.rs` and `snapshot.rs` (how it got there), `frame/` (the
+//! bytes).
 //!
 //! # Why no import is accepted
 //! A plugin that could read a clock, a file or a random number would give the same row different features on different
