@@ -55,7 +55,7 @@ fn limit(name: &str, what: &str) -> &'static str {
             "what delays one call in a hundred was not found out; half of them take as long as beside healthy calls"
         }
         ("P4", what) if what.contains("CPU") || what.contains("100 × 50") => {
-            "a call of haversine on a fresh instance adds 25 to 35 µs to a request, and takes 6 alone; it was not found out why"
+            "a call takes 6 µs alone and some 10 here, where its fresh memory is not in the caches; what else is done then costs more as well"
         }
         ("P4", _) => "a fresh instance takes 4.5 to 5 µs more than a kept one",
         ("P6", _) => "the newest row of a key is known when all are read, so Redis works for 1.8 s of 3.1",

@@ -39,14 +39,16 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What the project says of the plugin goes before what its tests measured, and that before what holds for all.
+    /// What the project says of the plugin goes before what its tests measured, and that before what holds for all. A
+    /// report of tests comes with the plugin and nobody signed it, so it can take away and not give.
     pub fn of(settings: &Settings, is_large: bool, own: PluginLimits, measured: Option<FuelBudget>) -> Self {
         let (memory_bytes_max, fuel_times) = match is_large {
             true => (settings.memory_bytes_max.max(PLUGIN_LARGE_MEMORY_BYTES_MAX), PLUGIN_LARGE_FUEL_TIMES),
             false => (settings.memory_bytes_max, 1),
         };
         let usual = [settings.fuel_per_call, settings.fuel_per_row].map(|fuel| fuel.saturating_mul(fuel_times));
-        let [per_call, per_row] = measured.map_or(usual, |measured| [measured.per_call, measured.per_row]);
+        let [per_call, per_row] =
+            measured.map_or(usual, |measured| [measured.per_call.min(usual[0]), measured.per_row.min(usual[1])]);
         Self {
             memory_bytes_max: own.memory_bytes_max.unwrap_or(memory_bytes_max),
             fuel_per_call: own.fuel_per_call.unwrap_or(per_call),

@@ -96,3 +96,12 @@ fn what_tests_measured_counts_unless_the_project_says_more() {
     let limits = stage.limits("fault_endless", component);
     assert_eq!((limits.fuel_per_call, limits.fuel_per_row), (1_000_000, 7));
 }
+
+#[test]
+fn a_report_of_tests_cannot_raise_what_holds_for_all_plugins() {
+    let stage = stage(settings());
+    let endless = bound(&stage, "fault_endless", &[]);
+    stage.set_fuel_budget(endless.component, FuelBudget { per_call: u64::MAX / 2, per_row: u64::MAX / 2 });
+    let limits = stage.limits("fault_endless", endless.component);
+    assert_eq!((limits.fuel_per_call, limits.fuel_per_row), (settings().fuel_per_call, settings().fuel_per_row));
+}
