@@ -58,7 +58,7 @@ fn limit(name: &str, what: &str) -> &'static str {
             "a call takes 6 µs alone and some 10 here, where its fresh memory is not in the caches; what else is done then costs more as well"
         }
         ("P4", _) => "a fresh instance takes 4.5 to 5 µs more than a kept one",
-        ("P6", _) => "the newest row of a key is known when all are read, so Redis works for 1.8 s of 3.1",
+        ("P6", _) => "the newest row of a key is known when all are read, so Redis works for 1.5 s of 2.7",
         ("P8", _) => {
             "a view is a row in Redis with a key of its own: 25 views of 2 features are 25 rows to ask for 50 values"
         }

@@ -59,9 +59,8 @@ impl PluginPlace for FolderPlace {
         let Release { name, version, digest, bundle } = *release;
         let mut versions = layout::versions(self, name).await?;
         if let Some(there) = layout::other_digest(&versions, version, digest) {
-            let (plugin, version) = (name.to_owned(), version.to_string());
             let (place, there) = (self.place.to_string(), there.to_owned());
-            let version = format!("{plugin} {version}");
+            let version = format!("{name} {version}");
             return Err(Error::Exists { version, place, there, new: digest });
         }
         let folder = self.folder.join(name).join(version.to_string());

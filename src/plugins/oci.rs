@@ -213,9 +213,8 @@ impl PluginPlace for OciPlace {
         if let Some(there) = there
             && digest_of(there) != Some(release.digest)
         {
-            let (plugin, version) = (release.name.to_owned(), release.version.to_string());
             let (place, there) = (self.place.to_string(), there.digest.trim_start_matches("sha256:").to_owned());
-            let version = format!("{plugin} {version}");
+            let version = format!("{} {}", release.name, release.version);
             return Err(Error::Exists { version, place, there, new: release.digest });
         }
         let (layers, config) = (layers(release.bundle), config(release));

@@ -1,7 +1,7 @@
 //! A snapshot of a bound instance: the same component, whose memory and globals begin as `bind` left them.
 //!
 //! A gateway makes a fresh instance of a small plugin for every call. A transform of fifty columns hears and says a
-//! hundred names when it is bound, which costs more than a row of its work; so it is bound once, and every later
+//! hundred names when it is bound, and would again for every row that is asked for; so it is bound once, and every later
 //! instance begins where that one stood. The code is the plugin's own, and so is every byte of its memory: such an
 //! instance answers as one that was bound.
 
