@@ -29,7 +29,7 @@ const COMPILE: [&str; 14] = [
 ];
 /// The stack lies first, so that a recursion without end is a trap and not a write into the data; and it is small,
 /// because a fresh instance costs what its memory does.
-const LINK: [&str; 4] = ["-Wl,--no-entry", "-Wl,--stack-first", "-Wl,-z,stack-size=65536", "-Wl,--strip-debug"];
+const LINK: [&str; 4] = ["-Wl,--no-entry", "-Wl,--stack-first", "-Wl,-z,stack-size=32768", "-Wl,--strip-debug"];
 
 pub fn make(folder: &Folder) -> Result<Made, Error> {
     tool::run(folder, Command::new("wasm-ld").arg("--version"), INSTALL)?;

@@ -58,7 +58,7 @@ pub fn is_mischief(frame: &[u8]) -> bool {
 
 /// The columns of a guest that lies about them.
 pub fn columns(name: &str, kind: Type) -> Vec<bindings::lockstep::transform::types::Field> {
-    lockstep_plugin::glue::fields(&[Column { name: name.to_owned(), kind }])
+    lockstep_plugin::glue::fields(&[Column { name: name.to_owned().into(), kind }])
 }
 
 /// One misbehaving plugin out of its three functions.

@@ -1,6 +1,6 @@
 //! The distance between two places on the globe: more work on few columns.
 
-const EARTH_RADIUS_KM: f64 = 6_371.0088;
+const EARTH_RADIUS_KM: f64 = 6_371.008_8;
 
 lockstep_plugin::transform! {
     name: "haversine",

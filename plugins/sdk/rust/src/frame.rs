@@ -44,18 +44,20 @@ impl Type {
 }
 
 impl Descriptor {
+    #[inline]
     pub fn to_bytes(self) -> [u8; DESCRIPTOR_BYTES] {
+        let pair = |first: u32, second: u32| u64::from(second) << 32 | u64::from(first);
+        let flags = if self.has_validity { u32::from(HAS_VALIDITY) } else { 0 };
+        let head = pair(u32::from(self.tag) | flags << 8, self.null_count);
+        let buffers = [self.validity, self.values, self.offsets].map(|(start, length)| pair(start, length));
         let mut bytes = [0; DESCRIPTOR_BYTES];
-        bytes[0] = self.tag;
-        bytes[1] = if self.has_validity { HAS_VALIDITY } else { 0 };
-        let (validity, values, offsets) = (self.validity, self.values, self.offsets);
-        let words = [self.null_count, validity.0, validity.1, values.0, values.1, offsets.0, offsets.1];
-        for (place, word) in bytes[4..].chunks_exact_mut(4).zip(words) {
-            place.copy_from_slice(&word.to_le_bytes());
+        for (place, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip([head, buffers[0], buffers[1], buffers[2]]) {
+            *place = word.to_le_bytes();
         }
         bytes
     }
 
+    #[inline]
     pub fn of(frame: &[u8], column: usize) -> Result<Self, Failure> {
         let start = HEADER_BYTES + column * DESCRIPTOR_BYTES;
         let bytes = frame.get(start..start + DESCRIPTOR_BYTES).ok_or_else(|| bad("it ends within its descriptors"))?;
@@ -88,6 +90,7 @@ pub fn rows(frame: &[u8], columns: usize) -> Result<usize, Failure> {
 }
 
 /// The bytes of one buffer of a frame, which must be exactly `wanted` long.
+#[inline]
 pub fn buffer(frame: &[u8], (start, length): (u32, u32), wanted: usize) -> Result<&[u8], Failure> {
     if length as usize != wanted {
         return Err(bad("a buffer has another length than its rows need"));
@@ -96,6 +99,7 @@ pub fn buffer(frame: &[u8], (start, length): (u32, u32), wanted: usize) -> Resul
     frame.get(start as usize..end).ok_or_else(|| bad("a buffer ends beyond it"))
 }
 
+#[cold]
 pub fn bad(reason: &str) -> Failure {
     Failure::BadFrame(reason.to_owned())
 }

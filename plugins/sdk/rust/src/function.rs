@@ -4,6 +4,8 @@
 //! know of each type; it allocates nothing for each row, and a transform with one output writes it straight into the
 //! answer, like one that was written by hand.
 
+use std::mem::MaybeUninit;
+
 use crate::rows::{BoolLists, Bools, Embeddings, Fixed, FixedValue, Items, Lists, Texts};
 use crate::{Failure, Outputs, Parameters, Refusal, Rows, Transform, Type, Value};
 
@@ -204,8 +206,8 @@ impl FixedValue for Timestamp {
     fn at(values: &[u8], position: usize) -> Self {
         Self(i64::at(values, position))
     }
-    fn write(self, bytes: &mut [u8]) {
-        self.0.write(bytes);
+    fn write(self, place: &mut [MaybeUninit<u8>]) {
+        self.0.write(place);
     }
 }
 

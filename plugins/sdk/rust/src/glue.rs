@@ -63,7 +63,7 @@ pub fn bind<T: Transform>(binding: Binding) -> Result<Bound, BindError> {
         Refusal::BadParameter { name, reason } => BindError::BadParam((name, reason)),
         Refusal::Other(reason) => BindError::Other(reason),
     })?;
-    let as_of = signature.as_of.then(|| Column { name: "as_of".to_owned(), kind: Type::Timestamp });
+    let as_of = signature.as_of.then(|| Column { name: "as_of".into(), kind: Type::Timestamp });
     let inputs: Vec<Column> = as_of.into_iter().chain(signature.features).chain(signature.request).collect();
 
     let wanted = outputs.iter().filter(|output| output.wanted).map(|output| field(&output.column));
@@ -150,7 +150,7 @@ fn field(column: &Column) -> Field {
         Type::Float64List => (Dtype::ListFloat64, 0),
         Type::TimestampList => (Dtype::ListTimestampUs, 0),
     };
-    Field { name: column.name.clone(), dtype, nullable: true, width }
+    Field { name: column.name.clone().into_owned(), dtype, nullable: true, width }
 }
 
 fn dtype_of(value: &Value) -> Dtype {

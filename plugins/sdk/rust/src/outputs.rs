@@ -60,16 +60,13 @@ impl<'a> Outputs<'a> {
     ) -> Result<(), Failure> {
         let kind = self.kind().filter(|kind| U::SCALARS.contains(kind)).ok_or_else(|| self.out_of_order(name))?;
         let Some(mut column) = self.begin(name, kind)? else { return Ok(()) };
-        let start = self.align();
-        self.frame.resize(start + self.rows * U::WIDTH, 0);
-        let places = self.frame[start..].chunks_exact_mut(U::WIDTH);
-        for (place, bytes) in places.zip(input.values.chunks_exact(T::WIDTH)) {
-            value(T::read(bytes)).write(place);
-        }
+        let start = self.frame.len();
+        let values = input.values.chunks_exact(T::WIDTH).map(|bytes| value(T::read(bytes)));
+        append(&mut self.frame, self.rows, values);
         column.values = self.span(start)?;
         let valid = input.validity.map_or(self.rows, |bits| bits.iter().map(|byte| byte.count_ones() as usize).sum());
         if let Some(bits) = input.validity.filter(|_| valid < self.rows) {
-            let start = self.align();
+            let start = self.padded();
             self.frame.extend_from_slice(bits);
             column.has_validity = true;
             column.null_count = (self.rows - valid) as u32;
@@ -107,7 +104,7 @@ impl<'a> Outputs<'a> {
 
     pub fn bools(&mut self, name: &str, mut value: impl FnMut(usize) -> Option<bool>) -> Result<(), Failure> {
         let Some(mut column) = self.begin(name, Type::Bool)? else { return Ok(()) };
-        let start = self.align();
+        let start = self.frame.len();
         let (mut bits, mut nulls) = (Bits::default(), Nulls::default());
         for row in 0..self.rows {
             let value = value(row);
@@ -152,11 +149,7 @@ impl<'a> Outputs<'a> {
         let kind = self.kind().filter(|kind| T::LISTS.contains(kind)).ok_or_else(|| self.out_of_order(name))?;
         self.varying(name, kind, |frame, row| {
             let items = value(row)?;
-            let start = frame.len();
-            frame.resize(start + items.len() * T::WIDTH, 0);
-            for (item, place) in items.iter().zip(frame[start..].chunks_exact_mut(T::WIDTH)) {
-                item.write(place);
-            }
+            append(frame, items.len(), items.iter().copied());
             Some(items.len())
         })
     }
@@ -179,7 +172,7 @@ impl<'a> Outputs<'a> {
     pub fn embeddings(&mut self, name: &str, mut value: impl FnMut(usize) -> Option<Vec<f32>>) -> Result<(), Failure> {
         let Some(Type::Embedding(width)) = self.kind() else { return Err(self.out_of_order(name)) };
         let Some(mut column) = self.begin(name, Type::Embedding(width))? else { return Ok(()) };
-        let start = self.align();
+        let start = self.frame.len();
         let mut nulls = Nulls::default();
         for row in 0..self.rows {
             let items = value(row);
@@ -204,15 +197,15 @@ impl<'a> Outputs<'a> {
         mut value: impl FnMut(usize) -> Option<T>,
     ) -> Result<(), Failure> {
         let Some(mut column) = self.begin(name, kind)? else { return Ok(()) };
-        let start = self.align();
-        self.frame.resize(start + self.rows * T::WIDTH, 0);
+        let start = self.frame.len();
         let mut nulls = Nulls::default();
-        for (row, place) in self.frame[start..].chunks_exact_mut(T::WIDTH).enumerate() {
-            match value(row) {
-                Some(value) => value.write(place),
-                None => nulls.note(row, false),
-            }
-        }
+        let values = (0..self.rows).map(|row| {
+            value(row).unwrap_or_else(|| {
+                nulls.note(row, false);
+                T::default()
+            })
+        });
+        append(&mut self.frame, self.rows, values);
         column.values = self.span(start)?;
         self.end(column, nulls)
     }
@@ -225,10 +218,10 @@ impl<'a> Outputs<'a> {
         mut write: impl FnMut(&mut Vec<u8>, usize) -> Option<usize>,
     ) -> Result<(), Failure> {
         let Some(mut column) = self.begin(name, kind)? else { return Ok(()) };
-        let offsets = self.align();
+        let offsets = self.frame.len();
         self.frame.resize(offsets + (self.rows + 1) * 4, 0);
         column.offsets = self.span(offsets)?;
-        let start = self.align();
+        let start = self.padded();
         let (mut nulls, mut items) = (Nulls::default(), 0);
         for row in 0..self.rows {
             let written = write(&mut self.frame, row);
@@ -249,7 +242,7 @@ impl<'a> Outputs<'a> {
     /// The next output, which must be `name`; `None` if the binding does not want it.
     fn begin(&mut self, name: &str, kind: Type) -> Result<Option<Descriptor>, Failure> {
         let Some(declared) = self.declared.get(self.passed) else { return Err(self.out_of_order(name)) };
-        if declared.column.name != name || declared.column.kind != kind {
+        if !declared.column.is(name, kind) {
             return Err(self.out_of_order(name));
         }
         self.passed += 1;
@@ -258,7 +251,7 @@ impl<'a> Outputs<'a> {
 
     fn end(&mut self, mut column: Descriptor, nulls: Nulls) -> Result<(), Failure> {
         if nulls.count > 0 {
-            let start = self.align();
+            let start = self.padded();
             nulls.write(&mut self.frame, self.rows);
             column.has_validity = true;
             column.null_count = nulls.count;
@@ -269,14 +262,18 @@ impl<'a> Outputs<'a> {
     }
 
     fn finish_column(&mut self, column: Descriptor) {
-        self.align();
+        self.padded();
         let place = HEADER_BYTES + self.written * DESCRIPTOR_BYTES;
         self.frame[place..place + DESCRIPTOR_BYTES].copy_from_slice(&column.to_bytes());
         self.written += 1;
     }
 
-    fn align(&mut self) -> usize {
-        self.frame.resize(self.frame.len().next_multiple_of(8), 0);
+    /// Where the next buffer begins: at a multiple of 8. A column ends at one, so its own first buffer needs no padding.
+    fn padded(&mut self) -> usize {
+        let over = self.frame.len() % 8;
+        if over > 0 {
+            self.frame.extend_from_slice(&[0; 8][over..]);
+        }
         self.frame.len()
     }
 
@@ -290,12 +287,26 @@ impl<'a> Outputs<'a> {
         }
     }
 
+    #[cold]
     fn out_of_order(&self, name: &str) -> Failure {
         let next = self.declared.get(self.passed).map(|output| (&output.column.name, output.column.kind));
         Failure::Failed(format!(
             "output {name} was written where `describe` has {next:?}; write them in its order and types"
         ))
     }
+}
+
+/// Appends at most `count` values. What would be zeroed first, by a call out of the guest for each column, is written once.
+#[inline]
+fn append<T: FixedValue>(frame: &mut Vec<u8>, count: usize, values: impl Iterator<Item = T>) {
+    frame.reserve(count * T::WIDTH);
+    let mut written = 0;
+    for (place, value) in frame.spare_capacity_mut()[..count * T::WIDTH].chunks_exact_mut(T::WIDTH).zip(values) {
+        value.write(place);
+        written += T::WIDTH;
+    }
+    // SAFETY: these are the bytes of the spare capacity that were just written, from its beginning on.
+    unsafe { frame.set_len(frame.len() + written) };
 }
 
 /// Which rows are null; nothing is kept until the first one is.

@@ -1,6 +1,7 @@
 //! The inputs of one call: a frame, and typed views of its columns. Nothing is copied.
 
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 
 use crate::frame::{self, Descriptor, bad};
 use crate::{Column, Failure, Type};
@@ -39,7 +40,8 @@ pub trait FixedValue: Copy {
     fn read(bytes: &[u8]) -> Self;
     /// The value at a position among values that lie one after the other.
     fn at(values: &[u8], position: usize) -> Self;
-    fn write(self, bytes: &mut [u8]);
+    /// Fills a place of `WIDTH` bytes.
+    fn write(self, place: &mut [MaybeUninit<u8>]);
 }
 
 macro_rules! fixed_value {
@@ -56,8 +58,9 @@ macro_rules! fixed_value {
             fn at(values: &[u8], position: usize) -> Self {
                 Self::from_le_bytes(values.as_chunks().0[position])
             }
-            fn write(self, bytes: &mut [u8]) {
-                bytes.copy_from_slice(&self.to_le_bytes());
+            #[inline]
+            fn write(self, place: &mut [MaybeUninit<u8>]) {
+                place.write_copy_of_slice(&self.to_le_bytes());
             }
         }
     )* };
@@ -137,29 +140,29 @@ impl<'a> Rows<'a> {
     }
 
     pub fn int32s(&self, column: impl Pick) -> Result<Fixed<'a, i32>, Failure> {
-        self.fixed(column, &[Type::Int32])
+        self.fixed(column, Type::Int32)
     }
 
     pub fn int64s(&self, column: impl Pick) -> Result<Fixed<'a, i64>, Failure> {
-        self.fixed(column, &[Type::Int64])
+        self.fixed(column, Type::Int64)
     }
 
     pub fn float32s(&self, column: impl Pick) -> Result<Fixed<'a, f32>, Failure> {
-        self.fixed(column, &[Type::Float32])
+        self.fixed(column, Type::Float32)
     }
 
     pub fn float64s(&self, column: impl Pick) -> Result<Fixed<'a, f64>, Failure> {
-        self.fixed(column, &[Type::Float64])
+        self.fixed(column, Type::Float64)
     }
 
     /// Microseconds since 1970.
     pub fn timestamps(&self, column: impl Pick) -> Result<Fixed<'a, i64>, Failure> {
-        self.fixed(column, &[Type::Timestamp])
+        self.fixed(column, Type::Timestamp)
     }
 
     /// Days since 1970.
     pub fn dates(&self, column: impl Pick) -> Result<Fixed<'a, i32>, Failure> {
-        self.fixed(column, &[Type::Date])
+        self.fixed(column, Type::Date)
     }
 
     pub fn bools(&self, column: impl Pick) -> Result<Bools<'a>, Failure> {
@@ -210,19 +213,19 @@ impl<'a> Rows<'a> {
         Ok(Embeddings { validity: self.validity(&descriptor)?, values, width })
     }
 
-    fn fixed<T: FixedValue>(&self, column: impl Pick, kinds: &[Type]) -> Result<Fixed<'a, T>, Failure> {
-        let descriptor = self.column(column, kinds)?;
+    #[inline]
+    fn fixed<T: FixedValue>(&self, column: impl Pick, kind: Type) -> Result<Fixed<'a, T>, Failure> {
+        let descriptor = self.column(column, &[kind])?;
         let values = frame::buffer(self.frame, descriptor.values, self.rows.saturating_mul(T::WIDTH))?;
         Ok(Fixed { validity: self.validity(&descriptor)?, values, native: PhantomData })
     }
 
+    #[inline]
     fn column(&self, column: impl Pick, kinds: &[Type]) -> Result<Descriptor, Failure> {
-        let position = column.find(self.columns);
-        let position =
-            position.ok_or_else(|| Failure::Failed("an input is read that `describe` does not name".into()))?;
+        let position = column.find(self.columns).ok_or_else(undeclared)?;
         let declared = &self.columns[position];
         if !kinds.contains(&declared.kind) {
-            return Err(Failure::Failed(format!("input {} is {:?}, not {kinds:?}", declared.name, declared.kind)));
+            return Err(misread(declared, kinds));
         }
         let descriptor = Descriptor::of(self.frame, position)?;
         if descriptor.tag != declared.kind.tag() {
@@ -243,6 +246,16 @@ impl<'a> Rows<'a> {
         let offsets = frame::buffer(self.frame, descriptor.offsets, (self.rows + 1) * 4)?;
         Ok((offsets, i32::read(&offsets[self.rows * 4..]).max(0) as usize))
     }
+}
+
+#[cold]
+fn undeclared() -> Failure {
+    Failure::Failed("an input is read that `describe` does not name".to_owned())
+}
+
+#[cold]
+fn misread(declared: &Column, kinds: &[Type]) -> Failure {
+    Failure::Failed(format!("input {} is {:?}, not {kinds:?}", declared.name, declared.kind))
 }
 
 fn is_valid(validity: Option<&[u8]>, row: usize) -> bool {

@@ -1,6 +1,8 @@
 //! What a transform says of itself, and the parameters it gets.
 
+use std::borrow::Cow;
 use std::fmt::Display;
+use std::ptr;
 
 /// The type of a column, in Lockstep's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +31,17 @@ pub enum Type {
 /// A named, typed column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
-    pub name: String,
+    pub name: Cow<'static, str>,
     pub kind: Type,
+}
+
+impl Column {
+    /// A transform writes its outputs by the same words that it declares them by, which are one place in its memory then:
+    /// seldom is there a letter to compare.
+    #[inline]
+    pub(crate) fn is(&self, name: &str, kind: Type) -> bool {
+        self.kind == kind && (ptr::eq::<str>(&*self.name, name) || self.name == name)
+    }
 }
 
 /// The value of a parameter.
@@ -85,18 +96,18 @@ impl Signature {
     }
 
     /// An input that is a feature of another view.
-    pub fn feature(mut self, name: impl Into<String>, kind: Type) -> Self {
+    pub fn feature(mut self, name: impl Into<Cow<'static, str>>, kind: Type) -> Self {
         self.features.push(Column { name: name.into(), kind });
         self
     }
 
     /// An input that comes with the request, or with the label row in training.
-    pub fn request(mut self, name: impl Into<String>, kind: Type) -> Self {
+    pub fn request(mut self, name: impl Into<Cow<'static, str>>, kind: Type) -> Self {
         self.request.push(Column { name: name.into(), kind });
         self
     }
 
-    pub fn output(mut self, name: impl Into<String>, kind: Type) -> Self {
+    pub fn output(mut self, name: impl Into<Cow<'static, str>>, kind: Type) -> Self {
         self.outputs.push(Column { name: name.into(), kind });
         self
     }

@@ -124,7 +124,7 @@ fn every_vector_is_read_and_written_to_the_byte() {
         let described = vector["columns"].as_array().unwrap();
         let columns: Vec<Column> = described
             .iter()
-            .map(|column| Column { name: "x".to_owned(), kind: kind(column["type"].as_str().unwrap()) })
+            .map(|column| Column { name: "x".into(), kind: kind(column["type"].as_str().unwrap()) })
             .collect();
         let rows = Rows::new(&frame, &columns).unwrap();
         assert_eq!(rows.len() as u64, vector["rows"].as_u64().unwrap(), "{file}");
@@ -146,7 +146,8 @@ fn every_vector_is_read_and_written_to_the_byte() {
 
 #[test]
 fn an_output_that_is_not_wanted_is_not_computed() {
-    let output = |name: &str, wanted| Output { column: Column { name: name.to_owned(), kind: Type::Int32 }, wanted };
+    let output =
+        |name: &str, wanted| Output { column: Column { name: name.to_owned().into(), kind: Type::Int32 }, wanted };
     let declared = [output("a", false), output("b", true)];
     let mut outputs = Outputs::new(&declared, 1);
     outputs.int32s("a", |_| panic!("computed")).unwrap();
@@ -156,7 +157,8 @@ fn an_output_that_is_not_wanted_is_not_computed() {
 
 #[test]
 fn outputs_out_of_order_or_left_out_are_refused() {
-    let output = |name: &str| Output { column: Column { name: name.to_owned(), kind: Type::Int32 }, wanted: true };
+    let output =
+        |name: &str| Output { column: Column { name: name.to_owned().into(), kind: Type::Int32 }, wanted: true };
     let declared = [output("a"), output("b")];
     let mut outputs = Outputs::new(&declared, 1);
     assert!(matches!(outputs.int32s("b", |_| None), Err(Failure::Failed(_))));
@@ -167,7 +169,7 @@ fn outputs_out_of_order_or_left_out_are_refused() {
 
 #[test]
 fn frames_cut_short_are_refused() {
-    let columns = [Column { name: "x".to_owned(), kind: Type::String }];
+    let columns = [Column { name: "x".into(), kind: Type::String }];
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../wit/vectors");
     let frame = std::fs::read(folder.join("string-nulls.frame")).unwrap();
     let read = |frame: &[u8]| Rows::new(frame, &columns).and_then(|rows| rows.strings("x").map(|_| ()));
@@ -179,7 +181,7 @@ fn frames_cut_short_are_refused() {
 
 #[test]
 fn a_mapped_column_has_the_nulls_of_its_input() {
-    let columns = [Column { name: "x".to_owned(), kind: Type::Float64 }];
+    let columns = [Column { name: "x".into(), kind: Type::Float64 }];
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../wit/vectors");
     let declared = [Output { column: columns[0].clone(), wanted: true }];
     for file in ["float64.frame", "float64-nulls.frame"] {
@@ -256,7 +258,7 @@ fn a_function_refuses_rows_skips_nulls_and_takes_the_nulls_it_asks_for() {
     let bound = label::bound(words("um"), &["label", "weight"]).unwrap();
     let kinds = [("as_of", Type::Timestamp), ("text", Type::String), ("weight", Type::Float64), ("hour", Type::Int32)];
     assert_eq!(bound.inputs.iter().map(|field| field.name.as_str()).collect::<Vec<_>>(), kinds.map(|(name, _)| name));
-    let column = |(name, kind): (&str, Type)| Column { name: name.to_owned(), kind };
+    let column = |(name, kind): (&str, Type)| Column { name: name.to_owned().into(), kind };
     let declared = kinds.map(|kind| Output { column: column(kind), wanted: true });
     let mut rows = Outputs::new(&declared, 4);
     rows.timestamps("as_of", |row| Some(row as i64)).unwrap();
