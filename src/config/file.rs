@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::audit::{AuditFile, OnImpureFile};
-pub(super) use self::plugins::{ChosenFile, LoginFile, PluginLimitsFile, PluginsFile};
+pub(super) use self::plugins::{ChosenFile, InstancesFile, LoginFile, PluginLimitsFile, PluginsFile};
 use super::request_log::RequestLogFile;
 
 /// How one project runs. Relative paths are relative to the folder of this file; `${NAME}` in a value stands for the

@@ -6,14 +6,14 @@ use std::path::Path;
 use semver::Version;
 
 use super::LOCK_FILE_NAME;
-use super::file::{ChosenFile, ConfigFile, LoginFile, PluginLimitsFile, PluginsFile};
+use super::file::{ChosenFile, ConfigFile, InstancesFile, LoginFile, PluginLimitsFile, PluginsFile};
 use super::section::Section;
 use crate::catalog::snake_case_mistake;
 use crate::limits::{
     FRAME_BYTES_MAX, PLUGIN_CALL_TIME_CEILING, PLUGIN_MEMORY_BYTES_CEILING, PLUGIN_MEMORY_BYTES_FLOOR,
 };
 use crate::plugins::{Chosen, Login, Place, PublicKey, Settings};
-use crate::transform::PluginLimits;
+use crate::transform::{PluginLimits, Reuse};
 
 const MIB: u64 = 1 << 20;
 
@@ -163,5 +163,10 @@ fn limits_of(mut section: Section<'_>, file: &PluginLimitsFile) -> PluginLimits 
         fuel_per_row: file.fuel_per_row,
         call_time_max,
         output_bytes_max,
+        reuse: match file.instances {
+            None => Reuse::BySize,
+            Some(InstancesFile::Fresh) => Reuse::Never,
+            Some(InstancesFile::Warm) => Reuse::Always,
+        },
     }
 }

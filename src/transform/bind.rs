@@ -64,7 +64,7 @@ pub fn start(stage: &Transforms, plugin: &Plugin, binding: &Binding) -> Result<(
     let slot = stage.slot()?;
     let limits = plugin.limits.load();
     let at_fault = |fault: Fault| Error::Fault { plugin: plugin.name.clone(), fault };
-    let mut instance = Instance::start(stage, &plugin.pre, slot, &limits).map_err(at_fault)?;
+    let mut instance = Instance::start(stage, &plugin.instantiable, slot, &limits).map_err(at_fault)?;
     match instance.bind(binding, Budget::without_rows(&limits)).map_err(at_fault)? {
         Ok(bound) => Ok((instance, bound)),
         Err(error) => Err(refusal(plugin, error)),

@@ -4,19 +4,35 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use wasmtime::Store;
+use wasmtime::component::{self, ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Lower, TypedFunc};
 
 use crate::limits::{DESCRIPTOR_STRING_BYTES_MAX, PLUGIN_MEMORY_GROWTH_BYTES_MAX};
 
 use super::error::Fault;
 use super::limits::{Budget, Limits, Usage};
 use super::refusals::clipped;
-use super::wit::{Applied, ApplyError, BindError, Binding, Bound, Descriptor, TransformPlugin, TransformPluginPre};
+use super::wit::{Applied, ApplyError, BindError, Binding, Bound, Descriptor};
 use super::{Settings, Transforms, stats};
+
+/// The one interface of a plugin, see `wit/transform.wit`.
+const INTERFACE: &str = "lockstep:transform/transform@0.1.0";
+
+/// A component of which instances can be made, and where its functions are.
+pub struct Instantiable {
+    pre: InstancePre<Usage>,
+    describe: ComponentExportIndex,
+    bind: ComponentExportIndex,
+    apply: ComponentExportIndex,
+}
 
 /// An instance. It is used by one call at a time, and dropped for good after a fault.
 pub struct Instance {
     store: Store<Usage>,
-    guest: TransformPlugin,
+    component: Arc<Instantiable>,
+    guest: component::Instance,
+    /// The one function that every instance is there for. To find one is to compare its type, name by name; the others
+    /// are found when they are called.
+    apply: TypedFunc<(&'static [u8],), (Result<Applied, ApplyError>,)>,
     calls: u32,
     /// Memory once it was bound, against which growth is measured.
     memory_bytes_bound: usize,
@@ -64,39 +80,56 @@ pub fn store(stage: &Transforms, limits: &Limits) -> Store<Usage> {
     store
 }
 
+impl Instantiable {
+    /// Fails for a component without one of the functions.
+    pub fn new(pre: InstancePre<Usage>) -> wasmtime::Result<Self> {
+        let component = pre.component();
+        let missing = |name: &str| wasmtime::Error::msg(format!("it does not export {name}"));
+        let interface = component.get_export_index(None, INTERFACE).ok_or_else(|| missing(INTERFACE))?;
+        let function = |name: &str| {
+            component.get_export_index(Some(&interface), name).ok_or_else(|| missing(&format!("{INTERFACE}#{name}")))
+        };
+        let (describe, bind, apply) = (function("describe")?, function("bind")?, function("apply")?);
+        Ok(Self { pre, describe, bind, apply })
+    }
+}
+
 impl Instance {
     pub fn start(
         stage: &Transforms,
-        pre: &TransformPluginPre<Usage>,
+        component: &Arc<Instantiable>,
         slot: Slot,
         limits: &Limits,
     ) -> Result<Self, Fault> {
         let budget = Budget::without_rows(limits);
         let mut store = store(stage, limits);
         budget.grant(&mut store)?;
-        let guest = pre.instantiate(&mut store).map_err(|error| budget.verdict(&error, store.data()))?;
+        let guest = component.pre.instantiate(&mut store).map_err(|error| budget.verdict(&error, store.data()))?;
+        let apply = guest.get_typed_func(&mut store, component.apply);
+        let apply = apply.map_err(|error| budget.verdict(&error, store.data()))?;
         stats::add(&stage.stats.instances_created, 1);
-        Ok(Self { store, guest, calls: 0, memory_bytes_bound: 0, _slot: slot })
+        let component = Arc::clone(component);
+        Ok(Self { store, guest, component, apply, calls: 0, memory_bytes_bound: 0, _slot: slot })
     }
 
     pub fn describe(&mut self, budget: Budget) -> Result<Descriptor, Fault> {
         budget.grant(&mut self.store)?;
-        let described = self.guest.lockstep_transform_transform().call_describe(&mut self.store);
-        described.map_err(|error| budget.verdict(&error, self.store.data()))
+        let described = self.call::<_, (Descriptor,)>(self.component.describe, ());
+        described.map(|(descriptor,)| descriptor).map_err(|error| budget.verdict(&error, self.store.data()))
     }
 
     pub fn bind(&mut self, binding: &Binding, budget: Budget) -> Result<Result<Bound, BindError>, Fault> {
         budget.grant(&mut self.store)?;
-        let bound = self.guest.lockstep_transform_transform().call_bind(&mut self.store, binding);
+        let bound = self.call::<_, (Result<Bound, BindError>,)>(self.component.bind, (binding,));
         self.memory_bytes_bound = self.store.data().memory_bytes;
-        bound.map_err(|error| budget.verdict(&error, self.store.data()))
+        bound.map(|(bound,)| bound).map_err(|error| budget.verdict(&error, self.store.data()))
     }
 
     /// One call, and the fuel that it burned.
     pub fn apply(&mut self, frame: &[u8], budget: Budget) -> Result<(Applied, u64), Fault> {
         budget.grant(&mut self.store)?;
         self.calls += 1;
-        let answer = self.guest.lockstep_transform_transform().call_apply(&mut self.store, frame);
+        let answer = self.apply.call(&mut self.store, (frame,)).map(|(answer,)| answer);
         let fuel = budget.fuel - self.store.get_fuel().unwrap_or(0);
         match answer {
             Ok(Ok(applied)) if applied.frame.len() > budget.output_bytes_max => {
@@ -110,6 +143,15 @@ impl Instance {
             Ok(Err(ApplyError::Failed(reason))) => Err(Fault::Refused(clipped(&reason, DESCRIPTOR_STRING_BYTES_MAX))),
             Err(error) => Err(budget.verdict(&error, self.store.data())),
         }
+    }
+
+    fn call<Params, Return>(&mut self, function: ComponentExportIndex, params: Params) -> wasmtime::Result<Return>
+    where
+        Params: ComponentNamedList + Lower,
+        Return: ComponentNamedList + Lift + 'static,
+    {
+        let function = self.guest.get_typed_func::<Params, Return>(&mut self.store, function)?;
+        function.call(&mut self.store, params)
     }
 
     /// The most memory that it had so far.

@@ -9,9 +9,9 @@ use crate::limits::{
     FRAME_BYTES_MAX, PLUGIN_LARGE_FUEL_TIMES, PLUGIN_LARGE_MEMORY_BYTES_MAX, PLUGIN_TABLE_ELEMENTS_MAX,
 };
 
-use super::Settings;
 use super::conformance::FuelBudget;
 use super::error::Fault;
+use super::{Reuse, Settings};
 
 /// One epoch; the thread in `engine.rs` counts them.
 pub const EPOCH: Duration = Duration::from_millis(1);
@@ -24,6 +24,7 @@ pub struct PluginLimits {
     pub fuel_per_row: Option<u64>,
     pub call_time_max: Option<Duration>,
     pub output_bytes_max: Option<usize>,
+    pub reuse: Reuse,
 }
 
 /// What one plugin may use now.
@@ -36,6 +37,8 @@ pub struct Limits {
     pub fuel_of_setup: u64,
     pub call_time_max: Duration,
     pub output_bytes_max: usize,
+    /// Whether an instance is used for more than one call.
+    pub is_warm: bool,
 }
 
 impl Limits {
@@ -49,6 +52,7 @@ impl Limits {
         let usual = [settings.fuel_per_call, settings.fuel_per_row].map(|fuel| fuel.saturating_mul(fuel_times));
         let [per_call, per_row] =
             measured.map_or(usual, |measured| [measured.per_call.min(usual[0]), measured.per_row.min(usual[1])]);
+        let reuse = if own.reuse == Reuse::BySize { settings.reuse } else { own.reuse };
         Self {
             memory_bytes_max: own.memory_bytes_max.unwrap_or(memory_bytes_max),
             fuel_per_call: own.fuel_per_call.unwrap_or(per_call),
@@ -56,6 +60,11 @@ impl Limits {
             fuel_per_row: own.fuel_per_row.unwrap_or(per_row),
             call_time_max: own.call_time_max.unwrap_or(settings.call_time_max),
             output_bytes_max: own.output_bytes_max.unwrap_or(FRAME_BYTES_MAX).min(FRAME_BYTES_MAX),
+            is_warm: match reuse {
+                Reuse::Always => true,
+                Reuse::Never => false,
+                Reuse::BySize => is_large,
+            },
         }
     }
 }

@@ -27,7 +27,7 @@ mod instance;
 mod limits;
 mod plugin;
 mod pool;
-mod probe;
+pub mod probe;
 mod refusals;
 mod signature;
 mod snapshot;
@@ -299,6 +299,8 @@ impl Transforms {
         for plugin in plugins {
             plugin.limits.store(Arc::new(self.limits_of(&plugin.name, plugin.component, plugin.is_large)));
         }
+        // An instance that nothing will use again would keep its slot.
+        self.pools.load().values().filter(|pool| !pool.is_warm()).for_each(|pool| while pool.drop_one_idle() {});
     }
 
     fn allowed(&self) -> MutexGuard<'_, Allowed> {

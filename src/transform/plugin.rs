@@ -12,10 +12,10 @@ use crate::catalog::{Digest, Signature};
 use crate::limits::{COMPONENT_BYTES_MAX, PLUGIN_FRESH_MEMORY_BYTES_MAX};
 
 use super::audit::Audit;
-use super::instance::Instance;
+use super::instance::{Instance, Instantiable};
 use super::limits::{Budget, Limits, Usage};
-use super::wit::{Descriptor, TransformPluginPre};
-use super::{Error, OnImpure, Reuse, Transforms, cache, compile, signature, stats};
+use super::wit::Descriptor;
+use super::{Error, OnImpure, Transforms, cache, compile, signature, stats};
 
 /// A core module begins with its version 1, a component with its own version and layer.
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
@@ -26,11 +26,9 @@ pub struct Plugin {
     pub name: String,
     pub component: Digest,
     pub signature: Signature,
-    pub pre: TransformPluginPre<Usage>,
+    pub instantiable: Arc<Instantiable>,
     /// Its bytes, where snapshots of bound instances are made of them.
     pub bytes: Option<Box<[u8]>>,
-    /// Whether instances may be used again.
-    warm: bool,
     pub audit: Arc<Audit>,
     /// It was caught being impure: whatever it is, it gets fresh instances now.
     quarantined: AtomicBool,
@@ -43,7 +41,7 @@ pub struct Plugin {
 impl Plugin {
     /// Whether instances are used again.
     pub fn is_warm(&self) -> bool {
-        self.warm && !self.quarantined.load(Ordering::Relaxed)
+        self.limits.load().is_warm && !self.quarantined.load(Ordering::Relaxed)
     }
 
     /// A warm instance answered otherwise than a fresh one.
@@ -74,22 +72,18 @@ pub fn load(stage: &Transforms, name: &str, digest: Digest, bytes: &[u8]) -> Res
     let component = ready(stage, name, digest, || Ok(bytes))?;
     refuse_imports(&stage.engine, &component, name)?;
     let linker = Linker::<Usage>::new(&stage.engine);
-    let pre = linker.instantiate_pre(&component).and_then(TransformPluginPre::new).map_err(not_a_component)?;
+    let instantiable = linker.instantiate_pre(&component).and_then(Instantiable::new).map_err(not_a_component)?;
+    let instantiable = Arc::new(instantiable);
     let memory_bytes = initial_memory_bytes(&component);
     let is_large = memory_bytes.is_none_or(|bytes| bytes > PLUGIN_FRESH_MEMORY_BYTES_MAX as u64);
-    let warm = match stage.settings.reuse {
-        Reuse::Always => true,
-        Reuse::Never => false,
-        Reuse::BySize => is_large,
-    };
     let limits = stage.limits_of(name, digest, is_large);
 
     // A plugin that says different things on different days cannot be relied on: ask one instance twice, and another.
-    let mut first = start(stage, name, &pre, &limits)?;
+    let mut first = start(stage, name, &instantiable, &limits)?;
     let described = describe(name, &mut first, &limits)?;
     let again = describe(name, &mut first, &limits)?;
     drop(first);
-    if again != described || describe(name, &mut start(stage, name, &pre, &limits)?, &limits)? != described {
+    if again != described || describe(name, &mut start(stage, name, &instantiable, &limits)?, &limits)? != described {
         let detail = "it describes itself differently when asked again".to_owned();
         return Err(Error::LyingSignature { plugin: name.to_owned(), detail });
     }
@@ -97,14 +91,14 @@ pub fn load(stage: &Transforms, name: &str, digest: Digest, bytes: &[u8]) -> Res
         signature::check(&described).map_err(|detail| Error::BadSignature { plugin: name.to_owned(), detail })?;
     let audit = stage.audits.of(name);
     let quarantined = AtomicBool::new(audit.is_quarantined(&digest));
-    let bytes = (stage.settings.snapshots && !warm && !is_large).then(|| bytes.into());
+    let bytes = (stage.settings.snapshots && !limits.is_warm && !is_large).then(|| bytes.into());
     let (name, component, limits) = (name.to_owned(), digest, ArcSwap::from_pointee(limits));
-    Ok(Plugin { name, component, signature, pre, bytes, warm, audit, quarantined, is_large, limits })
+    Ok(Plugin { name, component, signature, instantiable, bytes, audit, quarantined, is_large, limits })
 }
 
-fn start(stage: &Transforms, name: &str, pre: &TransformPluginPre<Usage>, limits: &Limits) -> Result<Instance, Error> {
+fn start(stage: &Transforms, name: &str, of: &Arc<Instantiable>, limits: &Limits) -> Result<Instance, Error> {
     let slot = stage.slot()?;
-    Instance::start(stage, pre, slot, limits).map_err(|fault| Error::Fault { plugin: name.to_owned(), fault })
+    Instance::start(stage, of, slot, limits).map_err(|fault| Error::Fault { plugin: name.to_owned(), fault })
 }
 
 fn describe(name: &str, instance: &mut Instance, limits: &Limits) -> Result<Descriptor, Error> {

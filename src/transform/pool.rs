@@ -10,10 +10,10 @@ use arrow::datatypes::SchemaRef;
 use crate::catalog::{Transform, arrow_schema};
 
 use super::frame::Column;
-use super::instance::Instance;
-use super::limits::{Limits, Usage};
+use super::instance::{Instance, Instantiable};
+use super::limits::Limits;
 use super::plugin::Plugin;
-use super::wit::{Binding, Bound, TransformPluginPre};
+use super::wit::{Binding, Bound};
 use super::{Error, Fault, Transforms, bind, stats};
 
 /// Free lists; a thread always uses the same one, so that two rarely want the same lock.
@@ -29,7 +29,7 @@ pub struct Pool {
     binding: Binding,
     bound: Bound,
     /// Instances of it are bound when they start.
-    snapshot: Option<TransformPluginPre<Usage>>,
+    snapshot: Option<Arc<Instantiable>>,
     idle: [Mutex<Vec<Instance>>; LISTS],
 }
 
@@ -39,7 +39,7 @@ impl Pool {
         transform: Transform,
         binding: Binding,
         bound: Bound,
-        snapshot: Option<TransformPluginPre<Usage>>,
+        snapshot: Option<Arc<Instantiable>>,
         inputs: Vec<Column>,
         outputs: Vec<Column>,
     ) -> Self {

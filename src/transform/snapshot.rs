@@ -6,6 +6,7 @@
 //! instance answers as one that was bound.
 
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
 
 use futures::FutureExt;
 use wasmtime::Store;
@@ -14,9 +15,10 @@ use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
 use crate::catalog::Digest;
 
+use super::instance::Instantiable;
 use super::limits::{Budget, Usage};
 use super::plugin::{self, Plugin};
-use super::wit::{Binding, Bound, TransformPlugin, TransformPluginPre};
+use super::wit::{Binding, Bound, TransformPlugin};
 use super::{Error, Transforms, instance};
 
 /// Instances of what comes back are bound as `bound` says; compiled, it is kept under the digest of the `transform`. The
@@ -28,15 +30,15 @@ pub fn take(
     transform: Digest,
     binding: &Binding,
     bound: &Bound,
-) -> Result<TransformPluginPre<Usage>, Error> {
+) -> Result<Arc<Instantiable>, Error> {
     let refused = |detail| Error::NotCompiled { plugin: plugin.name.clone(), detail };
     let ready = plugin::ready(stage, &plugin.name, transform, || {
         // What rewrites components asserts what it has not foreseen; a plugin that finds such a place is a slower one.
         let taken = panic::catch_unwind(AssertUnwindSafe(|| rewritten(stage, plugin, component, binding, bound)));
         taken.unwrap_or_else(|_| Err("its form is not one that can be rewritten".to_owned())).map_err(refused)
     })?;
-    let pre = Linker::new(&stage.engine).instantiate_pre(&ready).and_then(TransformPluginPre::new);
-    pre.map_err(|error| refused(format!("{error:#}")))
+    let pre = Linker::new(&stage.engine).instantiate_pre(&ready).and_then(Instantiable::new);
+    pre.map(Arc::new).map_err(|error| refused(format!("{error:#}")))
 }
 
 /// Binds an instance that tells of its memory, and writes the component anew with what it tells.

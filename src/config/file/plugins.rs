@@ -67,6 +67,17 @@ pub(in crate::config) struct PluginLimitsFile {
     pub call_time: Option<String>,
     /// The largest answer to one call, in MiB.
     pub output_mib: Option<u64>,
+    /// Whether each call gets an instance of its own; where left out, plugins in Rust and C have that.
+    pub instances: Option<InstancesFile>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum InstancesFile {
+    /// One for each call: nothing can be remembered.
+    Fresh,
+    /// Used again, which saves some microseconds a call; a sample of calls is run again on a fresh one and compared.
+    Warm,
 }
 
 impl Default for PluginsFile {

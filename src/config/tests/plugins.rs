@@ -1,6 +1,7 @@
 //! Where plugins are, whom they are trusted of, what they may use.
 
 use super::*;
+use crate::transform::Reuse;
 
 const KEY: &str = "ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
 
@@ -80,7 +81,7 @@ fn keys_are_told_by_their_names() {
 #[test]
 fn limits_of_single_plugins_are_read() {
     let limits = "plugin_limits:
-  fares: {memory_mib: 128, fuel_per_call: 5, fuel_per_row: 6, call_time: 50ms, output_mib: 2}
+  fares: {memory_mib: 128, fuel_per_call: 5, fuel_per_row: 6, call_time: 50ms, output_mib: 2, instances: warm}
   quotes: {}
 ";
     let limits = plugins(limits).unwrap().plugin_limits;
@@ -90,6 +91,7 @@ fn limits_of_single_plugins_are_read() {
         fuel_per_row: Some(6),
         call_time_max: Some(Duration::from_millis(50)),
         output_bytes_max: Some(2 << 20),
+        reuse: Reuse::Always,
     };
     assert_eq!((limits["fares"], limits["quotes"]), (fares, PluginLimits::default()));
     refused(

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::transform::conformance::FuelBudget;
-use crate::transform::{Fault, PluginLimits};
+use crate::transform::{Fault, PluginLimits, Reuse};
 
 /// The value at which a fault of `plugins/faults` misbehaves.
 const MISCHIEF: f64 = 13.0;
@@ -104,4 +104,22 @@ fn a_report_of_tests_cannot_raise_what_holds_for_all_plugins() {
     stage.set_fuel_budget(endless.component, FuelBudget { per_call: u64::MAX / 2, per_row: u64::MAX / 2 });
     let limits = stage.limits("fault_endless", endless.component);
     assert_eq!((limits.fuel_per_call, limits.fuel_per_row), (settings().fuel_per_call, settings().fuel_per_row));
+}
+
+#[test]
+fn instances_of_one_plugin_are_used_again_where_the_project_says_so_and_no_longer_than_it_does() {
+    let stage = stage(Settings { reuse: Reuse::BySize, ..settings() });
+    let transform = bound(&stage, "fault_trap", &[]);
+    let created = || stage.stats().instances_created.load(Ordering::Relaxed);
+    let created_by_calls = |reuse: Reuse| {
+        allow(&stage, "fault_trap", PluginLimits { reuse, ..PluginLimits::default() });
+        let before = created();
+        for _ in 0..3 {
+            applied(&stage, &transform, &[vec![json!(1.0)]]).unwrap();
+        }
+        created() - before
+    };
+    assert_eq!(created_by_calls(Reuse::BySize), 3);
+    assert_eq!((created_by_calls(Reuse::Always), stage.slots.taken()), (1, 1));
+    assert_eq!((created_by_calls(Reuse::Never), stage.slots.taken()), (3, 0));
 }
