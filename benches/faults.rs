@@ -34,6 +34,9 @@ const MISCHIEF: f64 = 13.0;
 const NEIGHBOUR: &str = "fault_trap";
 const ROUNDS: usize = crate::measure::rounds(5);
 const DEADLINE: Duration = Duration::from_secs(10);
+/// Many times as long as a round of faults, so that its slowest hundredth is no accident.
+const HEALTHY_ROUND: Duration = crate::measure::round_millis(1_500);
+const FAULTS_OF_ONE: Duration = crate::measure::round_millis(300);
 /// What a faulty call may burn; a team that ships loops has its budget from its own conformance run.
 const FUEL_PER_CALL: u64 = 1_000_000;
 
@@ -43,16 +46,29 @@ enum Beside {
     Nothing,
     Healthy,
     Faults,
+    /// Faults of one plugin alone.
+    FaultsOf(usize),
 }
 
 impl Beside {
-    const ALL: [Self; 3] = [Self::Nothing, Self::Healthy, Self::Faults];
+    const ALL: [Self; 3 + FAULTY.len()] = [
+        Self::Nothing,
+        Self::Healthy,
+        Self::Faults,
+        Self::FaultsOf(0),
+        Self::FaultsOf(1),
+        Self::FaultsOf(2),
+        Self::FaultsOf(3),
+        Self::FaultsOf(4),
+        Self::FaultsOf(5),
+    ];
 
-    const fn name(self) -> &'static str {
+    fn name(self) -> String {
         match self {
-            Self::Nothing => "nothing",
-            Self::Healthy => "healthy calls of another plugin",
-            Self::Faults => "faults of six plugins",
+            Self::Nothing => "nothing".to_owned(),
+            Self::Healthy => "healthy calls of another plugin".to_owned(),
+            Self::Faults => "faults of six plugins".to_owned(),
+            Self::FaultsOf(faulty) => format!("{} alone", FAULTY[faulty].0),
         }
     }
 }
@@ -73,19 +89,14 @@ pub fn run() -> Result<()> {
 
     let mut table = Table::new("faults", &["beside", "calls", "p50 µs", "p99 µs", "p99 ÷ p99 beside healthy calls"]);
     let p99 = |round: &Histogram<u64>| round.value_at_quantile(0.99) as f64 / 1e3;
-    let [_, healthy, _] = &latencies;
+    let healthy = &latencies[1];
     for (beside, rounds) in Beside::ALL.into_iter().zip(&latencies) {
         let p50s = Spread::of(rounds.iter().map(|round| round.value_at_quantile(0.5) as f64 / 1e3));
         let p99s = Spread::of(rounds.iter().map(p99));
         let ratio = Spread::of(rounds.iter().zip(healthy).map(|(round, healthy)| p99(round) / p99(healthy)));
         let calls: u64 = rounds.iter().map(Histogram::len).sum();
-        let row = vec![
-            beside.name().to_owned(),
-            calls.to_string(),
-            format!("{p50s:.1}"),
-            format!("{p99s:.1}"),
-            format!("{ratio:.2}"),
-        ];
+        let row =
+            vec![beside.name(), calls.to_string(), format!("{p50s:.1}"), format!("{p99s:.1}"), format!("{ratio:.2}")];
         let result = json!({
             "beside": beside.name(), "calls": calls, "p50_micros": p50s, "p99_micros": p99s, "p99_against_healthy": ratio,
             "faults_per_round": faults, "resident_megabytes": resident,
@@ -95,8 +106,9 @@ pub fn run() -> Result<()> {
     let kinds: Vec<String> = FAULTY.iter().map(|(plugin, faults)| format!("{faults} of {plugin}")).collect();
     table.note(format!(
         "{HEALTHY} on one thread, one row a call, a fresh instance each; on another thread, in the same stage, {faults} faults a round: {}. \
-         {ROUNDS} rounds, all three in turn; a round lasts as long as the faults do.",
-        kinds.join(", ")
+         {ROUNDS} rounds, all in turn; a round lasts as long as the faults do. Of one plugin alone: faults of it, one after the other, for {} ms.",
+        kinds.join(", "),
+        FAULTS_OF_ONE.as_millis()
     ));
     table.note(
         "Two threads share caches and memory whatever they do, so faults are measured against healthy calls in their place.",
@@ -120,8 +132,12 @@ struct Stage {
 impl Stage {
     fn start() -> Result<Self> {
         let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-        let settings =
-            Settings { cache: Some(cache.path().to_owned()), fuel_per_call: FUEL_PER_CALL, ..Settings::default() };
+        let settings = Settings {
+            cache: Some(cache.path().to_owned()),
+            fuel_per_call: FUEL_PER_CALL,
+            snapshots: true,
+            ..Settings::default()
+        };
         let transforms = Transforms::start(settings)?;
         let bind = |plugin: &str| -> Result<Arc<Transform>> {
             let component = fs::read(root().join(format!("plugins/built/{plugin}.wasm")))?;
@@ -156,8 +172,6 @@ impl Stage {
     }
 
     fn beside(&self, beside: Beside) -> Result<()> {
-        /// About as long as a round of faults.
-        const HEALTHY_ROUND: Duration = crate::measure::round_millis(1_500);
         match beside {
             Beside::Nothing => thread::sleep(HEALTHY_ROUND),
             Beside::Healthy => {
@@ -169,15 +183,25 @@ impl Stage {
             Beside::Faults => {
                 for (transform, faults) in &self.faulty {
                     for _ in 0..*faults {
-                        let answer = self.transforms.apply(transform, &[x(MISCHIEF)], 1, Deadline::after(DEADLINE));
-                        if answer.is_ok() {
-                            return Err(format!("{} did not misbehave", transform.plugin).into());
-                        }
+                        self.misbehave(transform)?;
                     }
+                }
+            }
+            Beside::FaultsOf(faulty) => {
+                let begun = Instant::now();
+                while begun.elapsed() < FAULTS_OF_ONE {
+                    self.misbehave(&self.faulty[faulty].0)?;
                 }
             }
         }
         Ok(())
+    }
+
+    fn misbehave(&self, faulty: &Transform) -> Result<()> {
+        match self.transforms.apply(faulty, &[x(MISCHIEF)], 1, Deadline::after(DEADLINE)) {
+            Ok(_) => Err(format!("{} did not misbehave", faulty.plugin).into()),
+            Err(_) => Ok(()),
+        }
     }
 }
 

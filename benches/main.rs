@@ -41,8 +41,9 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 const SEED: u64 = 20_161_231;
 
 /// In the order in which they are made. The soak takes its time and is made only when it is asked for.
-const TABLES: [(&str, fn() -> Result<()>); 19] = [
+const TABLES: [(&str, fn() -> Result<()>); 20] = [
     ("transform", transform::run),
+    ("determinism", transform::determinism),
     ("swap", swap::run),
     ("languages", transform::languages),
     ("faults", faults::run),

@@ -1,8 +1,10 @@
 //! P4: one call of a transform against the native twin of the same function over the same arrays.
 
+mod determinism;
 mod languages;
 mod native;
 
+pub use determinism::run as determinism;
 pub use languages::run as languages;
 pub use native::distance_km;
 
@@ -14,6 +16,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringAr
 use arrow::datatypes::{DataType, Float64Type};
 use lockstep::catalog::{Parameter, Transform};
 use lockstep::clock::Deadline;
+use lockstep::transform::probe::Guest;
 use lockstep::transform::{Reuse, Settings, Transforms};
 use serde_json::json;
 use tempfile::TempDir;
@@ -42,10 +45,12 @@ pub fn run() -> Result<()> {
     let header = [
         "plugin",
         "rows",
+        "frame to frame µs",
         "warm µs a call",
         "fresh µs a call",
         "native µs a call",
         "warm ÷ native",
+        "frame to frame ns a value",
         "warm ns a value",
         "native ns a value",
     ];
@@ -67,9 +72,11 @@ pub fn run() -> Result<()> {
          arithmetic, 1 of haversine, 2 of taxi_company.",
     );
     table.note(format!(
-        "Warm: the instance of the call before. Fresh: an instance of its own for each call, as a gateway has it for \
+        "Frame to frame: the bytes of all rows go in and the bytes of the answer come out, as frame/1 has them; the rest \
+         of a call is Arrow columns becoming that and that becoming Arrow columns. \
+         Warm: the instance of the call before. Fresh: an instance of its own for each call, as a gateway has it for \
          plugins as small as these: it begins where \
-         the first one was bound. {ROUNDS} rounds of {} ms, all three in turn; median (smallest–largest).",
+         the first one was bound. {ROUNDS} rounds of {} ms, all four in turn; median (smallest–largest).",
         ROUND.as_millis()
     ));
     table.publish()
@@ -152,8 +159,17 @@ fn measure(bound: &[(&Transforms, Arc<Transform>)], kernel: &Kernel, rows: usize
         compare(apply(stage)?.rows.columns(), &twin, kernel.exact)?;
     }
 
+    let mut guest = Guest::fresh(bound[0].0, &bound[0].1)?;
+    let frames = guest.frames(input.columns(), rows);
+    let mut crossings = Vec::new();
     let mut seconds = [Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
+        crossings.push(seconds_a_call(|| {
+            for (frame, rows) in &frames {
+                std::hint::black_box(guest.call(frame, *rows).map_err(|fault| fault.to_string())?);
+            }
+            Ok(())
+        })?);
         for (stage, rounds) in bound.iter().zip(&mut seconds) {
             rounds.push(seconds_a_call(|| {
                 std::hint::black_box(apply(stage)?);
@@ -167,20 +183,23 @@ fn measure(bound: &[(&Transforms, Arc<Transform>)], kernel: &Kernel, rows: usize
     }
     let ratio = Spread::of(seconds[0].iter().zip(&seconds[2]).map(|(warm, native)| warm / native));
     let [warm, fresh, native] = seconds.map(Spread::of);
+    let crossing = Spread::of(crossings);
     let values = rows * twin.len();
     let a_value = 1e9 / values as f64;
     let row = vec![
         kernel.plugin.to_owned(),
         rows.to_string(),
+        format!("{:.2}", crossing.times(1e6)),
         format!("{:.2}", warm.times(1e6)),
         format!("{:.2}", fresh.times(1e6)),
         format!("{:.2}", native.times(1e6)),
         format!("{ratio:.1}"),
+        format!("{:.2}", crossing.median * a_value),
         format!("{:.2}", warm.median * a_value),
         format!("{:.2}", native.median * a_value),
     ];
     let result = json!({
-        "plugin": kernel.plugin, "rows": rows, "values": values, "warm_seconds": warm, "fresh_seconds": fresh,
+        "plugin": kernel.plugin, "rows": rows, "values": values, "crossing_seconds": crossing, "warm_seconds": warm, "fresh_seconds": fresh,
         "native_seconds": native, "warm_against_native": ratio,
     });
     table.push(row, result)

@@ -18,11 +18,29 @@ const ROUNDS: usize = rounds(7);
 /// A wire, the rows of a request, and how many requests a second all services get alike: some third of saturation.
 const QUESTIONS: [(Wire, usize, u32); 3] =
     [(Wire::HttpJson, 1, 5_000), (Wire::HttpJson, 100, 600), (Wire::DoExchange, 100, 600)];
-const SERVICES: [(Service, &str); 3] = [
-    (Service::Stored, "50 stored features"),
-    (Service::Beside, "the same and a distance, computed of 4 of them"),
-    (Service::Derived, "50 features, all computed"),
+/// What is asked for, and how the gateway that is asked has the plugins' instances.
+const SERVICES: [(Service, Instances, &str); 5] = [
+    (Service::Stored, Instances::Fresh, "50 stored features"),
+    (Service::Beside, Instances::Fresh, "the same and a distance, computed of 4 of them"),
+    (Service::Beside, Instances::Warm, "the same and a distance, computed of 4 of them"),
+    (Service::Derived, Instances::Fresh, "50 features, all computed"),
+    (Service::Derived, Instances::Warm, "50 features, all computed"),
 ];
+
+#[derive(Clone, Copy, Debug)]
+enum Instances {
+    Fresh,
+    Warm,
+}
+
+impl Instances {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Warm => "warm",
+        }
+    }
+}
 
 pub fn run() -> Result<()> {
     let fixture = Fixture::fill(Store::Redis(RedisServer::start()?), &[USUAL], Some(USUAL))?;
@@ -35,6 +53,7 @@ async fn table(fixture: &Fixture) -> Result<()> {
         "wire",
         "rows",
         "what",
+        "instances",
         "requests a second",
         "gateway CPU-µs a request",
         "against the stored",
@@ -44,20 +63,28 @@ async fn table(fixture: &Fixture) -> Result<()> {
     let mut table = Table::new("serving_transform", &header);
     pin(std::process::id(), "0")?;
     fixture.store.pin("0")?;
-    let gateway = fixture.serve(Some("1"))?;
+    let fresh = fixture.serve(Some("1"))?;
+    fixture.project.configure("plugin_limits: {haversine: {instances: warm}, arithmetic: {instances: warm}}")?;
+    let warm = fixture.serve(Some("1"))?;
     for (wire, rows, rate) in QUESTIONS {
-        let plans = SERVICES.map(|(service, _)| Plan { service, ..Plan::stored(USUAL, wire, rows) });
-        for plan in plans {
-            verify(&gateway.target, plan).await?;
+        let plans = SERVICES.map(|(service, instances, _)| {
+            let gateway = match instances {
+                Instances::Fresh => &fresh,
+                Instances::Warm => &warm,
+            };
+            (&gateway.target, Plan { service, ..Plan::stored(USUAL, wire, rows) })
+        });
+        for (target, plan) in plans {
+            verify(target, plan).await?;
         }
         let (mut steady, mut saturated) = (SERVICES.map(|_| Vec::new()), SERVICES.map(|_| Vec::new()));
         for _ in 0..ROUNDS {
-            for (service, plan) in plans.iter().enumerate() {
-                steady[service].push(steady_cost(&gateway.target, *plan, rate).await?);
-                saturated[service].push(cost(&gateway.target, *plan, ROUND).await?.server_micros());
+            for (service, (target, plan)) in plans.iter().enumerate() {
+                steady[service].push(steady_cost(target, *plan, rate).await?);
+                saturated[service].push(cost(target, *plan, ROUND).await?.server_micros());
             }
         }
-        for (service, (kind, what)) in SERVICES.iter().enumerate() {
+        for (service, (kind, instances, what)) in SERVICES.iter().enumerate() {
             let measured = |rounds: &[Vec<f64>]| {
                 let against = rounds[service].iter().zip(&rounds[0]).map(|(own, stored)| own / stored);
                 (Spread::of(rounds[service].iter().copied()), Spread::of(against))
@@ -67,6 +94,7 @@ async fn table(fixture: &Fixture) -> Result<()> {
                 wire.name().to_owned(),
                 rows.to_string(),
                 (*what).to_owned(),
+                instances.name().to_owned(),
                 rate.to_string(),
                 format!("{own:.1}"),
                 format!("{against}"),
@@ -74,7 +102,8 @@ async fn table(fixture: &Fixture) -> Result<()> {
                 format!("{against_saturated}"),
             ];
             let result = json!({
-                "wire": wire.name(), "rows": rows, "service": format!("{kind:?}"), "requests_per_second": rate,
+                "wire": wire.name(), "rows": rows, "service": format!("{kind:?}"),
+                "instances": instances.name(), "requests_per_second": rate,
                 "gateway_cpu_micros": own, "against_stored": against,
                 "gateway_cpu_micros_saturated": own_saturated, "against_stored_saturated": against_saturated,
             });
@@ -88,7 +117,10 @@ async fn table(fixture: &Fixture) -> Result<()> {
         fixture.store.describe()?,
         ROUND.as_secs_f64()
     ));
-    table.note("The plugins are in Rust, `haversine` and `arithmetic`; each call gets a fresh instance. `arithmetic` takes 50 columns and gives 50.");
+    table.note(
+        "The plugins are in Rust, `haversine` and `arithmetic`; `arithmetic` takes 50 columns and gives 50. Instances: fresh is what small \
+         plugins have by default, one for each call; warm is what `plugin_limits` can say. Two gateways, one for each.",
+    );
     table.publish()
 }
 

@@ -53,13 +53,28 @@ pub fn taxi_company(rows: &RecordBatch) -> Vec<ArrayRef> {
 
 fn clean(name: &str) -> String {
     let lower = name.to_lowercase();
-    let plain: String =
-        without_licence(lower.trim()).chars().filter(|&c| c.is_alphanumeric() || c.is_whitespace()).collect();
-    let mut words: Vec<&str> = plain.split_whitespace().collect();
-    while let Some("inc" | "corp" | "co") = words.last().copied() {
-        words.pop();
+    let mut clean = String::with_capacity(lower.len());
+    let mut word_begins = false;
+    for letter in without_licence(lower.trim()).chars() {
+        if letter.is_whitespace() {
+            word_begins = !clean.is_empty();
+        } else if letter.is_alphanumeric() {
+            if word_begins {
+                clean.push(' ');
+            }
+            clean.push(letter);
+            word_begins = false;
+        }
     }
-    words.join(" ")
+    while let ("inc" | "corp" | "co", rest) = last_word(&clean) {
+        clean.truncate(rest);
+    }
+    clean
+}
+
+/// The last word, and the length of what is before it.
+fn last_word(words: &str) -> (&str, usize) {
+    words.rsplit_once(' ').map_or((words, 0), |(rest, last)| (last, rest.len()))
 }
 
 fn without_licence(name: &str) -> &str {

@@ -4,9 +4,11 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
-use arrow::compute::concat;
+use arrow::compute::BatchCoalescer;
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use tracing::error;
 
 use crate::catalog::{Digest, NullPolicy};
@@ -53,26 +55,24 @@ pub fn apply(
     check_inputs(pool, inputs, rows)?;
     let mut call = Call { stage, pool, inputs, deadline, refusals: Refusals::default(), fuel: 0 };
     let rows_max = rows_max(pool);
-    let (mut parts, mut start, mut wanted) = (Vec::new(), 0, rows_max);
+    let mut answers = Answers::new(&pool.schema, rows);
+    let (mut start, mut wanted) = (0, rows_max);
     while start < rows {
         let end = rows.min(start + wanted);
         match call.rows(start..end) {
             Ok(columns) => {
-                parts.push(columns);
+                let pushed = answers.push(columns, end - start);
+                pushed.map_err(|error| call.at_fault(Fault::BadOutput(error.to_string())))?;
                 (start, wanted) = (end, rows_max);
             }
             Err(Stopped::TooLarge(_)) if end - start > 1 => wanted = (end - start) / 2,
             Err(Stopped::TooLarge(error) | Stopped::Failed(error)) => return Err(error),
         }
     }
-    let columns = joined(pool, parts, rows)?;
     if call.refusals.count > 0 {
         stats::add(&stage.stats.row_errors, call.refusals.count as u64);
     }
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    let rows = RecordBatch::try_new_with_options(pool.schema.clone(), columns, &options);
-    let rows = rows
-        .map_err(|error| Error::Fault { plugin: pool.name().to_owned(), fault: Fault::BadOutput(error.to_string()) })?;
+    let rows = answers.joined();
     Ok(Applied { rows, errors: call.refusals.kept, error_count: call.refusals.count, fuel: call.fuel })
 }
 
@@ -160,9 +160,13 @@ impl Call<'_> {
         kept.filter(|kept| kept.null_count() > 0).map(|kept| kept.inner().clone())
     }
 
+    fn at_fault(&self, fault: Fault) -> Error {
+        Error::Fault { plugin: self.pool.name().to_owned(), fault }
+    }
+
     fn failed(&self, fault: Fault) -> Stopped {
         let is_too_large = matches!(fault, Fault::OutputTooLarge { .. });
-        let error = Error::Fault { plugin: self.pool.name().to_owned(), fault };
+        let error = self.at_fault(fault);
         if is_too_large { Stopped::TooLarge(error) } else { Stopped::Failed(error) }
     }
 
@@ -180,7 +184,7 @@ impl Call<'_> {
 }
 
 /// Rows of one call: as many as make frames that cost little to forget.
-fn rows_max(pool: &Pool) -> usize {
+pub fn rows_max(pool: &Pool) -> usize {
     let row_bytes = |columns: &[frame::Column]| columns.iter().map(frame::Column::row_bytes_min).sum::<usize>();
     let row_bytes = row_bytes(&pool.inputs).max(row_bytes(&pool.outputs));
     FRAME_BYTES_GOAL.checked_div(row_bytes).map_or(FRAME_ROWS_MAX, |rows| rows.clamp(1, FRAME_ROWS_MAX))
@@ -203,18 +207,34 @@ fn check_inputs(pool: &Pool, columns: &[ArrayRef], rows: usize) -> Result<(), Er
     Ok(())
 }
 
-/// The answers of all calls, one below the other.
-fn joined(pool: &Pool, mut parts: Vec<Vec<ArrayRef>>, rows: usize) -> Result<Vec<ArrayRef>, Error> {
-    if parts.len() == 1 {
-        return Ok(parts.remove(0));
+/// The answers of all calls, one below the other. Where there are several each is copied to its place while it is still
+/// in the caches: kept until the end, a batch of many columns would be read from memory once more.
+struct Answers {
+    schema: SchemaRef,
+    rows: usize,
+    whole: Option<RecordBatch>,
+    parts: Option<BatchCoalescer>,
+}
+
+impl Answers {
+    fn new(schema: &SchemaRef, rows: usize) -> Self {
+        Self { schema: SchemaRef::clone(schema), rows, whole: None, parts: None }
     }
-    let column = |(position, field): (usize, &crate::catalog::Field)| {
-        let arrays: Vec<&dyn Array> = parts.iter().map(|part| part[position].as_ref()).collect();
-        match rows {
-            0 => Ok(arrow::array::new_empty_array(&field.dtype.arrow())),
-            _ => concat(&arrays),
+
+    fn push(&mut self, columns: Vec<ArrayRef>, rows: usize) -> Result<(), ArrowError> {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let answer = RecordBatch::try_new_with_options(SchemaRef::clone(&self.schema), columns, &options)?;
+        if rows == self.rows {
+            self.whole = Some(answer);
+            return Ok(());
         }
-    };
-    let columns: Result<Vec<ArrayRef>, _> = pool.transform.outputs.iter().enumerate().map(column).collect();
-    columns.map_err(|error| Error::WrongInput { plugin: pool.name().to_owned(), detail: error.to_string() })
+        let parts = self.parts.get_or_insert_with(|| BatchCoalescer::new(SchemaRef::clone(&self.schema), self.rows));
+        parts.push_batch(answer)
+    }
+
+    /// The answers have as many rows as were asked for by now, or nobody asks.
+    fn joined(self) -> RecordBatch {
+        let parts = || self.parts.and_then(|mut parts| parts.next_completed_batch());
+        self.whole.or_else(parts).unwrap_or_else(|| RecordBatch::new_empty(self.schema))
+    }
 }

@@ -1,5 +1,6 @@
-//! One guest in the hand, for the conformance harness: it measures an instance over many calls, and sends frames that no
-//! host of ours would write. Everything else goes through `call.rs`.
+//! One guest in the hand, for the conformance harness and for benchmarks: they measure an instance over many calls, the
+//! boundary without the Arrow columns on either side, and send frames that no host of ours would write. Everything else
+//! goes through `call.rs`.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use super::frame::{self, Column};
 use super::instance::Instance;
 use super::limits::Budget;
 use super::pool::Pool;
-use super::{Error, Fault, Transforms, cache};
+use super::{Error, Fault, Transforms, cache, call};
 
 /// An instance that belongs to its holder: bound, and used for nothing else.
 pub struct Guest {
@@ -35,6 +36,13 @@ impl Guest {
         let mut frame = Vec::new();
         frame::write(&self.pool.inputs, inputs, rows, FRAME_BYTES_MAX, &mut frame).ok()?;
         Some(frame)
+    }
+
+    /// The frames in which the gateway has these rows cross, and the rows of each; none if a row is too large.
+    pub fn frames(&self, inputs: &[ArrayRef], rows: usize) -> Vec<(Vec<u8>, usize)> {
+        let step = call::rows_max(&self.pool);
+        let parts = (0..rows).step_by(step).map(|start| start..rows.min(start + step));
+        parts.map_while(|part| Some((self.frame(inputs, part.clone())?, part.len()))).collect()
     }
 
     /// Has the guest answer any bytes. The answer is not looked at; the fuel is told.

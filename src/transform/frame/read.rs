@@ -47,7 +47,7 @@ pub fn read(
     let frame = aligned(frame);
     let mut arrays = Vec::with_capacity(columns.len());
     for (column, descriptor) in columns.iter().zip(&descriptors) {
-        let own = (descriptor.validity.length > 0).then(|| bits(&frame, descriptor.validity, rows));
+        let own = (descriptor.validity.length() > 0).then(|| bits(&frame, descriptor.validity, rows));
         let nulls = match (own, keep) {
             (None, None) => None,
             (Some(own), None) => Some(NullBuffer::new(own)),
@@ -111,7 +111,7 @@ fn prove_column(
 ) -> Result<(), BadFrame> {
     let mut buffer = |place: Place, length: usize| {
         let start = if length == 0 { 0 } else { end.next_multiple_of(ALIGNMENT) };
-        if place.start as usize != start || place.length as usize != length {
+        if place.start() != start || place.length() != length {
             return Err(damaged(column, "a buffer is not where its rows put it, or not as long"));
         }
         let bytes =
@@ -178,17 +178,25 @@ fn normalise(column: &Column, descriptor: &Descriptor, frame: &mut [u8], rows: u
     // The validity of a column comes after its values.
     let split = descriptor.values.range().end;
     let (before, after) = frame.split_at_mut(split);
-    let values = &mut before[descriptor.values.start as usize..];
-    let validity = (descriptor.null_count > 0).then(|| &after[descriptor.validity.start as usize - split..]);
-    for row in 0..rows {
-        if validity.is_none_or(|validity| bit(validity, row)) && keep.is_none_or(|keep| keep.value(row)) {
-            continue;
-        }
-        match column.layout {
-            Layout::Bits => values[row / 8] &= !(1 << (row % 8)),
-            _ => values[row * row_bytes..(row + 1) * row_bytes].fill(0),
-        }
+    let values = &mut before[descriptor.values.start()..];
+    let mut zero = |row: usize| match column.layout {
+        Layout::Bits => values[row / 8] &= !(1 << (row % 8)),
+        _ => values[row * row_bytes..(row + 1) * row_bytes].fill(0),
+    };
+    if descriptor.null_count > 0 {
+        null_rows(&after[descriptor.validity.start() - split..], rows).for_each(&mut zero);
     }
+    if let Some(keep) = keep {
+        (!keep).set_indices().for_each(zero);
+    }
+}
+
+/// The rows whose bit is 0, which are few: a byte without any is passed over whole.
+fn null_rows(validity: &[u8], rows: usize) -> impl Iterator<Item = usize> {
+    let bytes = validity[..rows.div_ceil(8)].iter().enumerate().filter(|(_, byte)| **byte != u8::MAX);
+    bytes
+        .flat_map(|(position, byte)| (0..8).filter(move |bit| byte >> bit & 1 == 0).map(move |bit| position * 8 + bit))
+        .take_while(move |row| *row < rows)
 }
 
 /// The frame as a buffer from which every type can be read in place.
@@ -252,7 +260,7 @@ fn primitive(data_type: &DataType, values: Buffer, nulls: Option<NullBuffer>) ->
 }
 
 fn part(frame: &Buffer, place: Place) -> Buffer {
-    frame.slice_with_length(place.start as usize, place.length as usize)
+    frame.slice_with_length(place.start(), place.length())
 }
 
 fn bits(frame: &Buffer, place: Place, length: usize) -> BooleanBuffer {
@@ -261,10 +269,6 @@ fn bits(frame: &Buffer, place: Place, length: usize) -> BooleanBuffer {
 
 fn offsets(frame: &Buffer, descriptor: &Descriptor, rows: usize) -> OffsetBuffer<i32> {
     OffsetBuffer::new(ScalarBuffer::new(part(frame, descriptor.offsets), 0, rows + 1))
-}
-
-fn bit(bits: &[u8], position: usize) -> bool {
-    bits[position / 8] >> (position % 8) & 1 == 1
 }
 
 /// How many of the first `length` bits are 0.

@@ -146,7 +146,7 @@ impl Writer<'_> {
 
     fn clear_null_bits(&mut self, values: Place, nulls: &NullBuffer) {
         for row in (!nulls.inner()).set_indices() {
-            self.frame[values.start as usize + row / 8] &= !(1 << (row % 8));
+            self.frame[values.start() + row / 8] &= !(1 << (row % 8));
         }
     }
 
@@ -222,7 +222,7 @@ impl Writer<'_> {
     fn place(&self, start: usize) -> Result<Place, Refused> {
         let length = u32::try_from(self.frame.len() - start).map_err(|_| Refused::TooLarge)?;
         let start = u32::try_from(start).map_err(|_| Refused::TooLarge)?;
-        Ok(if length == 0 { Place::default() } else { Place { start, length } })
+        Ok(if length == 0 { Place::default() } else { Place::new(start, length) })
     }
 }
 
