@@ -100,9 +100,10 @@ fn the_command_exits_with_1_when_a_value_differs() {
     // A small plugin gets a fresh instance for each call, in which there is nothing to remember.
     assert!(succeed(project, &["parity", "model"]).contains("parity: 0 of "));
 
-    let plugin = project.join("plugins/fault_drift.wasm");
-    fs::write(&plugin, with_memory_of_64_pages(&fs::read(&plugin).expect("the plugin"))).expect("written");
-    succeed(project, &["apply", "--allow-incompatible"]);
+    // With instances that are used again it has something to remember in.
+    let config = project.join("lockstep.yaml");
+    let written = fs::read_to_string(&config).expect("the configuration");
+    fs::write(config, written + "plugin_limits: {fault_drift: {instances: warm}}\n").expect("written");
     let output = run(project, &["parity", "model", "-o", "json"]);
     assert_eq!(output.code, 1, "{}", output.stderr);
     let reports: serde_json::Value = serde_json::from_str(&output.stdout).expect("JSON");
@@ -140,16 +141,4 @@ fn status_of_bucket(project: &Path) -> String {
     let as_of = "2023-11-14T22:13:20Z";
     let arguments = ["get", "identity:company_bucket", "company=company 3", "--as-of", as_of];
     json_of(project, &arguments)[0]["status"].as_str().expect("a status").to_owned()
-}
-
-/// The same plugin with so much memory that its instances are kept warm.
-fn with_memory_of_64_pages(component: &[u8]) -> Vec<u8> {
-    // The memory section of its core module: one memory without an upper bound, of 2 pages.
-    let section = [5, 3, 1, 0, 2];
-    let found: Vec<usize> =
-        (0..component.len() - section.len()).filter(|at| component[*at..].starts_with(&section)).collect();
-    assert_eq!(found.len(), 1, "the plugin's memory section is found by its bytes");
-    let mut patched = component.to_vec();
-    patched[found[0] + 4] = 64;
-    patched
 }
