@@ -75,7 +75,7 @@ async fn after_a_kill_every_event_up_to_the_progress_is_there() {
             async move {
                 let mut acknowledged = from;
                 loop {
-                    let deadline = Deadline::after(Duration::from_millis(500));
+                    let deadline = Deadline::after(Duration::from_secs(3));
                     let to = acknowledged + 700;
                     match store.write(&view, &events(acknowledged, to), deadline).await {
                         Ok(_) => acknowledged = to,
