@@ -112,6 +112,14 @@ impl Instance {
         Ok(Self { store, guest, component, apply, calls: 0, memory_bytes_bound: 0, _slot: slot })
     }
 
+    /// Whether `bind` has the type that it is called with. The other two are looked at when an instance starts and when
+    /// it describes itself, which it does when its plugin is loaded; only this one would be found wrong later.
+    pub fn check_bind(&mut self, budget: Budget) -> Result<(), Fault> {
+        let bind =
+            self.guest.get_typed_func::<(&Binding,), (Result<Bound, BindError>,)>(&mut self.store, self.component.bind);
+        bind.map(drop).map_err(|error| budget.verdict(&error, self.store.data()))
+    }
+
     pub fn describe(&mut self, budget: Budget) -> Result<Descriptor, Fault> {
         budget.grant(&mut self.store)?;
         let described = self.call::<_, (Descriptor,)>(self.component.describe, ());

@@ -80,6 +80,8 @@ pub fn load(stage: &Transforms, name: &str, digest: Digest, bytes: &[u8]) -> Res
 
     // A plugin that says different things on different days cannot be relied on: ask one instance twice, and another.
     let mut first = start(stage, name, &instantiable, &limits)?;
+    let bind = first.check_bind(Budget::without_rows(&limits));
+    bind.map_err(|fault| Error::Fault { plugin: name.to_owned(), fault })?;
     let described = describe(name, &mut first, &limits)?;
     let again = describe(name, &mut first, &limits)?;
     drop(first);
